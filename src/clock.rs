@@ -1,0 +1,213 @@
+//! The one place where time is read.
+//!
+//! Everything that decides takes `now` as an argument; everything that waits
+//! does so through [`Clock`]. Under `tokio::time::pause` a [`Clock::virtual_at`]
+//! follows tokio's hand-turned clock, so tests never sleep for real.
+//!
+//! Two kinds of time, never mixed:
+//! * [`Moment`]: monotone nanoseconds since this clock was made. Intervals,
+//!   lapses and deadlines are measured in it.
+//! * [`UnixTime`]: the wall's nanoseconds since 1970-01-01T00:00:00Z. It may
+//!   step; only calendar edges, dates in headers and logs use it.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+/// Nanoseconds on the monotone clock of this process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(u64);
+
+/// Nanoseconds since 1970-01-01T00:00:00Z, as this machine's wall clock has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixTime(u64);
+
+/// Reads both clocks and sleeps on the monotone one. Cheap to copy.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    origin: Instant,
+    wall: Wall,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Wall {
+    /// Ask the machine each time: it may step, and we want to see that.
+    Machine,
+    /// This time at the origin, going on with tokio's clock.
+    Virtual(UnixTime),
+}
+
+impl Clock {
+    /// The machine's clocks.
+    #[must_use]
+    pub fn system() -> Self {
+        Self { origin: instant_now(), wall: Wall::Machine }
+    }
+
+    /// A clock whose wall reads `start` now and moves with tokio's clock only.
+    #[must_use]
+    pub fn virtual_at(start: UnixTime) -> Self {
+        Self { origin: instant_now(), wall: Wall::Virtual(start) }
+    }
+
+    /// Monotone time since this clock was made.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        Moment(nanos(instant_now().saturating_duration_since(self.origin)))
+    }
+
+    /// The wall's time.
+    #[must_use]
+    pub fn wall(&self) -> UnixTime {
+        match self.wall {
+            Wall::Machine => UnixTime::machine_now(),
+            Wall::Virtual(start) => start + Duration::from_nanos(self.now().0),
+        }
+    }
+
+    /// Waits until `at`; returns at once if it has passed.
+    pub async fn sleep_until(&self, at: Moment) {
+        tokio::time::sleep_until(self.instant(at)).await;
+    }
+
+    /// `at` on tokio's own scale, for its timers.
+    #[must_use]
+    pub fn instant(&self, at: Moment) -> Instant {
+        self.origin + Duration::from_nanos(at.0)
+    }
+}
+
+impl Moment {
+    /// The clock's origin.
+    pub const ZERO: Self = Self(0);
+    /// Later than anything a clock will say.
+    pub const NEVER: Self = Self(u64::MAX);
+
+    /// `nanos` after the origin.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the origin.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// How long after `earlier` this is; zero if it is not.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl UnixTime {
+    /// `nanos` after 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// `secs` after 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub const fn from_secs(secs: u64) -> Self {
+        Self(secs.saturating_mul(1_000_000_000))
+    }
+
+    /// Nanoseconds since 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Whole seconds since 1970-01-01T00:00:00Z, rounded down.
+    #[must_use]
+    pub const fn as_secs(self) -> u64 {
+        self.0 / 1_000_000_000
+    }
+
+    /// How long after `earlier` this is; zero if it is not.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The same instant for libraries that speak `SystemTime` (HTTP dates).
+    #[must_use]
+    pub fn to_system(self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_nanos(self.0)
+    }
+
+    /// From a library's `SystemTime`; before 1970 counts as 1970.
+    #[must_use]
+    pub fn from_system(at: SystemTime) -> Self {
+        Self(nanos(at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()))
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "the one place where the wall is read")]
+    fn machine_now() -> Self {
+        Self::from_system(SystemTime::now())
+    }
+}
+
+impl fmt::Display for UnixTime {
+    /// RFC 3339 in UTC with milliseconds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = jiff::Timestamp::from_nanosecond(i128::from(self.0)).map_err(|_| fmt::Error)?;
+        write!(f, "{at:.3}")
+    }
+}
+
+impl std::ops::Add<Duration> for Moment {
+    type Output = Self;
+    fn add(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(by)))
+    }
+}
+
+impl std::ops::Sub<Duration> for Moment {
+    type Output = Self;
+    fn sub(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(nanos(by)))
+    }
+}
+
+impl std::ops::Add<Duration> for UnixTime {
+    type Output = Self;
+    fn add(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(by)))
+    }
+}
+
+impl std::ops::Sub<Duration> for UnixTime {
+    type Output = Self;
+    fn sub(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(nanos(by)))
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the one place where the monotone clock is read")]
+fn instant_now() -> Instant {
+    Instant::now()
+}
+
+/// Durations beyond 584 years are clipped to it.
+fn nanos(of: Duration) -> u64 {
+    u64::try_from(of.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn virtual_wall_follows_tokio() {
+        let clock = Clock::virtual_at(UnixTime::from_secs(86_400));
+        clock.sleep_until(clock.now() + Duration::from_secs(5)).await;
+        assert_eq!(clock.wall().as_secs(), 86_405);
+        assert_eq!(clock.now().since(Moment::ZERO), Duration::from_secs(5));
+        assert_eq!(clock.wall().to_string(), "1970-01-02T00:00:05.000Z");
+    }
+}

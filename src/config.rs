@@ -1,0 +1,253 @@
+//! What is true: the configuration after every mistake has been ruled out.
+//!
+//! [`Config`] has no option that "must be there" and no text that is still to
+//! be parsed. What was typed, and everything that can be wrong with it, lives
+//! in `config/`; nothing above this module sees it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderName, Method, StatusCode};
+use ipnet::IpNet;
+
+use crate::dialect::Dialect;
+use crate::id::{ConsumerName, KeyName, UpstreamName};
+use crate::pattern::Pattern;
+use crate::quota::Plan;
+use crate::secret::{Secret, TokenHash};
+
+/// One whole, checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The listener that consumers use.
+    pub server: Server,
+    /// The listener that operators use.
+    pub admin: Admin,
+    /// Where state outlives a restart.
+    pub store: Store,
+    /// The vendors' APIs, in the order of their names.
+    pub upstreams: Vec<Upstream>,
+    /// The internal callers, in the order of their names.
+    pub consumers: Vec<Consumer>,
+    /// What is allowed but worth saying at start, in whole sentences.
+    pub warnings: Vec<String>,
+}
+
+/// `[server]`.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Plain HTTP (HTTP/1.1 and h2c); none if only TLS is served.
+    pub listen: Option<SocketAddr>,
+    /// Scheme and authority that absolute links in answers are rewritten to.
+    pub public_url: Option<String>,
+    /// How long a stopping weir answers what is under way.
+    pub shutdown_grace: Duration,
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Its own listener.
+    pub listen: SocketAddr,
+    /// Required off loopback.
+    pub token: Option<Secret>,
+}
+
+/// `[store]`.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// The folder of ledger, cache and usage.
+    pub path: PathBuf,
+    /// What a ledger file that is new means.
+    pub on_empty: OnEmpty,
+}
+
+/// What a ledger file that is new means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnEmpty {
+    /// Nothing has been spent.
+    #[default]
+    Trust,
+    /// All current windows are spent.
+    Cautious,
+}
+
+/// One vendor's API, reached with one account.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Its name.
+    pub name: UpstreamName,
+    /// How the vendor speaks, with what config says about it.
+    pub dialect: Dialect,
+    /// Where it is.
+    pub origin: Origin,
+    /// Under what its consumers reach it.
+    pub mount: Mount,
+    /// Until the response head.
+    pub timeout: Duration,
+    /// Until a connection stands, TLS included.
+    pub connect_timeout: Duration,
+    /// The longest silence within a body, and the life of an idle connection.
+    pub idle_timeout: Duration,
+    /// The longest wait for the budget.
+    pub max_wait: Duration,
+    /// Whether the budget is enforced.
+    pub mode: Mode,
+    /// Catchpoint: trust `usageLimits` in answers.
+    pub learn_usage_limits: bool,
+    /// PEM file of roots instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// The most pages a page walk reads.
+    pub max_pages: u32,
+    /// The account's keys; empty only for a keyless `generic`.
+    pub keys: Vec<Key>,
+    /// Limits, divisions and consumers as the budget sees them.
+    pub plan: Plan,
+    /// Per division of the plan: index into `keys`, none if keyless.
+    pub division_keys: Vec<Option<usize>>,
+    /// Cache rules, first match wins.
+    pub cache: Vec<CacheRule>,
+}
+
+/// Scheme, authority and base path of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// TLS or (to loopback only) plain.
+    pub scheme: Scheme,
+    /// `host` or `host:port`, as sent in `Host`.
+    pub authority: http::uri::Authority,
+    /// Put before every path: empty, or `/x` without a trailing slash.
+    pub base_path: String,
+    /// HTTP/2 without TLS, only when configured; over TLS the handshake decides.
+    pub h2c: bool,
+}
+
+/// How an upstream is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Plain, to loopback only.
+    Http,
+    /// TLS.
+    Https,
+}
+
+/// What selects an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mount {
+    /// A path prefix: empty for `/`, otherwise `/x` without a trailing slash.
+    Prefix(String),
+    /// The request's host, in lower case and without port.
+    Host(String),
+}
+
+/// Whether the budget is enforced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Wait and refuse.
+    #[default]
+    Enforce,
+    /// Count and report only.
+    Observe,
+}
+
+/// A vendor key. Several with one name are valid at once and share a scope.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// The label under which logs and cache scopes know it.
+    pub name: KeyName,
+    /// The values, the one to use first in front.
+    pub values: Vec<KeyValue>,
+}
+
+/// One value of a key.
+#[derive(Clone, Debug)]
+pub struct KeyValue {
+    /// What is sent to the vendor.
+    pub value: Secret,
+    /// The first moment (UTC) at which it is no longer valid, if it is known.
+    pub expires: Option<crate::clock::UnixTime>,
+}
+
+/// One cache rule; what it leaves out is the dialect's or the vendor's say.
+#[derive(Clone, Debug)]
+pub struct CacheRule {
+    /// Which requests it is for.
+    pub pattern: Pattern,
+    /// Freshness lifetime, whatever the vendor says; zero is "do not cache".
+    pub ttl: Option<Duration>,
+    /// RFC 5861, section 3.
+    pub stale_while_revalidate: Option<Duration>,
+    /// RFC 5861, section 4.
+    pub stale_if_error: Option<Duration>,
+    /// How stale an answer may be that is given rather than a 429.
+    pub stale_if_limited: Option<Duration>,
+    /// Errors that are kept, and how long.
+    pub negative: Vec<(StatusCode, Duration)>,
+    /// Vendor headers to disregard.
+    pub ignore: Vec<HeaderName>,
+    /// Query parameters that do not matter: neither keyed nor sent.
+    pub ignore_query: Vec<String>,
+    /// Request headers that matter: keyed and sent.
+    pub key_headers: Vec<HeaderName>,
+    /// Methods that may be cached: GET (with HEAD) unless a rule says more.
+    pub methods: Vec<Method>,
+    /// Larger answers stream through uncached.
+    pub max_bytes: u64,
+}
+
+/// One internal caller.
+#[derive(Clone, Debug)]
+pub struct Consumer {
+    /// Its name.
+    pub name: ConsumerName,
+    /// What proves it: all that are named must hold, at least one is.
+    pub proof: Proof,
+    /// Requests that weir itself takes from it.
+    pub inbound: Option<Rate>,
+    /// Where it may go; at most one entry per upstream.
+    pub access: Vec<Access>,
+}
+
+/// What proves a consumer.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    /// Hash of its token.
+    pub token: Option<TokenHash>,
+    /// Source addresses of its connections; empty is any.
+    pub from: Vec<IpNet>,
+}
+
+/// `requests` per `per`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// At least one.
+    pub requests: std::num::NonZeroU32,
+    /// Longer than zero.
+    pub per: Duration,
+}
+
+/// What a consumer may do at one upstream.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// Index into [`Config::upstreams`].
+    pub upstream: usize,
+    /// Index into the consumers of that upstream's plan.
+    pub seat: usize,
+    /// What it may ask; none is "what the dialect calls a read".
+    pub allow: Option<Vec<Pattern>>,
+    /// Replaces the upstream's `max_wait`.
+    pub max_wait: Option<Duration>,
+    /// Whether its `Cache-Control` counts.
+    pub client_cache_control: ClientCacheControl,
+}
+
+/// Whether a caller's `Cache-Control` counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientCacheControl {
+    /// As RFC 9111 says.
+    #[default]
+    Honour,
+    /// For callers who always send `no-cache`.
+    Ignore,
+}

@@ -1,0 +1,12 @@
+//! weir: a rate-limiting, caching gateway for third-party APIs whose limits are
+//! shared by a whole company. Start reading at `proxy/pipeline.rs`, which tells
+//! the life of a request in order.
+
+pub mod clock;
+pub mod config;
+pub mod dialect;
+pub mod id;
+pub mod pattern;
+pub mod quota;
+pub mod secret;
+pub mod target;

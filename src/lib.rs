@@ -2,12 +2,15 @@
 //! shared by a whole company. Start reading at `proxy/pipeline.rs`, which tells
 //! the life of a request in order.
 
+pub mod app;
 pub mod budget;
 pub mod clock;
 pub mod config;
+pub mod consumer;
 pub mod dialect;
 pub mod id;
 pub mod pattern;
 pub mod quota;
 pub mod secret;
 pub mod target;
+pub mod upstream;

@@ -1,0 +1,3 @@
+//! Where parts are built from the configuration and joined.
+
+pub mod listener;

@@ -1,0 +1,42 @@
+//! From what was typed to what is true: everything that values must be to each
+//! other. Goes on after a mistake, so that one run finds them all; what a wrong
+//! value leaves unknown is not held against others.
+
+mod bounds;
+mod cache;
+mod consumers;
+mod credentials;
+mod divisions;
+mod limits;
+mod listeners;
+mod portions;
+mod upstream;
+
+use super::Config;
+use super::mistake::Walk;
+use super::raw;
+use super::read::{Field, Named};
+
+/// The configuration, unless something it needs was wrong (and then is noted).
+pub(super) fn config(file: &raw::File, walk: &mut Walk<'_>) -> Option<Config> {
+    let server = listeners::server(file.server.value(), walk);
+    let admin = listeners::admin(file.admin.value(), walk);
+    listeners::apart(&server, &admin, file, walk);
+    let store = listeners::store(file.store.value());
+
+    let none = Named::default();
+    let upstreams = file.upstreams.value().unwrap_or(&none);
+    if upstreams.0.is_empty() && !matches!(file.upstreams, Field::Wrong) {
+        walk.wrong(
+            &file.place,
+            "there is no upstream to stand in front of; write [upstreams.NAME] with dialect and url",
+        );
+    }
+    let mut drafts: Vec<_> =
+        upstreams.0.iter().map(|(name, at)| upstream::draft(name, &at.value, walk)).collect();
+    upstream::mounts_apart(upstreams, walk);
+    let none = Named::default();
+    let consumers = consumers::consumers(file.consumers.value().unwrap_or(&none), &mut drafts, walk);
+    let upstreams: Option<Vec<_>> = drafts.into_iter().map(|draft| draft.finish(walk)).collect();
+    Some(Config { server, admin, store, upstreams: upstreams?, consumers, warnings: Vec::new() })
+}

@@ -2,6 +2,7 @@
 //! shared by a whole company. Start reading at `proxy/pipeline.rs`, which tells
 //! the life of a request in order.
 
+pub mod cache;
 pub mod clock;
 pub mod config;
 pub mod dialect;

@@ -4,13 +4,16 @@
 
 pub mod app;
 pub mod budget;
+pub mod cache;
 pub mod clock;
 pub mod config;
 pub mod consumer;
 pub mod dialect;
 pub mod id;
 pub mod pattern;
+pub mod proxy;
 pub mod quota;
 pub mod secret;
 pub mod target;
+pub mod telemetry;
 pub mod upstream;

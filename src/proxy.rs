@@ -17,13 +17,15 @@ mod exchange;
 mod fetch;
 mod headers;
 mod pipeline;
+mod ratelimit;
 mod refusal;
+mod wish;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::budget::Budget;
-use crate::cache::{Cache, CacheLimits, Flights, Scope};
+use crate::cache::{Cache, CacheLimits, FlightLimits, Flights, Scope};
 use crate::clock::Clock;
 use crate::config::{self, Config, Mount};
 use crate::consumer::Consumers;
@@ -34,7 +36,8 @@ use crate::upstream::{SetupError, Upstream};
 
 pub use body::Body;
 
-use fetch::Shared;
+use fetch::{Fault, Shared};
+use ratelimit::Views;
 
 /// Everything that answers consumers.
 pub struct Gateway {
@@ -52,11 +55,12 @@ pub struct Lane {
     budget: Arc<Budget>,
     upstream: Upstream,
     cache: Arc<Cache>,
-    flights: Flights<Shared>,
+    flights: Flights<Shared, Fault>,
     links: Arc<Links>,
     /// Per key of the config: its scope in the cache.
     scopes: Vec<Scope>,
     tally: Tally,
+    views: Views,
     vendor: VendorCounts,
     clock: Clock,
 }
@@ -94,6 +98,10 @@ impl Gateway {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
     /// The lanes, in the order of the config.
     #[must_use]
     pub fn lanes(&self) -> &[Arc<Lane>] {
@@ -119,10 +127,11 @@ impl Lane {
             budget: Budget::new(upstream.plan.clone(), clock),
             upstream: Upstream::new(upstream, clock)?,
             cache,
-            flights: Flights::default(),
+            flights: Flights::new(FlightLimits::default()),
             links: Arc::new(links(upstream, config)),
             scopes,
             tally: Tally::new(upstream.plan.consumers.len()),
+            views: Views::new(upstream.plan.consumers.len()),
             vendor: VendorCounts::default(),
             config: upstream.clone(),
             clock,

@@ -93,6 +93,13 @@ impl Charge {
         self.budget.change(|desk, now| desk.settle(self.grant, now));
     }
 
+    /// Nothing has left after all: the connection that stood died before it took
+    /// the request. To be called only where that is certain.
+    pub fn never_left(mut self) {
+        self.over = true;
+        self.budget.change(|desk, now| desk.refund(self.grant, now));
+    }
+
     /// Given up just now without a head, or with one that an intermediary may
     /// have made (502, 503, 504, 52x): the vendor may still count it for `linger`.
     pub fn lost(self) {

@@ -94,7 +94,7 @@ impl Gateway {
             let presented = dialect.presented(&call.headers, &call.target);
             self.consumers.identify(presented.as_deref(), peer).map_err(No::SignIn)?
         };
-        if !call.lane.scopes_keyless() {
+        if !call.lane.is_keyless() {
             call.target = dialect.strip(&mut call.headers, call.target.clone());
         }
         let access = self
@@ -149,7 +149,7 @@ impl Call {
 
 impl Lane {
     /// Whether callers' own credentials go on: a keyless `generic` has nothing to put in their place.
-    pub(super) fn scopes_keyless(&self) -> bool {
+    pub(super) fn is_keyless(&self) -> bool {
         self.config.keys.is_empty()
     }
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use bytes::{Bytes, BytesMut};
 use flate2::write::MultiGzDecoder;
-use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
+use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, ETAG};
 use http::{HeaderMap, HeaderValue};
 
 use crate::dialect::{Editor, Edits, Observed};
@@ -23,32 +23,31 @@ pub(super) struct Corrupt;
 pub(super) struct Edit {
     gunzip: Option<MultiGzDecoder<Vec<u8>>>,
     editor: Option<Editor>,
+    begun: bool,
 }
 
 impl Edit {
     /// What has to be done to a body with this head; the head is changed to fit.
-    /// Only JSON is edited, in a coding that can be undone.
-    pub(super) fn of(headers: &mut HeaderMap, edits: Option<Edits>) -> Self {
-        let Some(edits) = edits.filter(|_| is_json(headers)) else { return Self::default() };
-        let gunzip = match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
-            None => None,
-            Some(coding) if coding.eq_ignore_ascii_case(b"identity") => None,
-            Some(coding) if coding.eq_ignore_ascii_case(b"gzip") => Some(MultiGzDecoder::new(Vec::new())),
+    /// `asked_gzip`: the coding is weir's wish, so weir undoes it for all callers.
+    pub(super) fn of(headers: &mut HeaderMap, asked_gzip: bool, edits: Option<Edits>) -> Self {
+        let coding = headers.get(CONTENT_ENCODING).map(|coding| coding.as_bytes().to_ascii_lowercase());
+        let gunzip = match coding.as_deref() {
+            None | Some(b"identity") => None,
+            Some(b"gzip" | b"x-gzip") if asked_gzip => Some(MultiGzDecoder::new(Vec::new())),
+            // Nothing that weir can read: it goes on as it came, and is not judged.
             Some(_) => return Self::default(),
         };
-        headers.remove(CONTENT_ENCODING);
-        headers.remove(CONTENT_LENGTH);
-        // Other bytes than the vendor's: a range of it, or a strong validator, would lie.
-        headers.remove(ACCEPT_RANGES);
-        if let Some(weak) = headers.get(ETAG).and_then(weakened) {
-            headers.insert(ETAG, weak);
+        let editor = edits.map(Editor::new);
+        if gunzip.is_some() || editor.is_some() {
+            headers.remove(CONTENT_ENCODING);
+            headers.remove(CONTENT_LENGTH);
+            // Other bytes than the vendor's: a range of it, or a strong validator, would lie.
+            headers.remove(ACCEPT_RANGES);
+            if let Some(weak) = headers.get(ETAG).and_then(weakened) {
+                headers.insert(ETAG, weak);
+            }
         }
-        Self { gunzip, editor: Some(Editor::new(edits)) }
-    }
-
-    /// Whether the body goes on as it came.
-    pub(super) fn is_none(&self) -> bool {
-        self.editor.is_none()
+        Self { gunzip, editor, begun: false }
     }
 
     /// Cuts a chunk so that each part stays small when it is undone.
@@ -62,36 +61,33 @@ impl Edit {
 
     /// The next part of the body; what may go on of it.
     pub(super) fn push(&mut self, part: Bytes) -> Result<Bytes, Corrupt> {
-        let Some(editor) = &mut self.editor else { return Ok(part) };
-        let mut out = BytesMut::with_capacity(part.len());
-        match &mut self.gunzip {
-            None => editor.push(&part, &mut out),
+        self.begun = true;
+        let plain = match &mut self.gunzip {
+            None => part,
             Some(gunzip) => {
                 gunzip.write_all(&part).and_then(|()| gunzip.flush()).map_err(|_| Corrupt)?;
-                editor.push(&std::mem::take(gunzip.get_mut()), &mut out);
+                std::mem::take(gunzip.get_mut()).into()
             }
-        }
+        };
+        let Some(editor) = &mut self.editor else { return Ok(plain) };
+        let mut out = BytesMut::with_capacity(plain.len());
+        editor.push(&plain, &mut out);
         Ok(out.freeze())
     }
 
     /// The end of the body: what was held back, and what it turned out to be.
     pub(super) fn finish(self) -> Result<(Bytes, Option<Observed>), Corrupt> {
-        let Some(mut editor) = self.editor else { return Ok((Bytes::new(), None)) };
+        let mut rest = match self.gunzip {
+            // The answer to a HEAD has a coding and no bytes.
+            Some(gunzip) if self.begun => gunzip.finish().map_err(|_| Corrupt)?.into(),
+            _ => Bytes::new(),
+        };
+        let Some(mut editor) = self.editor else { return Ok((rest, None)) };
         let mut out = BytesMut::new();
-        if let Some(gunzip) = self.gunzip {
-            editor.push(&gunzip.finish().map_err(|_| Corrupt)?, &mut out);
-        }
+        editor.push(&std::mem::take(&mut rest), &mut out);
         let observed = editor.finish(&mut out);
         Ok((out.freeze(), Some(observed)))
     }
-}
-
-/// `application/json`, `text/json`, `…+json`, and `text/plain`, in which Catchpoint
-/// answers JSON to those who ask for it. What is no JSON passes the editor unchanged.
-fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    matches!(essence.as_str(), "application/json" | "text/json" | "text/plain") || essence.ends_with("+json")
 }
 
 /// The weak form of a strong validator (RFC 9110, section 8.8.1).
@@ -142,7 +138,7 @@ mod tests {
                 ("content-length", "60"),
                 ("etag", "\"a\""),
             ]);
-            let edit = Edit::of(&mut head, leave_out());
+            let edit = Edit::of(&mut head, true, leave_out());
             let (out, observed) = run(edit, &body, cut).unwrap();
             assert_eq!(out, br#"{"data":[1],"completed":true}"#);
             assert_eq!(observed.unwrap().completed, Some(true));
@@ -152,20 +148,18 @@ mod tests {
             );
         }
         let mut head = headers(&[("content-type", "application/json"), ("content-encoding", "gzip")]);
-        let edit = Edit::of(&mut head, leave_out());
+        let edit = Edit::of(&mut head, true, leave_out());
         assert_eq!(run(edit, &body[..body.len() - 9], 5), Err(Corrupt));
     }
 
     #[test]
-    fn other_bodies_pass_as_they_came() {
-        for fields in
-            [[("content-type", "image/png"), ("x", "y")], [("content-type", "text/json"), ("content-encoding", "br")]]
-        {
-            let mut head = headers(&fields);
-            let edit = Edit::of(&mut head, leave_out());
-            assert!(edit.is_none());
-            assert_eq!(run(edit, b"\x89PNG", 2).unwrap().0, b"\x89PNG");
-            assert_eq!(head, headers(&fields));
-        }
+    fn other_codings_pass_as_they_came() {
+        let fields = [("content-type", "text/json"), ("content-encoding", "br"), ("content-length", "4")];
+        let mut head = headers(&fields);
+        let edit = Edit::of(&mut head, true, leave_out());
+        assert_eq!(run(edit, b"\x89PNG", 2).unwrap(), (b"\x89PNG".to_vec(), None));
+        assert_eq!(head, headers(&fields));
+        let mut head = headers(&[("content-encoding", "gzip")]);
+        assert_eq!(run(Edit::of(&mut head, true, None), b"", 1), Ok((Vec::new(), None)), "a HEAD's answer");
     }
 }

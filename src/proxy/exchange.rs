@@ -148,18 +148,19 @@ impl Exchange {
 
     fn refused(&self, no: &No) -> Answer {
         let dialect = self.lane.as_ref().map(|lane| &lane.config.dialect);
-        if let No::Vendor(error) = no {
+        if let No::Vendor(fault) = no {
             // The libraries' words are for the operator; the caller gets the reason.
-            tracing::warn!(id = %self.id, %error, "the vendor did not answer");
+            tracing::warn!(id = %self.id, %fault, "the vendor did not answer");
         }
-        Answer {
-            response: no.answer(dialect, self.id),
-            outcome: no.outcome(),
-            reason: no.reason(),
-            price: 0,
-            upstream_time: Duration::ZERO,
-            cache: CacheStatus::None,
-        }
+        Answer { reason: no.reason(), ..Answer::of(no.answer(dialect, self.id), no.outcome()) }
+    }
+}
+
+impl Answer {
+    /// An answer of which nothing else is known yet.
+    pub(super) fn of(response: Response<Body>, outcome: Outcome) -> Self {
+        let upstream_time = Duration::ZERO;
+        Self { response, outcome, reason: outcome.as_str(), price: 0, upstream_time, cache: CacheStatus::None }
     }
 }
 

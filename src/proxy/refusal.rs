@@ -11,13 +11,14 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use sfv::{KeyRef, StringRef, TokenRef};
 
 use super::body::Body;
+use super::fetch::Fault;
 use crate::budget;
 use crate::consumer::SignIn;
 use crate::dialect::Dialect;
 use crate::id::RequestId;
 use crate::target::BadTarget;
 use crate::telemetry::Outcome;
-use crate::upstream::SendError;
+
 
 /// Why weir answers for itself.
 #[derive(Debug)]
@@ -44,11 +45,11 @@ pub(super) enum No {
         retry_after: Duration,
     },
     /// The budget's honest no.
-    Budget(budget::Refusal, Duration),
+    Budget(budget::Refusal),
     /// `only-if-cached`, and it is not (RFC 9111, section 5.2.1.7).
     OnlyIfCached,
     /// The vendor failed.
-    Vendor(SendError),
+    Vendor(Fault),
     /// The fetch ended without an answer, and not by the vendor's fault.
     Abandoned,
     /// Weir is stopping.
@@ -66,7 +67,7 @@ impl No {
             Self::NoUpstream => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
-            Self::Budget(refusal, _) if refusal.reason.is_own_bound() => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Budget(refusal) if matches!(refusal.reason, budget::Reason::AllQueuesFull) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Inbound { .. } | Self::Budget(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
             Self::Vendor(error) if error.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
@@ -87,7 +88,7 @@ impl No {
             Self::Method => "method",
             Self::NotImplemented => "not-implemented",
             Self::Inbound { .. } => "inbound-rate",
-            Self::Budget(refusal, _) => refusal.reason.as_str(),
+            Self::Budget(refusal) => refusal.reason.as_str(),
             Self::OnlyIfCached => "only-if-cached",
             Self::Vendor(error) => error.as_str(),
             Self::Abandoned => "abandoned",
@@ -127,7 +128,7 @@ impl No {
     fn details(&self) -> String {
         match self {
             Self::Inbound { .. } => "inbound rate".to_owned(),
-            Self::Budget(refusal, _) => refusal.to_string(),
+            Self::Budget(refusal) => refusal.to_string(),
             other => other.reason().to_owned(),
         }
     }
@@ -143,7 +144,7 @@ impl No {
             Self::Method => "weir: this method, or a method override, is not passed on.".into(),
             Self::NotImplemented => "weir: CONNECT and protocol upgrades are not passed on.".into(),
             Self::Inbound { .. } => "weir: this consumer asks faster than its inbound rate allows.".into(),
-            Self::Budget(refusal, _) => {
+            Self::Budget(refusal) => {
                 format!("weir: the allowance shared by this company does not admit this request now ({refusal}).")
             }
             Self::OnlyIfCached => "weir: only-if-cached was asked, and no such answer is kept.".into(),
@@ -157,7 +158,7 @@ impl No {
     fn retry_after(&self) -> Option<u64> {
         let wait = match self {
             Self::Inbound { retry_after } | Self::SignIn(SignIn::TooManyFailures { retry_after }) => *retry_after,
-            Self::Budget(_, retry_after) => *retry_after,
+            Self::Budget(refusal) => refusal.retry_after,
             Self::Abandoned | Self::Stopping => Duration::from_secs(1),
             _ => return None,
         };

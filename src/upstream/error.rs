@@ -98,6 +98,14 @@ impl SendError {
         Self::MayHaveLeft(Failure::new(reason, detail))
     }
 
+    /// What happened, whether it left or not.
+    #[must_use]
+    pub fn into_failure(self) -> Failure {
+        match self {
+            Self::NeverLeft(failure) | Self::MayHaveLeft(failure) => failure,
+        }
+    }
+
     /// Why, whether it left or not.
     #[must_use]
     pub fn reason(&self) -> Reason {

@@ -226,6 +226,15 @@ impl Dialect {
         }
     }
 
+    /// Whether bodies are edited at all, so that weir must be able to read their coding.
+    #[must_use]
+    pub fn edits_bodies(&self) -> bool {
+        match self {
+            Self::Catchpoint(_) => true,
+            Self::Generic(_) => false,
+        }
+    }
+
     /// Whether an answer may be kept, by what was observed in its body while it
     /// was edited (none: it was not).
     #[must_use]

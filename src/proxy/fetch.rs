@@ -21,9 +21,9 @@ use super::edit::{Corrupt, Edit};
 use super::headers;
 use super::wish::Wish;
 use crate::budget::{Bid, Charge, Door, Permit};
-use crate::cache::{
-    self, Cache, Entry, Exchange, Fate, Head, Lead, NotStored, Now, Pushed, Refreshed, Selector, Storable, Ticket,
-};
+use crate::cache::join::Fate;
+use crate::cache::validate::{self, Refreshed};
+use crate::cache::{Cache, Entry, Exchange, Head, Lead, NotStored, Now, Pushed, Selector, Storable, Ticket};
 use crate::clock::{Moment, UnixTime};
 use crate::dialect::{Keeping, Rewritten, Signed};
 use crate::upstream::{BodyError, BoxError, Failure, SendError, UpstreamBody};
@@ -347,7 +347,7 @@ fn renew(wish: &Wish, stale: &Arc<Entry>, head: &Head, sent: &Sent, lead: FetchL
 /// is on its way (RFC 9111, section 4.4, and beyond: under every key of the upstream).
 fn invalidate(wish: &Wish, status: StatusCode) {
     let lane = &wish.lane;
-    if !cache::validate::invalidates(&wish.method, status) || lane.config.dialect.reads(&wish.method, wish.target.path()) {
+    if !validate::invalidates(&wish.method, status) || lane.config.dialect.reads(&wish.method, wish.target.path()) {
         return;
     }
     let path = wish.target.path();

@@ -107,12 +107,6 @@ pub(super) fn from_vendor(headers: &mut HeaderMap) {
     headers.append(VIA, VIA_WEIR);
 }
 
-/// Removes what the cache may never see of a caller's request.
-pub(super) fn without_credentials(headers: &mut HeaderMap) {
-    for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION] {
-        headers.remove(name);
-    }
-}
 
 /// What weir asks vendors whose bodies it edits: gzip saves most of the way, and
 /// is undone before the edit.

@@ -26,7 +26,7 @@ use super::wish::Wish;
 use super::{Gateway, Lane};
 use crate::budget::{Ask, Denied, Entry as Place, Refusal};
 use crate::cache::{
-    self, FlightError, Forward, Head, Hit, Joined, Landing, Listener, Lookup, Now, Occasion, Stale,
+    self, answer, validate, FlightError, Forward, Head, Hit, Joined, Landing, Listener, Lookup, Now, Occasion, Stale,
 };
 use crate::config::Mode;
 use crate::quota::LimitSet;
@@ -110,7 +110,7 @@ impl Gateway {
                 Err(hit) => return Ok(wish.from_cache(&hit, None)),
             };
             match wish.listen(exchange, caller, listener, why).await {
-                Ok(answer) if cache::validate::is_error(answer.response.status()) => {
+                Ok(answer) if validate::is_error(answer.response.status()) => {
                     return Ok(wish.rather_stale(stale.as_ref(), Occasion::Error, "error").unwrap_or(answer));
                 }
                 Ok(answer) => return Ok(answer),
@@ -241,9 +241,9 @@ impl Wish {
         }
         let mut status = head.status;
         let mut body = Body::from(listener);
-        if self.shareable && cache::is_not_modified(&self.caller, status, &headers) {
+        if self.shareable && answer::is_not_modified(&self.caller, status, &headers) {
             status = http::StatusCode::NOT_MODIFIED;
-            cache::describe_not_modified(&mut headers);
+            answer::describe_not_modified(&mut headers);
             body = Body::empty();
         }
         let mut response = Response::new(body);

@@ -139,7 +139,9 @@ impl No {
             Self::Target(why) => format!("weir: {why}."),
             Self::Malformed(why) => format!("weir: {why}."),
             Self::Invalid(why) | Self::Forbidden(why) => why.clone(),
-            Self::SignIn(why) => format!("weir: {why}."),
+            Self::SignIn(SignIn::TooManyFailures { .. }) => "weir: too many failed sign-ins from this address.".into(),
+            // One sentence for all: who holds a stolen token should not learn that it is one.
+            Self::SignIn(_) => "Invalid credentials".into(),
             Self::NoUpstream => "weir: no upstream is reached at this path or host.".into(),
             Self::Method => "weir: this method, or a method override, is not passed on.".into(),
             Self::NotImplemented => "weir: CONNECT and protocol upgrades are not passed on.".into(),
@@ -191,12 +193,9 @@ impl No {
     fn proxy_status(&self) -> HeaderValue {
         let details = self.details();
         let mut list = sfv::ListSerializer::new();
-        {
-            let mut item = list.bare_item(token("weir"));
-            item.parameter(KeyRef::constant("error"), token(self.proxy_error()));
-            if let Ok(details) = StringRef::from_str(&details) {
-                item.parameter(KeyRef::constant("details"), details);
-            }
+        let item = list.bare_item(token("weir")).parameter(KeyRef::constant("error"), token(self.proxy_error()));
+        if let Ok(details) = StringRef::from_str(&details) {
+            let _ = item.parameter(KeyRef::constant("details"), details);
         }
         list.finish()
             .and_then(|text| HeaderValue::try_from(text).ok())

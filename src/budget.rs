@@ -12,11 +12,14 @@
 //! lapses while somebody waits, and not at all otherwise.
 
 mod desk;
+mod forecast;
 mod hierarchy;
 mod log;
+mod pace;
 mod permit;
 mod queue;
 mod refusal;
+mod reserve;
 mod snapshot;
 mod vendor_clock;
 mod window;
@@ -24,7 +27,6 @@ mod window;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -143,7 +145,20 @@ impl Budget {
     /// The vendor's `Date` of a response whose request was sent at `sent` and whose
     /// head came at `head`. To be left out when the response has an `Age`.
     pub fn vendor_date(&self, date: UnixTime, sent: Moment, head: Moment) {
-        self.change(|desk, now| desk.books_mut().learn_date(date, sent, head, now));
+        self.change(|desk, now| desk.learn_date(date, sent, head, now));
+    }
+
+    /// From now on the requests on the limit at `limit` (a sliding one) are evenly
+    /// spaced: the switch behind `pace = "auto"`, for whoever learns that a vendor
+    /// only estimates.
+    pub fn space_out(&self, limit: usize) {
+        self.change(|desk, now| desk.space_out(limit, now));
+    }
+
+    /// Whether the limit at `limit` is evenly spaced.
+    #[must_use]
+    pub fn is_spaced_out(&self, limit: usize) -> bool {
+        self.state.lock().desk.books().pacing().is_even(limit)
     }
 
     /// Everything at one moment: for status, metrics and the dashboard.
@@ -168,7 +183,7 @@ impl Budget {
         // Read under the lock, so that the core's time never goes back.
         let now = self.clock.now();
         if self.has_edges {
-            state.desk.books_mut().follow_wall(now, self.clock.wall());
+            state.desk.follow_wall(now, self.clock.wall());
         }
         state.desk.pump(now);
         let result = change(&mut state.desk, now);

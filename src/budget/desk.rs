@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::clock::Moment;
+use crate::clock::{Moment, UnixTime};
 use crate::quota::{LimitSet, Plan};
 
-use super::hierarchy::{Books, Obstacle, Place, counted_until};
+use super::forecast::forecast;
+use super::hierarchy::{Books, Gate, Obstacle, Place, Standing};
 use super::log::Seat;
 use super::queue::{EntryId, Queue, Waiter};
 use super::refusal::{Denied, Reason, Refusal};
+use super::vendor_clock::Shift;
 
 /// One fetch that wants to leave.
 pub(super) type BidId = u64;
@@ -37,6 +39,15 @@ pub(super) struct Grant {
     pub(super) set: LimitSet,
     pub(super) at: Moment,
     pub(super) waited: Duration,
+}
+
+/// What is known of a request that has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Flight {
+    /// When its first byte may have left.
+    pub(super) sent: Moment,
+    /// When the vendor has counted it, as far as the operator promises.
+    pub(super) counted_by: Option<Moment>,
 }
 
 /// What a bid has come to.
@@ -69,6 +80,9 @@ pub(super) struct Desk {
     next_id: u64,
     /// Bids whose outcome is no longer `Waiting`, since last asked.
     decided: Vec<BidId>,
+    /// Something has changed since the last look at who may leave.
+    dirty: bool,
+    next_wake: Option<Moment>,
 }
 
 #[derive(Clone, Debug)]
@@ -108,14 +122,16 @@ impl Desk {
     pub(super) fn new(plan: Plan, books: Books) -> Self {
         Self {
             tallies: vec![Tally::default(); plan.consumers.len()],
-            plan,
             books,
-            queue: Queue::default(),
+            queue: Queue::new(&plan),
             bids: HashMap::new(),
             entries: HashMap::new(),
             herds: HashMap::new(),
             next_id: 0,
             decided: Vec::new(),
+            dirty: true,
+            next_wake: None,
+            plan,
         }
     }
 
@@ -144,6 +160,7 @@ impl Desk {
         fetch.waiting.push(id);
         let waiter = Waiter { id, seat, set: fetch.set, urgency: ask.urgency.min(7) };
         self.queue.push(waiter, &self.books);
+        self.dirty = true;
         self.tallies[ask.seat].waiting += 1;
         self.pump(now);
         match self.unwelcome(waiter, ask.deadline, now) {
@@ -221,43 +238,89 @@ impl Desk {
     /// Charges only what nobody else wants or has reserved.
     pub(super) fn try_now(&mut self, seat: Seat, set: LimitSet, now: Moment) -> Option<Grant> {
         self.pump(now);
-        let wanted = self.queue.wanted();
-        let spare =
-            self.books.obstacle(seat, set).is_none() && !set.iter().any(|limit| wanted.contains(limit));
+        let is_wanted = self.queue.wanted().any(|(other, _)| set.iter().any(|limit| other.contains(limit)));
+        let capped = self.books.path(seat).iter().any(|&n| self.books.standing(n, set) == Standing::Capped);
+        let spare = !is_wanted && !capped && self.books.gate(set, now) == Gate::Open;
         spare.then(|| self.admit(seat, set, now, now))
     }
 
     /// The request never left.
     pub(super) fn refund(&mut self, grant: Grant, now: Moment) {
-        self.books.refund(grant.seat, grant.set);
+        self.books.refund(grant.seat, grant.set, grant.at, now);
+        self.moved(grant.seat);
         self.pump(now);
+    }
+
+    /// All of it has been sent: tells until when it may be counted, if the operator says so.
+    pub(super) fn all_sent(&mut self, grant: Grant, now: Moment) -> Option<Moment> {
+        let until = now + self.plan.counted_within?;
+        self.books.settle(grant.seat, grant.set, until);
+        self.changed(now);
+        Some(until)
     }
 
     /// Its response head has come.
-    pub(super) fn settle(&mut self, grant: Grant, now: Moment) {
-        self.books.settle(grant.seat, grant.set, now);
-        self.pump(now);
+    pub(super) fn settle(&mut self, grant: Grant, flight: Flight, now: Moment) {
+        self.books.pacing_mut().sample(now.since(flight.sent));
+        match flight.counted_by {
+            None => self.books.settle(grant.seat, grant.set, now),
+            Some(later) if now < later => self.books.settle_earlier((grant.seat, grant.set), later, now),
+            Some(_) => {}
+        }
+        self.changed(now);
     }
 
     /// It was given up, and may still arrive.
-    pub(super) fn lose(&mut self, grant: Grant, now: Moment) {
-        self.books.settle(grant.seat, grant.set, counted_until(now, self.plan.linger));
+    pub(super) fn lose(&mut self, grant: Grant, flight: Flight, now: Moment) {
+        if flight.counted_by.is_none() {
+            self.books.settle(grant.seat, grant.set, now + self.plan.linger);
+        }
+        self.changed(now);
+    }
+
+    /// The vendor dated the answer to an exchange from `sent` to `head`.
+    pub(super) fn learn_date(&mut self, date: UnixTime, sent: Moment, head: Moment, now: Moment) {
+        self.books.learn_date(date, (sent, head), now);
+        self.changed(now);
+    }
+
+    /// From now on the requests on `limit` keep their distance.
+    pub(super) fn space_out(&mut self, limit: usize, now: Moment) {
+        self.books.pacing_mut().even_out(limit);
+        self.changed(now);
+    }
+
+    fn changed(&mut self, now: Moment) {
+        self.dirty = true;
         self.pump(now);
     }
 
     /// Lets go of what has lapsed and admits whoever may leave.
     pub(super) fn pump(&mut self, now: Moment) {
         self.books.advance(now);
-        self.books.take_touched();
-        while let Some(id) = self.queue.next(&self.books) {
-            self.grant(id, now);
+        for seat in self.books.take_touched() {
+            self.dirty = true;
+            self.queue.refresh(seat, &self.books);
         }
+        if !self.dirty && self.next_wake.is_none_or(|at| now < at) {
+            return;
+        }
+        while let Some(waiter) = self.queue.next(&self.books, now) {
+            self.grant(waiter, now);
+        }
+        self.dirty = false;
+        let sets = self.queue.wanted();
+        let openings = sets.filter_map(|(set, by_account)| match by_account {
+            true => self.books.next_opening(set, now),
+            // All of them are capped: any lapse may be one of theirs.
+            false => set.iter().filter_map(|limit| self.books.next_release(limit)).min(),
+        });
+        self.next_wake = openings.min();
     }
 
     /// When, if nothing happens before, [`Desk::pump`] may have something to do.
     pub(super) fn next_wake(&self) -> Option<Moment> {
-        let clock = self.books.vendor_clock();
-        self.queue.wanted().iter().filter_map(|limit| self.books.window(limit).next_release(clock)).min()
+        self.next_wake
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -273,16 +336,20 @@ impl Desk {
         &self.books
     }
 
-    pub(super) fn books_mut(&mut self) -> &mut Books {
-        &mut self.books
+    /// Our own wall clock reads `wall`.
+    pub(super) fn follow_wall(&mut self, now: Moment, wall: UnixTime) {
+        if self.books.follow_wall(now, wall) == Shift::Large {
+            self.dirty = true;
+        }
     }
 
     pub(super) fn tally(&self, seat: usize) -> Tally {
         self.tallies[seat]
     }
 
-    fn grant(&mut self, id: EntryId, now: Moment) {
-        let waiter = self.waiter(id).expect("the queue holds waiting entries only");
+    fn grant(&mut self, waiter: Waiter, now: Moment) {
+        let id = waiter.id;
+        self.queue.served(waiter, &self.books);
         let entry = self.entries.get_mut(&id).expect("a waiter is an entry");
         entry.fate = Fate::Paid;
         let (bid, since) = (entry.bid, entry.since);
@@ -302,9 +369,16 @@ impl Desk {
     }
 
     fn admit(&mut self, seat: Seat, set: LimitSet, since: Moment, now: Moment) -> Grant {
-        self.books.book(seat, set);
+        self.books.book(seat, set, now);
+        self.moved(seat);
         self.tallies[seat as usize].admitted += 1;
         Grant { seat, set, at: now, waited: now.since(since) }
+    }
+
+    /// A count of `seat` has changed.
+    fn moved(&mut self, seat: Seat) {
+        self.queue.refresh(seat, &self.books);
+        self.dirty = true;
     }
 
     fn waiter(&self, id: EntryId) -> Option<Waiter> {
@@ -337,7 +411,7 @@ impl Desk {
     fn unwelcome(&self, waiter: Waiter, deadline: Moment, now: Moment) -> Option<Reason> {
         self.waiter(waiter.id)?;
         let bounds = self.plan.queue;
-        if self.forecast(waiter, now).1 > deadline {
+        if self.forecast(waiter, 0, now).1 > deadline {
             Some(Reason::Limit)
         } else if self.tallies[waiter.seat as usize].waiting > bounds.per_consumer {
             Some(Reason::QueueFull)
@@ -348,25 +422,19 @@ impl Desk {
         }
     }
 
-    /// What decides when a waiter can leave, and the earliest moment for that.
-    fn forecast(&self, waiter: Waiter, now: Moment) -> (Obstacle, Moment) {
-        let clock = self.books.vendor_clock();
-        let slots = waiter.set.iter().map(|limit| {
-            (Obstacle { place: Place::Account, limit }, self.books.window(limit).slot(0, now, clock))
-        });
-        slots.max_by_key(|(_, at)| *at).expect("who waits is charged to a limit")
+    fn forecast(&self, waiter: Waiter, spread: u64, now: Moment) -> (Obstacle, Moment) {
+        forecast(&self.books, &self.queue, waiter, spread, now).expect("who waits is charged to a limit")
     }
 
     fn refuse(&mut self, waiter: Waiter, reason: Reason, now: Moment) -> Refusal {
-        let (obstacle, slot) = self.forecast(waiter, now);
+        let (obstacle, slot) = self.forecast(waiter, 0, now);
         let herd = self.herds.entry((obstacle.place, obstacle.limit)).or_insert((slot, 0));
         if herd.0 != slot {
             *herd = (slot, 0);
         }
         let ahead = herd.1;
         herd.1 += 1;
-        let window = self.books.window(obstacle.limit);
-        let retry_at = window.slot(ahead, now, self.books.vendor_clock()).max(slot);
+        let retry_at = if ahead == 0 { slot } else { self.forecast(waiter, ahead, now).1 };
         self.tallies[waiter.seat as usize].refused += 1;
         Refusal {
             reason,

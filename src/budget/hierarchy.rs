@@ -8,10 +8,12 @@
 use std::time::Duration;
 
 use crate::clock::{Moment, UnixTime};
-use crate::quota::{LimitSet, Plan, Quantity, Scope};
+use crate::quota::{LimitSet, Plan, Quantity, Scope, Window as Stretch};
 
 use super::log::Seat;
+use super::pace::Pacing;
 use super::refusal::Node;
+use super::reserve::Holds;
 use super::vendor_clock::{Shift, VendorClock};
 use super::window::Window;
 
@@ -25,7 +27,10 @@ pub(super) type NodeIndex = usize;
 #[derive(Clone, Debug)]
 pub(super) struct Books {
     windows: Vec<Window>,
+    stretches: Vec<Stretch>,
     scopes: Vec<Scope>,
+    pacing: Pacing,
+    holds: Holds,
     clock: VendorClock,
     divisions: usize,
     /// The division of each seat.
@@ -44,6 +49,17 @@ pub(super) struct Books {
 pub(super) struct Obstacle {
     pub(super) place: Place,
     pub(super) limit: usize,
+}
+
+/// Whom the account has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gate {
+    /// Anybody.
+    Open,
+    /// Those for whom a slot is held.
+    OwnersOnly,
+    /// Nobody.
+    Shut,
 }
 
 /// At which level.
@@ -71,6 +87,9 @@ impl Books {
         let cells = (divisions + seats) * limits;
         let mut books = Self {
             windows: plan.limits.iter().map(|limit| Window::new(limit, now, &clock)).collect(),
+            stretches: plan.limits.iter().map(|limit| limit.window.clone()).collect(),
+            pacing: Pacing::new(&plan.limits, plan.pace),
+            holds: Holds::new(limits, divisions, divisions + seats),
             scopes: plan.limits.iter().map(|limit| limit.scope).collect(),
             clock,
             divisions,
@@ -83,11 +102,14 @@ impl Books {
         };
         for (index, division) in plan.divisions.iter().enumerate() {
             books.set_up(index, &division.caps, u64::from(division.share.0) * MILLION);
+            books.holds.add(index, index, &division.reserve);
         }
         for (seat, consumer) in plan.consumers.iter().enumerate() {
             let whole = u64::from(plan.divisions[consumer.division].share.0);
             books.set_up(divisions + seat, &consumer.caps, u64::from(consumer.share.0) * whole);
+            books.holds.add(consumer.division, divisions + seat, &consumer.reserve);
         }
+        books.hold_anew(now);
         books
     }
 
@@ -119,6 +141,12 @@ impl Books {
                 }
             });
         }
+        for at in 0..self.touched.len() {
+            self.hold_path(self.touched[at], now);
+        }
+        if self.holds.next_stale() <= now {
+            self.holds.stale(now).into_iter().for_each(|node| self.hold(node, now));
+        }
     }
 
     /// The seats whose counts fell by the passing of time, each once.
@@ -130,36 +158,66 @@ impl Books {
         touched
     }
 
-    /// The first thing that keeps a request of `seat` on `set` from leaving now, account first.
-    pub(super) fn obstacle(&self, seat: Seat, set: LimitSet) -> Option<Obstacle> {
-        let account = self.account_full(set).map(|limit| Obstacle { place: Place::Account, limit });
-        account.or_else(|| {
-            self.path(seat).into_iter().find_map(|node| {
-                let limit = set.iter().find(|&limit| self.capped(node, limit))?;
-                Some(Obstacle { place: Place::Node(node), limit })
-            })
-        })
+    /// Whom the account has room for on all limits of `set`.
+    pub(super) fn gate(&self, set: LimitSet, now: Moment) -> Gate {
+        let mut gate = Gate::Open;
+        for limit in set.iter() {
+            let free = self.windows[limit].free();
+            if free == 0 || self.pacing.next(limit).is_some_and(|next| now < next) {
+                return Gate::Shut;
+            }
+            if free <= self.holds.total(limit) {
+                gate = Gate::OwnersOnly;
+            }
+        }
+        gate
     }
 
-    /// A limit of `set` of which the account has none left.
-    pub(super) fn account_full(&self, set: LimitSet) -> Option<usize> {
-        set.iter().find(|&limit| self.windows[limit].free() == 0)
+    /// Whether a request of `consumer` (or, without one, of anybody in `division`)
+    /// may take a held slot wherever there are only held ones.
+    pub(super) fn is_covered(&self, division: NodeIndex, consumer: Option<NodeIndex>, set: LimitSet) -> bool {
+        let mut tight = set.iter().filter(|&limit| self.windows[limit].free() <= self.holds.total(limit));
+        tight.all(|limit| self.holds.is_covered(division, consumer, limit))
+    }
+
+    /// When the gate for `set` may open further, if nothing in flight is answered.
+    pub(super) fn next_opening(&self, set: LimitSet, now: Moment) -> Option<Moment> {
+        let mut opening = Moment::ZERO;
+        for limit in set.iter() {
+            let (window, held) = (&self.windows[limit], self.holds.total(limit));
+            let mut at = if window.free() == 0 {
+                window.next_release(&self.clock)?
+            } else if window.free() <= held {
+                window.next_release(&self.clock).unwrap_or(Moment::NEVER).min(self.holds.next_stale())
+            } else {
+                now
+            };
+            if let Some(next) = self.pacing.next(limit) {
+                at = at.max(next);
+            }
+            opening = opening.max(at);
+        }
+        Some(opening)
     }
 
     /// Charges one request of `seat` to every limit of `set` at every node, whether it fits or not.
-    pub(super) fn book(&mut self, seat: Seat, set: LimitSet) {
+    pub(super) fn book(&mut self, seat: Seat, set: LimitSet, now: Moment) {
         for limit in set.iter() {
             self.windows[limit].book();
+            self.pacing.book(limit, now);
             self.each_count(seat, limit, |count| *count += 1);
         }
+        self.hold_path(seat, now);
     }
 
-    /// Takes all of it back: the request never left.
-    pub(super) fn refund(&mut self, seat: Seat, set: LimitSet) {
+    /// Takes back all that was booked at `booked`: the request never left.
+    pub(super) fn refund(&mut self, seat: Seat, set: LimitSet, booked: Moment, now: Moment) {
         for limit in set.iter() {
             self.windows[limit].refund();
+            self.pacing.refund(limit, booked);
             self.each_count(seat, limit, |count| *count -= 1);
         }
+        self.hold_path(seat, now);
     }
 
     /// The vendor has counted it by `until` at the latest.
@@ -170,20 +228,21 @@ impl Books {
     }
 
     /// It was counted by `until` already, not only by `later` as assumed when it was settled.
-    pub(super) fn settle_earlier(&mut self, seat: Seat, set: LimitSet, later: Moment, until: Moment) {
+    pub(super) fn settle_earlier(&mut self, (seat, set): (Seat, LimitSet), later: Moment, until: Moment) {
         for limit in set.iter() {
             self.windows[limit].settle_earlier(later, until, seat);
         }
     }
 
     /// Our own wall clock reads `wall`.
-    pub(super) fn follow_wall(&mut self, now: Moment, wall: UnixTime) {
+    pub(super) fn follow_wall(&mut self, now: Moment, wall: UnixTime) -> Shift {
         let shift = self.clock.follow_wall(now, wall);
         self.realign(now, shift);
+        shift
     }
 
     /// The vendor dated a response that came to an exchange from `sent` to `head`.
-    pub(super) fn learn_date(&mut self, date: UnixTime, sent: Moment, head: Moment, now: Moment) {
+    pub(super) fn learn_date(&mut self, date: UnixTime, (sent, head): (Moment, Moment), now: Moment) {
         let shift = self.clock.learn(date, sent, head);
         self.realign(now, shift);
     }
@@ -191,7 +250,51 @@ impl Books {
     fn realign(&mut self, now: Moment, shift: Shift) {
         if shift == Shift::Large {
             self.windows.iter_mut().for_each(|window| window.realign(now, &self.clock));
+            self.hold_anew(now);
         }
+    }
+
+    fn hold_path(&mut self, seat: Seat, now: Moment) {
+        for node in self.path(seat) {
+            self.hold(node, now);
+        }
+    }
+
+    fn hold_anew(&mut self, now: Moment) {
+        self.holds.owners().collect::<Vec<_>>().into_iter().for_each(|node| self.hold(node, now));
+    }
+
+    /// Works out what has to be held for `node`, if it has a reserve.
+    fn hold(&mut self, node: NodeIndex, now: Moment) {
+        let Some(reserve) = self.holds.reserve_of(node) else { return };
+        let mut stale_at = Moment::NEVER;
+        let held = (0..self.windows.len()).map(|limit| {
+            let left = reserve[limit].saturating_sub(self.used_by(node, limit));
+            let Some(end) = self.windows[limit].period_end(&self.clock).filter(|_| left > 0) else {
+                return left;
+            };
+            let left_time = end.since(now).as_nanos();
+            let shorter = (0..self.windows.len())
+                .filter(|&short| self.stretches[short].length() < self.stretches[limit].length());
+            let reach = shorter.map(|short| {
+                let length = self.stretches[short].length().as_nanos();
+                let most = if reserve[short] > 0 { reserve[short] } else { self.most(node, short) };
+                // What is released is released for good when another whole window no longer fits.
+                let in_window = u64::try_from(left_time % length).unwrap_or(u64::MAX);
+                stale_at = stale_at.min(now + Duration::from_nanos(in_window.saturating_add(1)));
+                let reach = u128::from(most) * (left_time / length + 1);
+                reach.saturating_sub(u128::from(self.used_by(node, short)))
+            });
+            let reach = reach.min().unwrap_or(u128::MAX);
+            left.min(u32::try_from(reach).unwrap_or(u32::MAX))
+        });
+        let held: smallvec::SmallVec<[u32; 8]> = held.collect();
+        self.holds.set(node, &held, stale_at);
+    }
+
+    /// The most that `node` may use of `limit` in one window.
+    fn most(&self, node: NodeIndex, limit: usize) -> u32 {
+        self.caps[self.cell(node, limit)].min(self.windows[limit].requests())
     }
 
     /// How `node` stands on the limits of `set`.
@@ -203,6 +306,11 @@ impl Books {
         } else {
             Standing::Borrowing
         }
+    }
+
+    /// When the oldest charge of `limit` lapses.
+    pub(super) fn next_release(&self, limit: usize) -> Option<Moment> {
+        self.windows[limit].next_release(&self.clock)
     }
 
     pub(super) fn window(&self, limit: usize) -> &Window {
@@ -231,8 +339,21 @@ impl Books {
         [self.home[seat as usize] as usize, self.divisions + seat as usize]
     }
 
-    pub(super) fn division_of(&self, seat: Seat) -> NodeIndex {
-        self.home[seat as usize] as usize
+    /// The consumer that `node` is.
+    pub(super) fn seat(&self, node: NodeIndex) -> Seat {
+        Seat::try_from(node - self.divisions).expect("consumers are numbered by Seat")
+    }
+
+    pub(super) fn holds(&self) -> &Holds {
+        &self.holds
+    }
+
+    pub(super) fn pacing(&self) -> &Pacing {
+        &self.pacing
+    }
+
+    pub(super) fn pacing_mut(&mut self) -> &mut Pacing {
+        &mut self.pacing
     }
 
     /// Whose limit `obstacle` is, in the operator's words.
@@ -245,7 +366,8 @@ impl Books {
         }
     }
 
-    fn capped(&self, node: NodeIndex, limit: usize) -> bool {
+    /// Whether `node` has used up its cap on `limit`.
+    pub(super) fn capped(&self, node: NodeIndex, limit: usize) -> bool {
         let cell = self.cell(node, limit);
         self.used[cell] >= self.caps[cell]
     }
@@ -263,8 +385,3 @@ impl Books {
 }
 
 const MILLION: u64 = 1_000_000;
-
-/// How long an answer may still be counted once it was given up.
-pub(super) fn counted_until(give_up: Moment, linger: Duration) -> Moment {
-    give_up + linger
-}

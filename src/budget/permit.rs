@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::clock::Moment;
 
 use super::Budget;
-use super::desk::Grant;
+use super::desk::{Flight, Grant};
 
 /// The right to send one request, charged to every limit on its path.
 ///
@@ -31,7 +31,7 @@ pub struct Permit {
 pub struct Charge {
     budget: Arc<Budget>,
     grant: Grant,
-    sent: Moment,
+    flight: Flight,
     over: bool,
 }
 
@@ -61,8 +61,8 @@ impl Permit {
     /// To be called right before the first byte: from here on the charge stands.
     pub fn sent(mut self) -> Charge {
         self.sent = true;
-        let sent = self.budget.now();
-        Charge { budget: Arc::clone(&self.budget), grant: self.grant, sent, over: false }
+        let flight = Flight { sent: self.budget.now(), counted_by: None };
+        Charge { budget: Arc::clone(&self.budget), grant: self.grant, flight, over: false }
     }
 }
 
@@ -84,13 +84,22 @@ impl Charge {
     /// When the first byte may have left.
     #[must_use]
     pub fn sent_at(&self) -> Moment {
-        self.sent
+        self.flight.sent
+    }
+
+    /// The last byte of the request has left just now. Has an effect, once, under
+    /// `counted_within`: the charge then lapses W after the earlier of the head
+    /// and that long after now.
+    pub fn last_byte(&mut self) {
+        if self.flight.counted_by.is_none() {
+            self.flight.counted_by = self.budget.change(|desk, now| desk.all_sent(self.grant, now));
+        }
     }
 
     /// The response head (not a 1xx) has come just now.
     pub fn settled(mut self) {
         self.over = true;
-        self.budget.change(|desk, now| desk.settle(self.grant, now));
+        self.budget.change(|desk, now| desk.settle(self.grant, self.flight, now));
     }
 
     /// Nothing has left after all: the connection that stood died before it took
@@ -110,7 +119,7 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         if !self.over {
-            self.budget.change(|desk, now| desk.lose(self.grant, now));
+            self.budget.change(|desk, now| desk.lose(self.grant, self.flight, now));
         }
     }
 }

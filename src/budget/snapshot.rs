@@ -75,7 +75,13 @@ impl Snapshot {
         let books = desk.books();
         let account = (0..books.limits()).map(|limit| {
             let window = books.window(limit);
-            limit_state(desk, plan, limit, (window.requests(), window.used()), now)
+            limit_state(
+                desk,
+                plan,
+                limit,
+                (window.requests(), window.used(), books.holds().total(limit)),
+                now,
+            )
         });
         let node_state = |node: Node, index: NodeIndex, seats: &mut dyn Iterator<Item = usize>| {
             let (mut waiting, mut admitted, mut refused) = (0, 0, 0);
@@ -87,7 +93,8 @@ impl Snapshot {
             }
             let limits = (0..books.limits()).map(|limit| {
                 let allowed = books.cap_of(index, limit).unwrap_or(books.window(limit).requests());
-                limit_state(desk, plan, limit, (allowed, books.used_by(index, limit)), now)
+                let held = books.holds().held_for(index, limit);
+                limit_state(desk, plan, limit, (allowed, books.used_by(index, limit), held), now)
             });
             NodeState { node, limits: limits.collect(), waiting, admitted, refused }
         };
@@ -136,14 +143,20 @@ impl Remaining {
     }
 }
 
-fn limit_state(desk: &Desk, plan: &Plan, limit: usize, counts: (u32, u32), now: Moment) -> LimitState {
+fn limit_state(
+    desk: &Desk,
+    plan: &Plan,
+    limit: usize,
+    (allowed, used, held): (u32, u32, u32),
+    now: Moment,
+) -> LimitState {
     let books = desk.books();
-    let next = books.window(limit).next_release(books.vendor_clock());
+    let next = books.next_release(limit);
     LimitState {
         limit: plan.limits[limit].name.clone(),
-        allowed: counts.0,
-        used: counts.1,
-        held: 0,
+        allowed,
+        used,
+        held,
         next_release: next.map(|at| at.since(now)),
     }
 }

@@ -153,22 +153,68 @@ impl Window {
     /// The earliest moment for one more request if `ahead` others go first, all as
     /// early as they can, and everything in flight is answered now.
     pub(super) fn slot(&self, ahead: u64, now: Moment, clock: &VendorClock) -> Moment {
-        let free = u64::from(self.free());
+        let claims = Claims {
+            most: self.requests,
+            pending: self.pending,
+            settled: self.log.charges(),
+            nth: |earlier| self.log.nth(earlier),
+        };
+        self.slot_among(&claims, ahead, now, clock)
+    }
+
+    /// The same for a node that may take `cap` of this limit and uses `used`, all
+    /// of them charges of seats that are `mine`.
+    pub(super) fn slot_below(
+        &self,
+        (cap, used): (u32, u32),
+        mine: impl Fn(Seat) -> bool,
+        ahead: u64,
+        (now, clock): (Moment, &VendorClock),
+    ) -> Moment {
+        let untils: Vec<_> =
+            self.log.iter().filter(|(_, seat)| mine(*seat)).map(|(until, _)| until).collect();
+        let settled = u32::try_from(untils.len()).unwrap_or(u32::MAX);
+        let claims = Claims {
+            most: cap,
+            pending: used.saturating_sub(settled),
+            settled,
+            nth: |earlier: usize| untils.get(earlier).copied(),
+        };
+        self.slot_among(&claims, ahead, now, clock)
+    }
+
+    /// Settled charges in the order in which they lapse, with the moment; for sliding windows.
+    pub(super) fn lapses(&self) -> impl Iterator<Item = (Moment, Seat)> {
+        let life = match &self.rule {
+            Rule::Sliding { life } => *life,
+            Rule::Calendar { .. } => Duration::MAX,
+        };
+        self.log.iter().map(move |(until, seat)| (until + life, seat))
+    }
+
+    fn slot_among<F: Fn(usize) -> Option<Moment>>(
+        &self,
+        claims: &Claims<F>,
+        ahead: u64,
+        now: Moment,
+        clock: &VendorClock,
+    ) -> Moment {
+        let free = u64::from(claims.most.saturating_sub(claims.used()));
         if ahead < free {
             return now;
         }
         match &self.rule {
-            Rule::Sliding { life } => self.sliding_slot(ahead, now, *life),
+            Rule::Sliding { life } => claims.sliding_slot(ahead, now, *life),
             Rule::Calendar { calendar, edge } => {
                 let (mut edge, mut ahead) = (*edge, ahead - free);
                 let (first, last) = clock.around(edge);
-                ahead = match ahead.checked_sub(u64::from(self.fresh_after(first, now))) {
-                    Some(left) => left,
+                match ahead.checked_sub(u64::from(claims.fresh_after(first, now))) {
+                    Some(left) => ahead = left,
                     None => return last,
-                };
+                }
                 for _ in 0..EDGES_AHEAD {
                     edge = calendar.next_edge(edge);
-                    match ahead.checked_sub(u64::from(self.requests)) {
+                    match ahead.checked_sub(u64::from(claims.most)) {
                         Some(left) => ahead = left,
                         None => break,
                     }
@@ -177,17 +223,32 @@ impl Window {
             }
         }
     }
+}
+
+/// The charges of one node on one limit.
+struct Claims<F> {
+    most: u32,
+    pending: u32,
+    settled: u32,
+    /// The settled ones' last moments, in order.
+    nth: F,
+}
+
+impl<F: Fn(usize) -> Option<Moment>> Claims<F> {
+    fn used(&self) -> u32 {
+        self.pending + self.settled
+    }
 
     fn sliding_slot(&self, ahead: u64, now: Moment, life: Duration) -> Moment {
-        let all = u64::from(self.requests);
+        let (all, used) = (u64::from(self.most), u64::from(self.used()));
         let (rounds, turn) = (ahead / all, ahead % all);
-        let (free, used) = (u64::from(self.free()), u64::from(self.used()));
+        let free = all.saturating_sub(used);
         let first = if turn < free {
             now
         } else {
             // Charged beyond the limit (observe, learning): the excess has to lapse first.
-            let excess = used.saturating_sub(all);
-            self.nth_until(usize::try_from(turn - free + excess).unwrap_or(usize::MAX), now) + life
+            let earlier = turn - free + used.saturating_sub(all);
+            self.nth_until(usize::try_from(earlier).unwrap_or(usize::MAX), now) + life
         };
         first + life.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
     }
@@ -195,9 +256,9 @@ impl Window {
     /// The `earlier + 1`-th of the moments by which charges are counted, those in flight now.
     fn nth_until(&self, earlier: usize, now: Moment) -> Moment {
         let pending = self.pending as usize;
-        match self.log.nth(earlier) {
+        match (self.nth)(earlier) {
             Some(until) if until <= now => until,
-            _ => match earlier.checked_sub(pending).and_then(|at| self.log.nth(at)) {
+            _ => match earlier.checked_sub(pending).and_then(&self.nth) {
                 Some(until) => until.max(now),
                 None => now,
             },
@@ -207,7 +268,17 @@ impl Window {
     /// How many slots the edge that begins at `first` opens.
     fn fresh_after(&self, first: Moment, now: Moment) -> u32 {
         let in_flight = if now < first { 0 } else { self.pending };
-        let carried = self.log.iter().filter(|(until, _)| *until >= first).count();
-        self.requests.saturating_sub(in_flight + u32::try_from(carried).unwrap_or(u32::MAX))
+        let settled = self.settled as usize;
+        let (mut low, mut high) = (0, settled);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if (self.nth)(middle).is_some_and(|until| until < first) {
+                low = middle + 1
+            } else {
+                high = middle
+            }
+        }
+        let carried = u32::try_from(settled - low).unwrap_or(u32::MAX);
+        self.most.saturating_sub(in_flight.saturating_add(carried))
     }
 }

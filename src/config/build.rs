@@ -12,6 +12,8 @@ mod listeners;
 mod portions;
 mod upstream;
 
+pub(super) use portions::percent;
+
 use super::Config;
 use super::mistake::Walk;
 use super::raw;

@@ -39,7 +39,7 @@ pub fn report(config: &Config) -> String {
             line(&mut out, &format!("  {warning}"));
         }
     }
-    out.trim_end().to_owned()
+    out.trim_end().replace("\n\n\n", "\n\n")
 }
 
 fn line(out: &mut String, text: &str) {

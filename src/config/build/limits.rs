@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use crate::config::mistake::{Place, Walk, did_you_mean, one_of};
 use crate::config::raw;
-use crate::config::read::{At, Field};
+use crate::config::read::{At, Field, Named};
 use crate::config::scalar::{Part, Per, Resets, TypedRate, spell};
 use crate::config::union::{LimitValue, RoutesValue};
 use crate::config::word::WindowKind;
 use crate::dialect::Dialect;
-use crate::id::LimitName;
 use crate::quota::{Calendar, Limit, MAX_LIMITS, Routes, Scope, Window};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -36,8 +35,9 @@ pub(super) enum Found<'a> {
 impl Limits {
     pub(super) fn of(raw: &raw::Upstream, dialect: Option<&Dialect>, walk: &mut Walk<'_>) -> Self {
         let defaults = dialect.map(Dialect::default_limits).unwrap_or_default();
-        let mut limits = Self { list: Vec::new(), broken: Vec::new(), complete: dialect.is_some() };
-        let typed = raw.limits.value().map(|named| named.0.as_slice()).unwrap_or_default();
+        let complete = dialect.is_some() && raw.limits.value().is_none_or(Named::is_whole);
+        let mut limits = Self { list: Vec::new(), broken: Vec::new(), complete };
+        let typed = raw.limits.things();
         limits.complete &= !matches!(raw.limits, Field::Wrong);
         for default in defaults {
             match typed.iter().find(|(name, _)| name == default.name.as_str()) {
@@ -56,7 +56,7 @@ impl Limits {
             walk.wrong(&at.place, format!("more than {MAX_LIMITS} limits; leave some out"));
         }
         if let Some(portion) = raw.portion.given() {
-            limits.take_portion(portion, walk);
+            limits.take_portion(portion, !raw.egress.is_missing(), walk);
         }
         limits
     }
@@ -104,8 +104,9 @@ impl Limits {
         }
     }
 
-    fn take_portion(&mut self, portion: &At<Part>, walk: &mut Walk<'_>) {
-        for limit in &mut self.list {
+    /// An address of one's own is not shared out; one behind a NAT is, and has a name.
+    fn take_portion(&mut self, portion: &At<Part>, shared_address: bool, walk: &mut Walk<'_>) {
+        for limit in self.list.iter_mut().filter(|limit| shared_address || limit.scope == Scope::Account) {
             let whole = limit.requests.get();
             let part = u32::try_from(portion.value.of(whole.into())).ok().and_then(NonZeroU32::new);
             match part {
@@ -327,7 +328,7 @@ fn routes(typed: &At<RoutesValue>, dialect: Option<&Dialect>, walk: &mut Walk<'_
             }
             found
         }
-        RoutesValue::Patterns(list) if list.0.is_empty() => {
+        RoutesValue::Patterns(list) if list.is_empty => {
             walk.wrong(
                 &typed.place,
                 "an empty list counts nothing; write \"all\", or patterns such as [\"GET /api/**\"]",
@@ -335,7 +336,7 @@ fn routes(typed: &At<RoutesValue>, dialect: Option<&Dialect>, walk: &mut Walk<'_
             None
         }
         RoutesValue::Patterns(list) => {
-            Some(Routes::Patterns(list.0.iter().map(|at| at.value.0.clone()).collect()))
+            Some(Routes::Patterns(list.entries.iter().map(|at| at.value.0.clone()).collect()))
         }
     }
 }

@@ -296,6 +296,12 @@ pub enum ClientCacheControl {
     Ignore,
 }
 
+/// The lines of a file that make a consumer known by a token of this hash.
+#[must_use]
+pub fn consumer_lines(name: &ConsumerName, token: TokenHash) -> String {
+    format!("[consumers.{name}]\ntoken = {{ sha256 = \"{}\" }}\n", token.to_hex())
+}
+
 /// Configurations are text; a larger file is another file.
 const MAX_FILE_BYTES: u64 = 64 * 1_024 * 1_024;
 

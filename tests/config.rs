@@ -74,3 +74,32 @@ fn a_file_that_is_not_there_is_a_mistake() {
     let error = config::load(Path::new("config/absent.toml"), env()).unwrap_err().to_string();
     assert!(error.starts_with("config/absent.toml: cannot be read ("), "{error}");
 }
+
+#[path = "config/laws.rs"]
+mod laws;
+#[path = "config/schema.rs"]
+mod schema;
+
+#[test]
+fn a_new_token_is_known_by_the_lines_that_are_printed_with_it() {
+    let token = weir::secret::Token::generate().unwrap();
+    let lines = config::consumer_lines(&"grafana".parse().unwrap(), token.hash());
+    let text = format!("[upstreams.a]\ndialect = \"generic\"\nurl = \"https://a.example\"\n\n{lines}");
+    let config = config::load_str("weir.toml", &text, env()).unwrap();
+    assert_eq!(config.consumers[0].name.as_str(), "grafana");
+    assert_eq!(config.consumers[0].proof.token, Some(token.hash()));
+}
+
+#[test]
+fn later_variables_lie_over_the_file_and_text_stays_text() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/minimal.toml")).unwrap();
+    let set = [
+        ("WEIR__UPSTREAMS__CATCHPOINT__KEYS__MAIN__VALUE", "0012345678"),
+        ("WEIR__ADMIN__LISTEN", "127.0.0.1:0"),
+    ];
+    let set = set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let config = config::load_str("weir.toml", &text, env().chain(set)).unwrap();
+    assert_eq!(config.upstreams[0].keys[0].values[0].value.expose(), "0012345678");
+    assert_eq!(config.admin.listen.port(), 0);
+    assert_eq!(config.warnings, [""; 0]);
+}

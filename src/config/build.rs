@@ -12,10 +12,12 @@ mod listeners;
 mod portions;
 mod upstream;
 
+pub(super) use portions::percent;
+
 use super::Config;
 use super::mistake::Walk;
 use super::raw;
-use super::read::{Field, Named};
+use super::read::Named;
 
 /// The configuration, unless something it needs was wrong (and then is noted).
 pub(super) fn config(file: &raw::File, walk: &mut Walk<'_>) -> Option<Config> {
@@ -24,19 +26,18 @@ pub(super) fn config(file: &raw::File, walk: &mut Walk<'_>) -> Option<Config> {
     listeners::apart(&server, &admin, file, walk);
     let store = listeners::store(file.store.value());
 
-    let none = Named::default();
-    let upstreams = file.upstreams.value().unwrap_or(&none);
-    if upstreams.0.is_empty() && !matches!(file.upstreams, Field::Wrong) {
+    let nothing = file.upstreams.is_missing() || file.upstreams.value().is_some_and(Named::is_empty);
+    if nothing {
         walk.wrong(
             &file.place,
             "there is no upstream to stand in front of; write [upstreams.NAME] with dialect and url",
         );
     }
+    let upstreams = file.upstreams.things();
     let mut drafts: Vec<_> =
-        upstreams.0.iter().map(|(name, at)| upstream::draft(name, &at.value, walk)).collect();
+        upstreams.iter().map(|(name, at)| upstream::draft(name, &at.value, walk)).collect();
     upstream::mounts_apart(upstreams, walk);
-    let none = Named::default();
-    let consumers = consumers::consumers(file.consumers.value().unwrap_or(&none), &mut drafts, walk);
+    let consumers = consumers::consumers(file, &mut drafts, walk);
     let upstreams: Option<Vec<_>> = drafts.into_iter().map(|draft| draft.finish(walk)).collect();
     Some(Config { server, admin, store, upstreams: upstreams?, consumers, warnings: Vec::new() })
 }

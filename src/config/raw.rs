@@ -119,7 +119,7 @@ tables! {
         @no_effect learn_usage_limits: bool,
         /// Catchpoint: versions of the API to warn about or to refuse.
         versions: Versions,
-        /// The part of the account that this process may use.
+        /// The part of the account (and, with `egress`, of its address) that this process may use.
         portion: Part,
         /// HTTP proxy on the way to the vendor.
         @not_built proxy: ProxyText,
@@ -127,8 +127,8 @@ tables! {
         ca: String,
         /// HTTP/2 without TLS, for http:// URLs; default false.
         h2c: bool,
-        /// Names the address that requests leave from; replicas behind one NAT name one.
-        @no_effect egress: String,
+        /// Names the address that requests leave from, if processes share it behind a NAT.
+        egress: String,
         /// The most pages that `Weir-Pages: all` reads; default 50.
         @no_effect max_pages: u64,
         /// generic: where the key goes; default bearer.

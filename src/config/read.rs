@@ -138,39 +138,82 @@ impl Keys {
 
 /// A table whose keys are names of things, in the order of the names.
 #[derive(Clone, Debug)]
-pub(super) struct Named<T>(pub(super) Vec<(String, At<T>)>);
+pub(super) struct Named<T> {
+    pub(super) things: Vec<(String, At<T>)>,
+    /// Names whose thing was wrong, which is noted.
+    broken: Vec<String>,
+}
 
 impl<T> Default for Named<T> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self { things: Vec::new(), broken: Vec::new() }
+    }
+}
+
+impl<T> Named<T> {
+    /// Whether `name` was typed, rightly or not.
+    pub(super) fn mentions(&self, name: &str) -> bool {
+        self.broken.iter().any(|broken| broken == name) || self.things.iter().any(|(known, _)| known == name)
+    }
+
+    /// Whether all that was typed is here.
+    pub(super) fn is_whole(&self) -> bool {
+        self.broken.is_empty()
+    }
+
+    /// Whether nothing was typed, not even something wrong.
+    pub(super) fn is_empty(&self) -> bool {
+        self.broken.is_empty() && self.things.is_empty()
+    }
+}
+
+impl<T> Field<Named<T>> {
+    /// The things typed; none if there is no such key.
+    pub(super) fn things(&self) -> &[(String, At<T>)] {
+        self.value().map(|named| named.things.as_slice()).unwrap_or_default()
+    }
+
+    /// Whether `name` is there or may be, as far as mistakes let us see.
+    pub(super) fn may_mention(&self, name: &str) -> bool {
+        match self {
+            Self::Missing => false,
+            Self::Wrong => true,
+            Self::Given(at) => at.value.mentions(name),
+        }
     }
 }
 
 impl<T: Read> Read for Named<T> {
     fn read(node: Node, walk: &mut Walk<'_>) -> Option<Self> {
         let keys = Keys::of(node, walk)?;
-        let mut things = Vec::new();
+        let (mut things, mut broken) = (Vec::new(), Vec::new());
         for (name, node) in keys.nodes {
             let place = node.place.clone();
             // Any of the name types would do: they share the rule.
             if name.parse::<crate::id::LimitName>().is_err() {
                 walk.wrong(&place, format!("this name cannot be used; a name is {NAME_RULE}"));
             }
-            if let Some(value) = T::read(node, walk) {
-                things.push((name, At { value, place }));
+            match T::read(node, walk) {
+                Some(value) => things.push((name, At { value, place })),
+                None => broken.push(name),
             }
         }
-        Some(Self(things))
+        Some(Self { things, broken })
     }
 }
 
 /// A list, in the order typed; entries that were wrong are left out.
 #[derive(Clone, Debug)]
-pub(super) struct List<T>(pub(super) Vec<At<T>>);
+pub(super) struct List<T> {
+    pub(super) entries: Vec<At<T>>,
+    /// No entry was typed, not even a wrong one.
+    pub(super) is_empty: bool,
+}
 
-impl<T> Default for List<T> {
-    fn default() -> Self {
-        Self(Vec::new())
+impl<T> Field<List<T>> {
+    /// The entries typed; none if there is no such key.
+    pub(super) fn entries(&self) -> &[At<T>] {
+        self.value().map(|list| list.entries.as_slice()).unwrap_or_default()
     }
 }
 
@@ -180,14 +223,15 @@ impl<T: Read> Read for List<T> {
             walk.wrong(&node.place, format!("must be a list, not {}; put it in [ ]", node.value.kind()));
             return None;
         };
-        let mut values = Vec::new();
+        let is_empty = nodes.is_empty();
+        let mut entries = Vec::new();
         for node in nodes {
             let place = node.place.clone();
             if let Some(value) = T::read(node, walk) {
-                values.push(At { value, place });
+                entries.push(At { value, place });
             }
         }
-        Some(Self(values))
+        Some(Self { entries, is_empty })
     }
 }
 

@@ -238,7 +238,9 @@ fn lasting(text: &str) -> Result<Duration, String> {
     };
     if let Some((_, millis, _)) = UNITS.iter().find(|(name, ..)| *name == unit) {
         let length = count.checked_mul(*millis).map(Duration::from_millis);
-        return length.filter(|length| *length <= LONGEST).ok_or_else(|| "longer than ten years".into());
+        return length
+            .filter(|length| *length <= LONGEST)
+            .ok_or_else(|| "longer than ten years; write at most \"3660d\"".into());
     }
     Err(match unit_meant(unit) {
         Some(unit) => format!("wrong unit; write \"{count}{unit}\""),
@@ -283,10 +285,17 @@ fn rate(text: &str) -> Result<TypedRate, String> {
     let requests: u64 = requests.parse().ok().filter(|_| digits).ok_or_else(help)?;
     match per(span) {
         Ok(per) => Ok(TypedRate { requests, per }),
-        Err(_) if unit_meant(span).is_some() => {
-            Err(format!("not a rate; write \"{requests}/1{}\"", unit_meant(span).unwrap_or_default()))
-        }
-        Err(words) => Err(words),
+        Err(words) => Err(match unit_meant(span.trim_start_matches(|c: char| c.is_ascii_digit())) {
+            // `10/min`, `10/1 min`
+            Some(unit) => {
+                let count = span
+                    .split(|c: char| !c.is_ascii_digit())
+                    .next()
+                    .filter(|count| (1..=9).contains(&count.len()));
+                format!("not a rate; write \"{requests}/{}{unit}\"", count.unwrap_or("1"))
+            }
+            None => words,
+        }),
     }
 }
 

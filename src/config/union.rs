@@ -133,11 +133,11 @@ impl Read for KeyTables {
         }
         let place = node.place.clone();
         let typed = List::<raw::Key>::read(node, walk)?;
-        if typed.0.is_empty() {
+        if typed.is_empty {
             walk.wrong(&place, "has no value; write [[…]] once or twice");
             return None;
         }
-        Some(Self(typed.0.into_iter().map(|At { value, .. }| value).collect()))
+        Some(Self(typed.entries.into_iter().map(|At { value, .. }| value).collect()))
     }
 }
 

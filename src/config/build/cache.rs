@@ -27,7 +27,7 @@ const NEVER_KEYED: &[HeaderName] = &[
 ];
 
 pub(super) fn rules(raw: &raw::Upstream, walk: &mut Walk<'_>) -> Vec<CacheRule> {
-    let typed = raw.cache.value().map(|list| list.0.as_slice()).unwrap_or_default();
+    let typed = raw.cache.entries();
     let mut rules: Vec<(&At<raw::CacheRule>, CacheRule)> = Vec::new();
     for at in typed {
         let Some(rule) = rule(&at.value, walk) else { continue };
@@ -74,11 +74,11 @@ fn rule(raw: &raw::CacheRule, walk: &mut Walk<'_>) -> Option<CacheRule> {
 }
 
 fn values<T, U>(field: &Field<List<T>>, of: impl Fn(&T) -> U) -> Vec<U> {
-    field.value().map(|list| list.0.iter().map(|at| of(&at.value)).collect()).unwrap_or_default()
+    field.entries().iter().map(|at| of(&at.value)).collect()
 }
 
 fn negative(raw: &raw::CacheRule, walk: &mut Walk<'_>) -> Vec<(StatusCode, std::time::Duration)> {
-    let typed = raw.negative.value().map(|named| named.0.as_slice()).unwrap_or_default();
+    let typed = raw.negative.things();
     let mut kept = Vec::new();
     for (status, at) in typed {
         let status = status.parse::<StatusCode>().ok().filter(|s| s.is_client_error() || s.is_server_error());
@@ -97,7 +97,7 @@ fn negative(raw: &raw::CacheRule, walk: &mut Walk<'_>) -> Vec<(StatusCode, std::
 }
 
 fn keyed(field: &Field<List<crate::config::scalar::HeaderText>>, walk: &mut Walk<'_>) -> Vec<HeaderName> {
-    let typed = field.value().map(|list| list.0.as_slice()).unwrap_or_default();
+    let typed = field.entries();
     for at in typed.iter().filter(|at| NEVER_KEYED.contains(&at.value.0)) {
         walk.wrong(
             &at.place,
@@ -109,7 +109,7 @@ fn keyed(field: &Field<List<crate::config::scalar::HeaderText>>, walk: &mut Walk
 
 fn methods(raw: &raw::CacheRule, walk: &mut Walk<'_>) -> Vec<Method> {
     let Some(at) = raw.methods.given() else { return vec![Method::GET] };
-    if at.value.0.is_empty() {
+    if at.value.is_empty {
         walk.wrong(
             &at.place,
             "an empty list keeps nothing; leave it out for GET, or write ttl = \"0s\" to keep nothing",

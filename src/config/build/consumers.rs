@@ -1,6 +1,6 @@
 //! Consumers, what proves them and their seats in the upstreams' plans.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
 
 use ipnet::IpNet;
@@ -11,29 +11,27 @@ use super::portions::{self, Sibling};
 use super::upstream::{Draft, Seat};
 use crate::config::mistake::{Place, Walk, did_you_mean, one_of};
 use crate::config::raw;
-use crate::config::read::{At, Field, Named};
+use crate::config::read::{At, Field};
 use crate::config::scalar::Per;
 use crate::config::{Access, ClientCacheControl, Consumer, Proof, Rate};
 use crate::pattern::Pattern;
 use crate::quota::{ConsumerPlan, Quantity, Share};
 
-pub(super) fn consumers(
-    typed: &Named<raw::Consumer>,
-    drafts: &mut [Draft],
-    walk: &mut Walk<'_>,
-) -> Vec<Consumer> {
+pub(super) fn consumers(file: &raw::File, drafts: &mut [Draft], walk: &mut Walk<'_>) -> Vec<Consumer> {
+    let typed = file.consumers.things();
     apart(typed, walk);
+    vendor_keys_as_tokens(typed, drafts, walk);
     let mut consumers = Vec::new();
-    for (name, At { value: raw, place }) in &typed.0 {
+    for (name, At { value: raw, place }) in typed {
         let proof = proof(raw, place, walk);
         let inbound = inbound(raw, walk);
-        let accesses = raw.access.value().map(|named| named.0.as_slice()).unwrap_or_default();
-        if accesses.is_empty() && raw.access.is_missing() {
+        let accesses = raw.access.things();
+        if raw.access.is_missing() {
             walk.warn(place, format!("may ask nothing yet; write [consumers.{name}.access.UPSTREAM]"));
         }
         let access = accesses
             .iter()
-            .filter_map(|(upstream, at)| self::access(name, upstream, at, drafts, walk))
+            .filter_map(|(upstream, at)| self::access(name, upstream, (at, file), drafts, walk))
             .collect();
         if let Ok(name) = name.parse() {
             consumers.push(Consumer { name, proof, inbound, access });
@@ -43,9 +41,8 @@ pub(super) fn consumers(
 }
 
 fn proof(raw: &raw::Consumer, place: &Place, walk: &mut Walk<'_>) -> Proof {
-    let from: Vec<IpNet> =
-        raw.from.value().map(|list| list.0.iter().map(|at| at.value.0).collect()).unwrap_or_default();
-    if let (true, Some(at)) = (from.is_empty(), raw.from.given()) {
+    let from: Vec<IpNet> = raw.from.entries().iter().map(|at| at.value.0).collect();
+    if let Some(at) = raw.from.given().filter(|at| at.value.is_empty) {
         walk.wrong(&at.place, "an empty list admits no address; write [\"127.0.0.1/32\"], or leave it out");
     }
     if raw.token.is_missing() && raw.from.is_missing() && raw.certificate.is_missing() {
@@ -55,10 +52,10 @@ fn proof(raw: &raw::Consumer, place: &Place, walk: &mut Walk<'_>) -> Proof {
 }
 
 /// No two consumers with one proof.
-fn apart(typed: &Named<raw::Consumer>, walk: &mut Walk<'_>) {
+fn apart(typed: &[(String, At<raw::Consumer>)], walk: &mut Walk<'_>) {
     let mut tokens: HashMap<[u8; 32], &str> = HashMap::new();
     let mut nets: HashMap<IpNet, &str> = HashMap::new();
-    for (name, At { value: raw, .. }) in &typed.0 {
+    for (name, At { value: raw, .. }) in typed {
         if let Some(token) = raw.token.given() {
             if let Some(other) = tokens.insert(*token.value.0.as_bytes(), name) {
                 walk.wrong(
@@ -70,11 +67,26 @@ fn apart(typed: &Named<raw::Consumer>, walk: &mut Walk<'_>) {
             }
             continue;
         }
-        let from = raw.from.value().map(|list| list.0.as_slice()).unwrap_or_default();
-        for at in from {
+        if !raw.token.is_missing() {
+            continue;
+        }
+        for at in raw.from.entries() {
             if let Some(other) = nets.insert(at.value.0, name).filter(|other| other != name) {
                 walk.wrong(&at.place, format!("is the only proof of consumer {other} too; give one of them a token, or another address"));
             }
+        }
+    }
+}
+
+/// A team that kept its copy of the vendor's key as its token still holds the key.
+fn vendor_keys_as_tokens(typed: &[(String, At<raw::Consumer>)], drafts: &[Draft], walk: &mut Walk<'_>) {
+    let keys: HashSet<[u8; 32]> = drafts.iter().flat_map(Draft::key_hashes).collect();
+    for token in typed.iter().filter_map(|(_, at)| at.value.token.given()) {
+        if keys.contains(token.value.0.as_bytes()) {
+            walk.warn(
+                &token.place,
+                "is a vendor key: whoever has this token can go around weir; make one with `weir token NAME`",
+            );
         }
     }
 }
@@ -98,14 +110,15 @@ fn inbound(raw: &raw::Consumer, walk: &mut Walk<'_>) -> Option<Rate> {
 fn access(
     consumer: &str,
     upstream: &str,
-    at: &At<raw::Access>,
+    (at, file): (&At<raw::Access>, &raw::File),
     drafts: &mut [Draft],
     walk: &mut Walk<'_>,
 ) -> Option<Access> {
     let raw = &at.value;
     let allow = allow(raw, walk);
     let max_wait = bounds::duration(&raw.max_wait, Between::WAIT, walk);
-    let Some(index) = drafts.iter().position(|draft| draft.name == upstream) else {
+    let index = drafts.iter().position(|draft| draft.name == upstream);
+    if index.is_none() && !file.upstreams.may_mention(upstream) {
         let names = || drafts.iter().map(|draft| draft.name.as_str());
         let fix = match did_you_mean(upstream, names()) {
             Some(near) => format!("did you mean \"{near}\"?"),
@@ -113,8 +126,8 @@ fn access(
             None => format!("write {}", one_of(names())),
         };
         walk.wrong(&at.place, format!("there is no upstream of this name; {fix}"));
-        return None;
-    };
+    }
+    let index = index?;
     let draft = &mut drafts[index];
     let reserve = portions::reserve(&raw.reserve, &draft.limits, walk);
     let caps = portions::caps(&raw.caps, &draft.limits, walk);
@@ -136,10 +149,10 @@ fn access(
 
 fn allow(raw: &raw::Access, walk: &mut Walk<'_>) -> Option<Vec<Pattern>> {
     let at = raw.allow.given()?;
-    if at.value.0.is_empty() {
+    if at.value.is_empty {
         walk.wrong(&at.place, "an empty list allows nothing; leave it out for reads, or write [\"GET /**\"]");
     }
-    Some(at.value.0.iter().map(|at| at.value.0.clone()).collect())
+    Some(at.value.entries.iter().map(|at| at.value.0.clone()).collect())
 }
 
 /// Index of the division that an access names or need not name.
@@ -147,6 +160,7 @@ fn division(raw: &raw::Access, at: &At<raw::Access>, draft: &Draft, walk: &mut W
     let named: Vec<&str> = draft.divisions.iter().filter(|d| d.named).map(|d| d.name.as_str()).collect();
     match &raw.division {
         Field::Wrong => None,
+        Field::Missing if !draft.divisions_known => None,
         Field::Missing if named.is_empty() => Some(0),
         Field::Missing => {
             walk.wrong(&at.place, format!("its division is not said; write division = {}", one_of(named)));
@@ -154,7 +168,7 @@ fn division(raw: &raw::Access, at: &At<raw::Access>, draft: &Draft, walk: &mut W
         }
         Field::Given(typed) => {
             let found = draft.divisions.iter().position(|d| d.named && d.name == typed.value);
-            if found.is_none() {
+            if found.is_none() && draft.divisions_known {
                 let fix = match did_you_mean(&typed.value, named.iter().copied()) {
                     Some(near) => format!("did you mean \"{near}\"?"),
                     None if named.is_empty() => "it has no divisions, so leave this out".into(),

@@ -2,7 +2,7 @@
 
 use crate::config::mistake::{Place, Walk};
 use crate::config::raw;
-use crate::config::read::{At, Field};
+use crate::config::read::{At, Field, List, Named};
 use crate::config::union::KeyTables;
 use crate::config::{Key, KeyValue};
 use crate::dialect::{Catchpoint, Credential, Dialect, Generic};
@@ -46,9 +46,8 @@ fn only<T>(field: &Field<T>, dialect: &str, walk: &mut Walk<'_>) {
 
 fn catchpoint(raw: &raw::Upstream, walk: &mut Walk<'_>) -> Catchpoint {
     let Some(versions) = raw.versions.value() else { return Catchpoint::default() };
-    let mut list = |field: &Field<crate::config::read::List<String>>| -> Vec<String> {
-        let typed = field.value().map(|list| list.0.as_slice()).unwrap_or_default();
-        typed.iter().filter_map(|at| version(at, walk)).collect()
+    let mut list = |field: &Field<List<String>>| -> Vec<String> {
+        field.entries().iter().filter_map(|at| version(at, walk)).collect()
     };
     Catchpoint { warn: list(&versions.warn), refuse: list(&versions.refuse) }
 }
@@ -74,9 +73,10 @@ pub(super) fn keys(
     dialect: Option<&Dialect>,
     walk: &mut Walk<'_>,
 ) -> Vec<Key> {
-    let typed = raw.keys.value().map(|named| named.0.as_slice()).unwrap_or_default();
+    let typed = raw.keys.things();
     let keyless = matches!(dialect, None | Some(Dialect::Generic(_)));
-    if typed.is_empty() && !keyless && !matches!(raw.keys, Field::Wrong) {
+    let nothing = raw.keys.is_missing() || raw.keys.value().is_some_and(Named::is_empty);
+    if nothing && !keyless {
         walk.wrong(place, "has no key; write [….keys.main] with value = { env = \"NAME\" }");
     }
     typed.iter().filter_map(|(name, at)| key(name, at, dialect, walk)).collect()

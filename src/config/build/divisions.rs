@@ -31,7 +31,7 @@ pub(super) fn divisions(
     limits: &Limits,
     walk: &mut Walk<'_>,
 ) -> Vec<Division> {
-    let typed = raw.divisions.value().map(|named| named.0.as_slice()).unwrap_or_default();
+    let typed = raw.divisions.things();
     if typed.is_empty() {
         return vec![everybody(raw, place, keys, walk)];
     }
@@ -88,7 +88,7 @@ fn division(
 
 /// Index of the key that a division uses.
 fn key(at: &At<raw::Division>, upstream: &raw::Upstream, keys: &[Key], walk: &mut Walk<'_>) -> Option<usize> {
-    let typed = upstream.keys.value().map(|named| named.0.as_slice()).unwrap_or_default();
+    let typed = upstream.keys.things();
     let names = || typed.iter().map(|(name, _)| name.as_str());
     match &at.value.key {
         Field::Wrong => None,
@@ -105,8 +105,7 @@ fn key(at: &At<raw::Division>, upstream: &raw::Upstream, keys: &[Key], walk: &mu
         Field::Missing => (!keys.is_empty()).then_some(0),
         Field::Given(key) => {
             let found = keys.iter().position(|known| known.name.as_str() == key.value);
-            let broken = names().any(|name| name == key.value) || matches!(upstream.keys, Field::Wrong);
-            if found.is_none() && !broken {
+            if found.is_none() && !upstream.keys.may_mention(&key.value) {
                 let fix = match did_you_mean(&key.value, names()) {
                     Some(near) => format!("did you mean \"{near}\"?"),
                     None if typed.is_empty() => "add it under `keys`".into(),

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use crate::config::mistake::{Place, Walk, did_you_mean, one_of};
 use crate::config::raw;
-use crate::config::read::{At, Field};
-use crate::config::scalar::{Part, Per, Resets, spell};
+use crate::config::read::{At, Field, Named};
+use crate::config::scalar::{Part, Per, Resets, TypedRate, spell};
 use crate::config::union::{LimitValue, RoutesValue};
 use crate::config::word::WindowKind;
 use crate::dialect::Dialect;
-use crate::id::LimitName;
 use crate::quota::{Calendar, Limit, MAX_LIMITS, Routes, Scope, Window};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -36,8 +35,9 @@ pub(super) enum Found<'a> {
 impl Limits {
     pub(super) fn of(raw: &raw::Upstream, dialect: Option<&Dialect>, walk: &mut Walk<'_>) -> Self {
         let defaults = dialect.map(Dialect::default_limits).unwrap_or_default();
-        let mut limits = Self { list: Vec::new(), broken: Vec::new(), complete: dialect.is_some() };
-        let typed = raw.limits.value().map(|named| named.0.as_slice()).unwrap_or_default();
+        let complete = dialect.is_some() && raw.limits.value().is_none_or(Named::is_whole);
+        let mut limits = Self { list: Vec::new(), broken: Vec::new(), complete };
+        let typed = raw.limits.things();
         limits.complete &= !matches!(raw.limits, Field::Wrong);
         for default in defaults {
             match typed.iter().find(|(name, _)| name == default.name.as_str()) {
@@ -56,7 +56,7 @@ impl Limits {
             walk.wrong(&at.place, format!("more than {MAX_LIMITS} limits; leave some out"));
         }
         if let Some(portion) = raw.portion.given() {
-            limits.take_portion(portion, walk);
+            limits.take_portion(portion, !raw.egress.is_missing(), walk);
         }
         limits
     }
@@ -104,8 +104,9 @@ impl Limits {
         }
     }
 
-    fn take_portion(&mut self, portion: &At<Part>, walk: &mut Walk<'_>) {
-        for limit in &mut self.list {
+    /// An address of one's own is not shared out; one behind a NAT is, and has a name.
+    fn take_portion(&mut self, portion: &At<Part>, shared_address: bool, walk: &mut Walk<'_>) {
+        for limit in self.list.iter_mut().filter(|limit| shared_address || limit.scope == Scope::Account) {
             let whole = limit.requests.get();
             let part = u32::try_from(portion.value.of(whole.into())).ok().and_then(NonZeroU32::new);
             match part {
@@ -122,11 +123,74 @@ impl Limits {
     }
 }
 
+/// A limit while what config says is merged over the dialect's.
+struct Merge {
+    shape: Shape,
+    /// With the place that a wrong number is noted at.
+    requests: Option<(u64, Place)>,
+    scope: Scope,
+    routes: Routes,
+    /// None for the window's default.
+    slack: Option<Duration>,
+}
+
 /// How a limit's window was typed, or would have been.
+#[derive(Clone)]
 struct Shape {
     kind: Option<WindowKind>,
     per: Option<Per>,
     resets: Option<Resets>,
+}
+
+impl Merge {
+    fn over(default: Option<Limit>, place: &Place) -> Self {
+        let nothing = Shape { kind: None, per: None, resets: None };
+        match default {
+            None => Self {
+                shape: nothing,
+                requests: None,
+                scope: Scope::Account,
+                routes: Routes::All,
+                slack: None,
+            },
+            Some(limit) => Self {
+                shape: shape_of(&limit.window),
+                requests: Some((limit.requests.get().into(), place.clone())),
+                scope: limit.scope,
+                slack: Some(limit.slack).filter(|slack| *slack != limit.window.default_slack()),
+                routes: limit.routes,
+            },
+        }
+    }
+
+    /// A text sets requests and per only.
+    fn rate(&mut self, rate: TypedRate, place: &Place) -> Option<Window> {
+        self.requests = Some((rate.requests, place.clone()));
+        self.shape.resets = self.shape.resets.take().filter(|_| whole_days(rate.per));
+        self.shape.per = Some(rate.per);
+        if rate.per == Per::Month {
+            self.shape.kind = Some(WindowKind::Calendar);
+        }
+        build_window(&self.shape)
+    }
+
+    /// A table sets what it names.
+    fn table(&mut self, raw: &raw::Limit, dialect: Option<&Dialect>, walk: &mut Walk<'_>) -> Option<Window> {
+        if let Some(typed) = raw.requests.given() {
+            self.requests = Some((typed.value, typed.place.clone()));
+        } else if self.requests.is_none() && raw.requests.is_missing() {
+            walk.wrong(&raw.place, "how many requests is not said; write requests = 20");
+        }
+        if self.shape.per.is_none() && raw.per.is_missing() {
+            walk.wrong(&raw.place, "the length of the window is not said; write per = \"1m\"");
+        }
+        self.slack = raw.slack.value().map(|slack| slack.0).or(self.slack);
+        self.scope = raw.scope.value().map_or(self.scope, |word| word.0);
+        if let Some(routes) = raw.routes.given().and_then(|typed| routes(typed, dialect, walk)) {
+            self.routes = routes;
+        }
+        window(&self.shape, raw, walk)
+    }
 }
 
 fn merged(
@@ -136,58 +200,31 @@ fn merged(
     dialect: Option<&Dialect>,
     walk: &mut Walk<'_>,
 ) -> Option<Limit> {
-    let name: LimitName = name.parse().ok()?;
     let before = walk.count();
-    let mut shape =
-        default.as_ref().map_or(Shape { kind: None, per: None, resets: None }, |d| shape_of(&d.window));
-    let mut requests = default.as_ref().map(|limit| (u64::from(limit.requests.get()), at.place.clone()));
-    let mut slack = default
-        .as_ref()
-        .map(|limit| limit.slack)
-        .filter(|slack| default.as_ref().is_some_and(|limit| *slack != limit.window.default_slack()));
-    let mut scope = default.as_ref().map_or(Scope::Account, |limit| limit.scope);
-    let mut routes = default.as_ref().map_or(Routes::All, |limit| limit.routes.clone());
-    let mut window = None;
-    match &at.value {
-        LimitValue::Removed => return None,
-        LimitValue::Rate(rate) => {
-            requests = Some((rate.0.requests, at.place.clone()));
-            if !matches!((rate.0.per, &shape.kind), (Per::Length(DAY), Some(WindowKind::Calendar))) {
-                shape.resets = None;
-            }
-            shape.per = Some(rate.0.per);
-            if rate.0.per == Per::Month {
-                shape.kind = Some(WindowKind::Calendar);
-            }
-        }
-        LimitValue::Table(raw) => {
-            if let Some(typed) = raw.requests.given() {
-                requests = Some((typed.value, typed.place.clone()));
-            }
-            window = self::window(&shape, raw, walk);
-            slack = raw.slack.value().map(|slack| slack.0).or(slack);
-            scope = raw.scope.value().map_or(scope, |word| word.0);
-            if let Some(typed) = raw.routes.given() {
-                routes = self::routes(typed, dialect, walk)?;
-            }
-            if requests.is_none() && raw.requests.is_missing() {
-                walk.wrong(&at.place, "how many requests is not said; write requests = 20");
-            }
-            if shape.per.is_none() && raw.per.is_missing() {
-                walk.wrong(&at.place, "how long the window is is not said; write per = \"1m\"");
-            }
-        }
-    }
-    if let LimitValue::Rate(_) = at.value {
-        window = build_window(&shape);
-    }
+    let mut merge = Merge::over(default, &at.place);
+    let window = match &at.value {
+        LimitValue::Removed => None,
+        LimitValue::Rate(rate) => merge.rate(rate.0, &at.place),
+        LimitValue::Table(raw) => merge.table(raw, dialect, walk),
+    };
     let window = window.filter(|_| walk.count() == before)?;
-    let requests = counted(requests?, &window, walk)?;
-    let slack = slack.unwrap_or_else(|| window.default_slack());
+    let requests = counted(merge.requests?, &window, walk)?;
+    let slack = merge.slack.unwrap_or_else(|| window.default_slack());
     if slack > window.length() {
         walk.wrong(&at.place, "the slack is longer than the window; leave it out for the default");
     }
-    Some(Limit { name, requests, window, scope, routes, slack })
+    Some(Limit {
+        name: name.parse().ok()?,
+        requests,
+        window,
+        scope: merge.scope,
+        routes: merge.routes,
+        slack,
+    })
+}
+
+fn whole_days(per: Per) -> bool {
+    matches!(per, Per::Month | Per::Length(DAY))
 }
 
 fn counted(typed: (u64, Place), window: &Window, walk: &mut Walk<'_>) -> Option<NonZeroU32> {
@@ -246,14 +283,13 @@ fn window(inherited: &Shape, raw: &raw::Limit, walk: &mut Walk<'_>) -> Option<Wi
             );
         }
     }
-    let whole_days = matches!(per, Per::Month | Per::Length(DAY));
-    if let (Some(at), false) = (raw.resets.given(), whole_days) {
+    if let (Some(at), false) = (raw.resets.given(), whole_days(per)) {
         walk.wrong(
             &at.place,
             "only days and months reset at a time of day; write per = \"1d\" or per = \"month\"",
         );
     }
-    let inherited_resets = inherited.resets.clone().filter(|_| whole_days);
+    let inherited_resets = inherited.resets.clone().filter(|_| whole_days(per));
     let resets = raw.resets.value().map(|resets| resets.0.clone()).or(inherited_resets);
     build_window(&Shape { kind, per: Some(per), resets })
 }
@@ -292,7 +328,7 @@ fn routes(typed: &At<RoutesValue>, dialect: Option<&Dialect>, walk: &mut Walk<'_
             }
             found
         }
-        RoutesValue::Patterns(list) if list.0.is_empty() => {
+        RoutesValue::Patterns(list) if list.is_empty => {
             walk.wrong(
                 &typed.place,
                 "an empty list counts nothing; write \"all\", or patterns such as [\"GET /api/**\"]",
@@ -300,7 +336,7 @@ fn routes(typed: &At<RoutesValue>, dialect: Option<&Dialect>, walk: &mut Walk<'_
             None
         }
         RoutesValue::Patterns(list) => {
-            Some(Routes::Patterns(list.0.iter().map(|at| at.value.0.clone()).collect()))
+            Some(Routes::Patterns(list.entries.iter().map(|at| at.value.0.clone()).collect()))
         }
     }
 }

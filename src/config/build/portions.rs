@@ -76,7 +76,7 @@ pub(in crate::config) fn percent(per_million: u64) -> String {
 pub(super) fn caps(typed: &Field<Named<u64>>, limits: &Limits, walk: &mut Walk<'_>) -> Vec<Quantity> {
     let Some(named) = typed.value() else { return Vec::new() };
     let mut caps = quantities(named, "cap", limits, walk);
-    for (name, at) in &named.0 {
+    for (name, at) in &named.things {
         if let Found::At(_, limit) = limits.find(name)
             && at.value > u64::from(limit.requests.get())
         {
@@ -118,7 +118,7 @@ fn part_of_all(part: Part, at: &At<ReserveValue>, limits: &Limits, walk: &mut Wa
 
 fn quantities(named: &Named<u64>, what: &str, limits: &Limits, walk: &mut Walk<'_>) -> Vec<Quantity> {
     let mut found = Vec::new();
-    for (name, at) in &named.0 {
+    for (name, at) in &named.things {
         let requests = u32::try_from(at.value).ok();
         match (limits.find(name), requests.map(NonZeroU32::new)) {
             (Found::Unknown, _) => {

@@ -10,10 +10,11 @@ use super::limits::Limits;
 use super::{cache, credentials};
 use crate::config::mistake::{Place, Walk};
 use crate::config::raw;
-use crate::config::read::{At, Named};
+use crate::config::read::{At, Field};
 use crate::config::scalar::{Part, spell};
 use crate::config::{Mode, Mount, Origin, Scheme, Upstream};
-use crate::quota::{ConsumerPlan, Pace, Plan, QueueBounds};
+use crate::quota::{ConsumerPlan, Pace, Plan, QueueBounds, Scope};
+use crate::secret::TokenHash;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,6 +31,8 @@ pub(super) struct Draft {
     pub(super) name: String,
     pub(super) limits: Limits,
     pub(super) divisions: Vec<Division>,
+    /// Nothing wrong hides a division from us.
+    pub(super) divisions_known: bool,
     /// In the order of the consumers' names.
     pub(super) seats: Vec<Seat>,
     /// None if something it needs was wrong.
@@ -40,7 +43,7 @@ pub(super) struct Draft {
 #[derive(Debug)]
 pub(super) struct Seat {
     pub(super) place: Place,
-    pub(super) share: crate::config::read::Field<Part>,
+    pub(super) share: Field<Part>,
     pub(super) plan: ConsumerPlan,
 }
 
@@ -56,9 +59,10 @@ pub(super) fn draft(name: &str, raw: &raw::Upstream, walk: &mut Walk<'_>) -> Dra
         }
     }
     let origin = origin(raw, walk);
-    let plan = plan(raw, walk);
-    let cache = cache::rules(raw, walk);
     let times = times(raw, walk);
+    let plan = plan(raw, times.timeout, walk);
+    let cache = cache::rules(raw, walk);
+    egress(raw, &limits, walk);
     let max_pages = bounds::number(&raw.max_pages, 1, 10_000, walk).unwrap_or(DEFAULT_MAX_PAGES);
     let rest = || {
         Some(Upstream {
@@ -81,10 +85,21 @@ pub(super) fn draft(name: &str, raw: &raw::Upstream, walk: &mut Walk<'_>) -> Dra
             cache,
         })
     };
-    Draft { name: name.to_owned(), limits, divisions, seats: Vec::new(), rest: rest() }
+    let divisions_known = match &raw.divisions {
+        Field::Wrong => false,
+        Field::Missing => true,
+        Field::Given(at) => at.value.is_whole(),
+    };
+    Draft { name: name.to_owned(), limits, divisions, divisions_known, seats: Vec::new(), rest: rest() }
 }
 
 impl Draft {
+    /// Hashes of the vendor's keys, to find them where they do not belong.
+    pub(super) fn key_hashes(&self) -> impl Iterator<Item = [u8; 32]> {
+        let values = self.rest.iter().flat_map(|upstream| &upstream.keys).flat_map(|key| &key.values);
+        values.map(|key| *TokenHash::of(key.value.expose().as_bytes()).as_bytes())
+    }
+
     /// The whole upstream.
     pub(super) fn finish(mut self, walk: &mut Walk<'_>) -> Option<Upstream> {
         super::consumers::settle(&mut self, walk);
@@ -108,7 +123,7 @@ struct Times {
 
 fn times(raw: &raw::Upstream, walk: &mut Walk<'_>) -> Times {
     Times {
-        timeout: timeout(raw, walk),
+        timeout: bounds::duration(&raw.timeout, Between::TIMEOUT, walk).unwrap_or(DEFAULT_TIMEOUT),
         connect: bounds::duration(&raw.connect_timeout, Between::TIMEOUT, walk)
             .unwrap_or(DEFAULT_CONNECT_TIMEOUT),
         idle: bounds::duration(&raw.idle_timeout, Between::TIMEOUT, walk).unwrap_or(DEFAULT_IDLE_TIMEOUT),
@@ -116,13 +131,25 @@ fn times(raw: &raw::Upstream, walk: &mut Walk<'_>) -> Times {
     }
 }
 
-fn timeout(raw: &raw::Upstream, walk: &mut Walk<'_>) -> Duration {
-    bounds::duration(&raw.timeout, Between::TIMEOUT, walk).unwrap_or(DEFAULT_TIMEOUT)
+/// Who shares an egress address matters to limits per address when processes divide an account.
+fn egress(raw: &raw::Upstream, limits: &Limits, walk: &mut Walk<'_>) {
+    let per_address = limits.list.iter().find(|limit| limit.scope == Scope::Address);
+    match (raw.portion.given(), raw.egress.given(), per_address) {
+        (Some(at), None, Some(limit)) if raw.egress.is_missing() => walk.warn(
+            &at.place,
+            format!(
+                "limit {} is counted per egress address and left whole; if processes share an address, \
+                 name it, such as egress = \"nat-1\", and each uses its portion",
+                limit.name
+            ),
+        ),
+        (None, Some(at), _) => walk.warn(&at.place, "has no effect without `portion` in this version"),
+        _ => {}
+    }
 }
 
 /// All of the plan that does not depend on divisions and consumers.
-fn plan(raw: &raw::Upstream, walk: &mut Walk<'_>) -> Plan {
-    let timeout = raw.timeout.value().map_or(DEFAULT_TIMEOUT, |lasting| lasting.0);
+fn plan(raw: &raw::Upstream, timeout: Duration, walk: &mut Walk<'_>) -> Plan {
     let counted_within = bounds::duration(&raw.counted_within, Between::TIMEOUT, walk);
     if let (Some(within), Some(at)) = (counted_within, raw.counted_within.given())
         && within > timeout
@@ -158,7 +185,7 @@ fn queue(raw: &raw::Upstream, walk: &mut Walk<'_>) -> QueueBounds {
 }
 
 fn origin(raw: &raw::Upstream, walk: &mut Walk<'_>) -> Option<Origin> {
-    let words = "where the vendor is is not said; write url = \"https://HOST\"";
+    let words = "its url is not said; write url = \"https://HOST\"";
     let url = &raw.url.required(&raw.place, words, walk)?.value.0;
     let h2c = raw.h2c.or(false);
     if let (true, Scheme::Https, Some(at)) = (h2c, url.scheme, raw.h2c.given()) {
@@ -181,15 +208,13 @@ fn mount(raw: &raw::Upstream) -> Mount {
 }
 
 /// No two upstreams under one prefix or host, and none under both.
-pub(super) fn mounts_apart(upstreams: &Named<raw::Upstream>, walk: &mut Walk<'_>) {
+pub(super) fn mounts_apart(upstreams: &[(String, At<raw::Upstream>)], walk: &mut Walk<'_>) {
     let mut taken: HashMap<(bool, String), &str> = HashMap::new();
-    for (name, At { value: raw, place }) in &upstreams.0 {
+    for (name, At { value: raw, place }) in upstreams {
         if let (Some(_), Some(at)) = (raw.host.given(), raw.mount.given()) {
             walk.wrong(&at.place, "is reached by host already; keep `mount` or `host`");
         }
-        if matches!(raw.host, crate::config::read::Field::Wrong)
-            || matches!(raw.mount, crate::config::read::Field::Wrong)
-        {
+        if matches!(raw.host, Field::Wrong) || matches!(raw.mount, Field::Wrong) {
             continue;
         }
         let key = match mount(raw) {

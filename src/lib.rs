@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod config;
 pub mod dialect;
+pub mod emulator;
 pub mod id;
 pub mod pattern;
 pub mod quota;

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod consumer;
 pub mod dialect;
+pub mod emulator;
 pub mod id;
 pub mod pattern;
 pub mod proxy;

@@ -31,10 +31,7 @@ pub(super) enum Habit {
 /// One caller of the demo.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
-    /// Its name in the config.
-    pub(super) name: &'static str,
-    /// How it behaves.
-    pub(super) habit: Habit,
+    habit: Habit,
     token: String,
     base: String,
     client: Client<HttpConnector, Empty<Bytes>>,
@@ -43,9 +40,9 @@ pub(super) struct Caller {
 
 impl Caller {
     /// A caller of the weir at `base` who presents `token`.
-    pub(super) fn new(name: &'static str, habit: Habit, token: String, base: String, clock: Clock) -> Self {
+    pub(super) fn new(habit: Habit, token: String, base: String, clock: Clock) -> Self {
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self { name, habit, token, base, client, clock }
+        Self { habit, token, base, client, clock }
     }
 
     /// Goes on until the task is aborted.

@@ -8,7 +8,7 @@
 //! before the key is added, so that `Connection: authorization` cannot drop it.
 
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -106,7 +106,6 @@ pub(super) fn from_vendor(headers: &mut HeaderMap) {
     }
     headers.append(VIA, VIA_WEIR);
 }
-
 
 /// What weir asks vendors whose bodies it edits: gzip saves most of the way, and
 /// is undone before the edit.

@@ -141,15 +141,18 @@ fn mounts_come_off_and_bases_go_on() {
 #[derive(Debug, PartialEq)]
 struct Meaning {
     segments: Vec<Vec<u8>>,
-    parameters: Vec<(Vec<u8>, Vec<(bool, Vec<u8>)>)>,
+    parameters: Vec<Parameter>,
 }
+
+/// A name and its values.
+type Parameter = (Vec<u8>, Vec<(bool, Vec<u8>)>);
 
 fn meaning(path: &str, query: &str) -> Meaning {
     // `+` is told from `%2B` and from a blank: a server may see three things.
     let decode = |text: &str| -> Vec<u8> {
         percent_encoding::percent_decode_str(&text.replace('+', "%FF%FF")).collect()
     };
-    let mut parameters: Vec<(Vec<u8>, Vec<(bool, Vec<u8>)>)> = Vec::new();
+    let mut parameters: Vec<Parameter> = Vec::new();
     for piece in query.split('&').filter(|piece| !piece.is_empty()) {
         let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
         let value = (piece.contains('='), decode(value));

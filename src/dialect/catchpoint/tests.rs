@@ -285,6 +285,9 @@ fn headers_are_what_the_vendor_wants() {
     }
     assert_eq!(accept(Some("text/plain")), "text/plain");
     assert_eq!(accept(Some("text/*")), "text/json");
+    let mut shaped = HeaderMap::new();
+    shape(&[(CONTENT_TYPE, JSON)].into_iter().collect(), &mut shaped);
+    assert_eq!(shaped, [(ACCEPT, JSON)].into_iter().collect());
     let mut own = HeaderMap::new();
     own.insert(http::header::USER_AGENT, HeaderValue::from_static("terraform"));
     supply(&mut own);

@@ -14,6 +14,8 @@
 mod desk;
 mod forecast;
 mod hierarchy;
+#[cfg(test)]
+mod laws;
 mod log;
 mod pace;
 mod permit;
@@ -21,6 +23,8 @@ mod queue;
 mod refusal;
 mod reserve;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod vendor_clock;
 mod window;
 

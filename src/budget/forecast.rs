@@ -89,12 +89,16 @@ fn beside_holds(books: &Books, limit: usize, ahead: u64, now: Moment) -> Moment 
             return at;
         }
     }
-    window.slot(ahead, now, books.vendor_clock())
+    // What is in flight decides; whose it is does not matter for a lower bound.
+    window.slot(ahead + u64::from(holds.total(limit)), now, books.vendor_clock())
 }
 
 fn node_slot(books: &Books, node: NodeIndex, limit: usize, ahead: u64, now: Moment) -> Moment {
     let Some(cap) = books.cap_of(node, limit) else { return Moment::ZERO };
     let used = books.used_by(node, limit);
+    if ahead < u64::from(cap.saturating_sub(used)) {
+        return Moment::ZERO;
+    }
     let mine = |seat| books.path(seat).contains(&node);
     books.window(limit).slot_below((cap, used), mine, ahead, (now, books.vendor_clock()))
 }

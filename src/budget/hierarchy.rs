@@ -334,6 +334,14 @@ impl Books {
         Some(self.caps[self.cell(node, limit)]).filter(|&cap| cap != UNCAPPED)
     }
 
+    /// The most requests that the limit in the way allows in one window.
+    pub(super) fn most_at(&self, obstacle: Obstacle) -> u32 {
+        match obstacle.place {
+            Place::Account => self.windows[obstacle.limit].requests(),
+            Place::Node(node) => self.most(node, obstacle.limit),
+        }
+    }
+
     /// The nodes below the account that a request of `seat` is charged to.
     pub(super) fn path(&self, seat: Seat) -> [NodeIndex; 2] {
         [self.home[seat as usize] as usize, self.divisions + seat as usize]

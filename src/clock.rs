@@ -11,9 +11,12 @@
 //!   step; only calendar edges, dates in headers and logs use it.
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 /// Nanoseconds on the monotone clock of this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,6 +78,48 @@ impl Clock {
     #[must_use]
     pub fn instant(&self, at: Moment) -> Instant {
         self.origin + Duration::from_nanos(at.0)
+    }
+}
+
+/// Notices that something which should go on has stood still for too long: a
+/// body, a write. It costs one timer while it waits, and none while things move.
+#[derive(Debug)]
+pub struct Silence {
+    clock: Clock,
+    limit: Duration,
+    /// Kept when things move on again: a timer is reset more cheaply than made.
+    timer: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+}
+
+impl Silence {
+    /// Silence may last for `limit` at a time.
+    #[must_use]
+    pub fn new(clock: Clock, limit: Duration) -> Self {
+        Self { clock, limit, timer: None, waiting: false }
+    }
+
+    /// Something moved: the next silence begins with the next poll.
+    pub fn broken(&mut self) {
+        self.waiting = false;
+    }
+
+    /// Ready once it has been silent for the whole limit; the first poll after
+    /// something moved is where the silence begins.
+    pub fn poll_too_long(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.waiting {
+            let at = self.clock.instant(self.clock.now() + self.limit);
+            match &mut self.timer {
+                Some(timer) => timer.as_mut().reset(at),
+                None => self.timer = Some(Box::pin(tokio::time::sleep_until(at))),
+            }
+            self.waiting = true;
+        }
+        if let Some(timer) = &mut self.timer {
+            ready!(timer.as_mut().poll(cx));
+        }
+        self.waiting = false;
+        Poll::Ready(())
     }
 }
 

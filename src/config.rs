@@ -4,8 +4,22 @@
 //! be parsed. What was typed, and everything that can be wrong with it, lives
 //! in `config/`; nothing above this module sees it.
 
+mod build;
+mod mistake;
+mod raw;
+mod read;
+mod report;
+mod scalar;
+mod schema;
+mod secrets;
+mod source;
+mod tree;
+mod union;
+mod url;
+mod word;
+
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::{HeaderName, Method, StatusCode};
@@ -16,6 +30,10 @@ use crate::id::{ConsumerName, KeyName, UpstreamName};
 use crate::pattern::Pattern;
 use crate::quota::Plan;
 use crate::secret::{Secret, TokenHash};
+
+pub use mistake::Mistakes;
+pub use report::report;
+pub use schema::schema;
 
 /// One whole, checked configuration.
 #[derive(Clone, Debug)]
@@ -98,6 +116,8 @@ pub struct Upstream {
     pub learn_usage_limits: bool,
     /// PEM file of roots instead of the system's.
     pub ca: Option<PathBuf>,
+    /// Names the address that requests leave from, if replicas share it behind a NAT.
+    pub egress: Option<String>,
     /// The most pages a page walk reads.
     pub max_pages: u32,
     /// The account's keys; empty only for a keyless `generic`.
@@ -121,6 +141,17 @@ pub struct Origin {
     pub base_path: String,
     /// HTTP/2 without TLS, only when configured; over TLS the handshake decides.
     pub h2c: bool,
+}
+
+impl Scheme {
+    /// As in a URI.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
 }
 
 /// How an upstream is spoken to.
@@ -192,8 +223,21 @@ pub struct CacheRule {
     pub key_headers: Vec<HeaderName>,
     /// Methods that may be cached: GET (with HEAD) unless a rule says more.
     pub methods: Vec<Method>,
+    /// Rounds time windows to a step, so that askers a second apart share an answer.
+    pub snap: Option<Snap>,
     /// Larger answers stream through uncached.
     pub max_bytes: u64,
+}
+
+/// Rounds the time window of a query to a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snap {
+    /// Query parameter of the window's start.
+    pub start: String,
+    /// Query parameter of the window's end.
+    pub end: String,
+    /// To multiples of this; longer than zero.
+    pub step: Duration,
 }
 
 /// One internal caller.
@@ -250,4 +294,57 @@ pub enum ClientCacheControl {
     Honour,
     /// For callers who always send `no-cache`.
     Ignore,
+}
+
+/// The lines of a file that make a consumer known by a token of this hash.
+#[must_use]
+pub fn consumer_lines(name: &ConsumerName, token: TokenHash) -> String {
+    format!("[consumers.{name}]\ntoken = {{ sha256 = \"{}\" }}\n", token.to_hex())
+}
+
+/// Configurations are text; a larger file is another file.
+const MAX_FILE_BYTES: u64 = 64 * 1_024 * 1_024;
+
+/// Reads and checks `file`, with the `WEIR__SECTION__KEY` variables of `env` over it.
+///
+/// # Errors
+/// All mistakes at once, see [`Mistakes`].
+pub fn load(file: &Path, env: impl Iterator<Item = (String, String)>) -> Result<Config, Mistakes> {
+    let name = file.display().to_string();
+    let too_large = || std::io::Error::other("it is larger than 64 MiB");
+    let read = std::fs::metadata(file)
+        .and_then(|meta| if meta.len() > MAX_FILE_BYTES { Err(too_large()) } else { std::fs::read(file) });
+    match read.map(String::from_utf8) {
+        Ok(Ok(text)) => load_str(&name, &text, env),
+        Ok(Err(_)) => Err(Mistakes::whole_file(&name, "is not UTF-8 text; save it as UTF-8")),
+        Err(error) => Err(Mistakes::whole_file(
+            &name,
+            &format!("cannot be read ({error}); name another with --config FILE"),
+        )),
+    }
+}
+
+/// Checks `text` as if it were the contents of `file`, which only messages name.
+///
+/// # Errors
+/// All mistakes at once, see [`Mistakes`].
+pub fn load_str(
+    file: &str,
+    text: &str,
+    env: impl Iterator<Item = (String, String)>,
+) -> Result<Config, Mistakes> {
+    let env = env.collect();
+    let mut walk = mistake::Walk::new(&env);
+    let tree = source::read(file, text, &mut walk)?;
+    let raw = <raw::File as read::Read>::read(tree, &mut walk);
+    let config = raw.and_then(|raw| build::config(&raw, &mut walk));
+    let warnings = walk.finish(file)?;
+    match config {
+        Some(config) => Ok(Config { warnings, ..config }),
+        // Whatever leaves a hole notes why; this is for the day that it does not.
+        None => Err(Mistakes::whole_file(
+            file,
+            "could not be understood; please report this file as a bug in weir",
+        )),
+    }
 }

@@ -5,10 +5,14 @@
 //! the vendor would refuse anyway, how long an answer stays fresh and what has
 //! to change in a body on its way to the caller.
 
+mod accept;
 mod catchpoint;
 mod generic;
+pub mod json;
+pub mod links;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +25,8 @@ use crate::target::Target;
 
 pub use catchpoint::Catchpoint;
 pub use generic::{Credential, Generic};
+pub use json::{Editor, Edits, Observed};
+pub use links::{Links, Rewritten};
 
 /// One vendor API, with what config says about it.
 #[derive(Clone, Debug)]
@@ -54,6 +60,34 @@ pub struct ErrorBody {
     pub content_type: HeaderValue,
     /// The body.
     pub bytes: Bytes,
+}
+
+/// Whether the body of an answer may be kept, whatever its status and headers say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeping {
+    /// It is all there.
+    May,
+    /// The vendor says itself that it is not finished, or not found.
+    Unfinished,
+    /// It broke off, or is not what the vendor sends when all is well (a CDN's page).
+    Malformed,
+}
+
+/// A key that cannot be put where the credential goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the key has characters that its place in a request cannot hold")]
+pub struct UnusableKey;
+
+impl Keeping {
+    /// One word for log, metric and header.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::May => "may",
+            Self::Unfinished => "unfinished",
+            Self::Malformed => "malformed",
+        }
+    }
 }
 
 impl Dialect {
@@ -111,7 +145,9 @@ impl Dialect {
         }
     }
 
-    /// Removes the caller's credential from what is sent on; says the target without it.
+    /// Removes the caller's credential from what is sent on; says the target
+    /// without it. For a keyless dialect call it only if a token is what proved the
+    /// caller: otherwise its `Authorization` is meant for the vendor.
     pub fn strip(&self, headers: &mut HeaderMap, target: Target) -> Target {
         match self {
             Self::Catchpoint(_) => {
@@ -120,6 +156,13 @@ impl Dialect {
             }
             Self::Generic(dialect) => dialect.strip(headers, target),
         }
+    }
+
+    /// Whether nothing is ever signed: a plain RFC 9111 cache in front of the
+    /// vendor, which sees every end-to-end header of its callers.
+    #[must_use]
+    pub fn is_keyless(&self) -> bool {
+        matches!(self, Self::Generic(Generic { credential: None }))
     }
 
     /// What is wrong with a request that the documents say is refused.
@@ -136,7 +179,7 @@ impl Dialect {
     pub fn shape(&self, from: &HeaderMap, to: &mut HeaderMap) {
         match self {
             Self::Catchpoint(_) => catchpoint::shape(from, to),
-            Self::Generic(_) => generic::shape(from, to),
+            Self::Generic(dialect) => dialect.shape(from, to),
         }
     }
 
@@ -144,15 +187,61 @@ impl Dialect {
     pub fn supply(&self, headers: &mut HeaderMap) {
         match self {
             Self::Catchpoint(_) => catchpoint::supply(headers),
-            Self::Generic(_) => generic::supply(headers),
+            Self::Generic(_) => supply_user_agent(headers),
+        }
+    }
+
+    /// Whether `key` can be put where the credential goes. Config asks at start.
+    #[must_use]
+    pub fn accepts_key(&self, key: &Secret) -> bool {
+        match self {
+            Self::Catchpoint(_) => generic::bears(key),
+            Self::Generic(dialect) => dialect.accepts_key(key),
         }
     }
 
     /// Puts the vendor's key where it belongs; says the target to send.
-    pub fn sign(&self, headers: &mut HeaderMap, target: &Target, key: &Secret) -> Signed {
+    ///
+    /// # Errors
+    /// A key that [`Dialect::accepts_key`] denies; nothing must be sent then.
+    pub fn sign(
+        &self,
+        headers: &mut HeaderMap,
+        target: &Target,
+        key: &Secret,
+    ) -> Result<Signed, UnusableKey> {
         match self {
             Self::Catchpoint(_) => generic::sign_bearer(headers, key),
             Self::Generic(dialect) => dialect.sign(headers, target, key),
+        }
+    }
+
+    /// What to change in the body of an answer with these headers, on its way to
+    /// the caller. The edits read the identity form: undo the coding first.
+    #[must_use]
+    pub fn edits(&self, answer: &HeaderMap, links: &Arc<Links>) -> Option<Edits> {
+        match self {
+            Self::Catchpoint(_) => catchpoint::edits(answer, links),
+            Self::Generic(_) => None,
+        }
+    }
+
+    /// Whether bodies are edited at all, so that weir must be able to read their coding.
+    #[must_use]
+    pub fn edits_bodies(&self) -> bool {
+        match self {
+            Self::Catchpoint(_) => true,
+            Self::Generic(_) => false,
+        }
+    }
+
+    /// Whether an answer may be kept, by what was observed in its body while it
+    /// was edited (none: it was not).
+    #[must_use]
+    pub fn keeping(&self, observed: Option<&Observed>) -> Keeping {
+        match self {
+            Self::Catchpoint(_) => catchpoint::keeping(observed),
+            Self::Generic(_) => Keeping::May,
         }
     }
 
@@ -162,6 +251,20 @@ impl Dialect {
         match self {
             Self::Catchpoint(_) => catchpoint::error_body(message, request_id),
             Self::Generic(_) => generic::error_body(status, message, request_id),
+        }
+    }
+
+    /// The same where no upstream may have been found yet: RFC 9457 then.
+    #[must_use]
+    pub fn error_of(
+        dialect: Option<&Self>,
+        status: StatusCode,
+        message: &str,
+        request_id: &str,
+    ) -> ErrorBody {
+        match dialect {
+            Some(dialect) => dialect.error_body(status, message, request_id),
+            None => generic::error_body(status, message, request_id),
         }
     }
 
@@ -191,4 +294,11 @@ pub enum Signed {
     InHeader,
     /// The query to send instead; it holds the key and must not be logged.
     InQuery(Secret),
+}
+
+/// How weir calls itself where a caller said nothing.
+const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("weir/", env!("CARGO_PKG_VERSION")));
+
+fn supply_user_agent(headers: &mut HeaderMap) {
+    headers.entry(http::header::USER_AGENT).or_insert(USER_AGENT);
 }

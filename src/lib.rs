@@ -2,12 +2,19 @@
 //! shared by a whole company. Start reading at `proxy/pipeline.rs`, which tells
 //! the life of a request in order.
 
+pub mod app;
+pub mod budget;
+pub mod cache;
 pub mod clock;
 pub mod config;
+pub mod consumer;
 pub mod dialect;
 pub mod emulator;
 pub mod id;
 pub mod pattern;
+pub mod proxy;
 pub mod quota;
 pub mod secret;
 pub mod target;
+pub mod telemetry;
+pub mod upstream;

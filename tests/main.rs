@@ -1,3 +1,5 @@
-//! The one integration test binary.
+//! The one integration test binary: a test goes where its subject is named.
 
+mod architecture;
+mod config;
 mod emulator;

@@ -1,52 +1,193 @@
 //! Catchpoint's REST API, v2 and later.
+//!
+//! Two budgets: 7 requests a second from one address for everything, and three
+//! windows of the whole account for `analytic` calls. What [`routes`] does not
+//! know counts as analytic: too dear is a wait, too cheap is a 429.
 
+mod check;
+mod routes;
+mod times;
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
 
-use super::{ErrorBody, Verdict};
+use super::accept::{self, Fold};
+use super::{Edits, ErrorBody, Keeping, Links, Observed, Verdict};
 use crate::clock::UnixTime;
-use crate::quota::{Limit, RouteClass};
+use crate::pattern::{fold, segments};
+use crate::quota::{Calendar, Limit, RouteClass, Routes, Scope, Window};
 use crate::target::Target;
+
+use self::routes::Kept;
 
 /// What config says about Catchpoint.
 #[derive(Clone, Debug, Default)]
 pub struct Catchpoint {
-    /// Versions (`v2`) to warn about.
+    /// Versions (`v2`, in lower case) to warn about.
     pub warn: Vec<String>,
     /// Versions to refuse.
     pub refuse: Vec<String>,
 }
 
-pub(super) const CLASSES: &[RouteClass] = &[RouteClass("analytic"), RouteClass("plain")];
+pub(super) const CLASSES: &[RouteClass] = &[ANALYTIC, PLAIN];
+
+const ANALYTIC: RouteClass = RouteClass("analytic");
+const PLAIN: RouteClass = RouteClass("plain");
+
+/// What the vendor takes in `Accept`, the dearest to us first.
+const ACCEPTED: &[&str] = &["application/json", "text/json", "text/plain"];
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// How long a window's data may still change after its end.
+const SETTLING: Duration = Duration::from_secs(15 * 60);
 
 impl Catchpoint {
-    pub(super) fn check(&self, _m: &Method, _t: &Target, _h: &HeaderMap, _now: UnixTime) -> Verdict {
+    pub(super) fn check(&self, method: &Method, target: &Target, _: &HeaderMap, _now: UnixTime) -> Verdict {
+        let version = Route::of(target.path()).map(|route| route.version);
+        let listed = |list: &[String]| version.as_ref().is_some_and(|is| list.iter().any(|v| v == is));
+        if listed(&self.refuse) {
+            let version = version.as_deref().unwrap_or_default();
+            return Verdict::Forbidden(format!("version {version} of this API is not allowed here"));
+        }
+        if let Err(message) = check::query(method, target) {
+            return Verdict::Invalid(message);
+        }
+        if listed(&self.warn) {
+            let version = version.as_deref().unwrap_or_default();
+            return Verdict::Warn(format!("version {version} of this API will not be allowed for long"));
+        }
         Verdict::Pass
     }
 }
 
+/// A path below `/api/VERSION`, folded.
+struct Route {
+    version: String,
+    segments: Vec<String>,
+}
+
+impl Route {
+    /// None if the path does not begin like one of this API.
+    fn of(path: &str) -> Option<Self> {
+        let path = fold(path);
+        let mut segments = segments(&path);
+        let version = segments.next().filter(|api| *api == "api").and_then(|_| segments.next())?;
+        let digits = version.strip_prefix('v')?;
+        let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        digits
+            .split('.')
+            .all(is_number)
+            .then(|| Self { version: version.to_owned(), segments: segments.map(str::to_owned).collect() })
+    }
+}
+
 pub(super) fn default_limits() -> Vec<Limit> {
-    Vec::new()
+    const SECOND: Duration = Duration::from_secs(1);
+    let limit = |name: &str, requests, window: Window, analytic| Limit {
+        name: name.parse().expect("a word in lower case is a name"),
+        requests: NonZeroU32::new(requests).expect("not zero"),
+        slack: window.default_slack(),
+        window,
+        scope: if analytic { Scope::Account } else { Scope::Address },
+        routes: if analytic { Routes::Class(ANALYTIC) } else { Routes::All },
+    };
+    vec![
+        limit("second", 7, Window::Sliding(SECOND), false),
+        limit("minute", 20, Window::Sliding(SECOND * 60), true),
+        limit("hour", 500, Window::Sliding(SECOND * 3_600), true),
+        limit("day", 2_000, Window::Calendar(Calendar::Every(SECOND * 86_400)), true),
+    ]
 }
 
-pub(super) fn class(_method: &Method, _path: &str) -> RouteClass {
-    RouteClass("analytic")
+pub(super) fn class(method: &Method, path: &str) -> RouteClass {
+    let Some(route) = Route::of(path) else { return ANALYTIC };
+    let is_plain = match *method {
+        Method::GET | Method::HEAD => routes::get(&route.segments).is_some_and(|get| !get.analytic),
+        _ => routes::is_known_write(method, &route.segments),
+    };
+    if is_plain { PLAIN } else { ANALYTIC }
 }
 
-pub(super) fn reads(method: &Method, _path: &str) -> bool {
-    method == Method::GET || method == Method::HEAD
+pub(super) fn reads(method: &Method, path: &str) -> bool {
+    match *method {
+        Method::GET | Method::HEAD => true,
+        Method::POST => Route::of(path).is_some_and(|route| routes::is_reading_post(&route.segments)),
+        _ => false,
+    }
 }
 
-pub(super) fn shape(_from: &HeaderMap, _to: &mut HeaderMap) {}
-
-pub(super) fn supply(_headers: &mut HeaderMap) {}
-
-pub(super) fn error_body(_message: &str, _request_id: &str) -> ErrorBody {
-    ErrorBody { content_type: HeaderValue::from_static("application/json"), bytes: Bytes::new() }
+/// Answers are JSON whatever a caller likes: one who takes none of the types that
+/// the vendor insists on is asked for in the first of them.
+pub(super) fn shape(from: &HeaderMap, to: &mut HeaderMap) {
+    to.insert(ACCEPT, accepted(from));
+    accept::respell(CONTENT_TYPE, Fold::Names, from, to);
 }
 
-pub(super) fn freshness(_method: &Method, _target: &Target, _now: UnixTime) -> Option<Duration> {
-    None
+pub(super) fn supply(headers: &mut HeaderMap) {
+    let accept = accepted(headers);
+    headers.insert(ACCEPT, accept);
+    super::supply_user_agent(headers);
 }
+
+fn accepted(headers: &HeaderMap) -> HeaderValue {
+    accept::preferred(headers, ACCEPTED).map_or(JSON, HeaderValue::from_static)
+}
+
+pub(super) fn error_body(message: &str, request_id: &str) -> ErrorBody {
+    let message = serde_json::Value::from(message);
+    let id = serde_json::Value::from(request_id);
+    let body = format!(
+        r#"{{"data":null,"messages":[],"errors":[{{"message":{message}}}],"completed":false,"traceId":{id}}}"#
+    );
+    ErrorBody { content_type: JSON, bytes: body.into() }
+}
+
+/// Every JSON answer is an envelope; the vendor also calls it `text/plain` on request.
+pub(super) fn edits(answer: &HeaderMap, links: &Arc<Links>) -> Option<Edits> {
+    let is_envelope = match answer.get(CONTENT_TYPE).map(HeaderValue::to_str) {
+        None => true,
+        Some(Err(_)) => false,
+        Some(Ok(typed)) => {
+            let essence = typed.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+            ACCEPTED.contains(&essence.as_str()) || essence.ends_with("+json")
+        }
+    };
+    is_envelope.then(|| Edits { leave_out: Some("usageLimits"), links: Some(Arc::clone(links)) })
+}
+
+pub(super) fn keeping(observed: Option<&Observed>) -> Keeping {
+    match observed {
+        Some(Observed { completed: Some(false), .. }) => Keeping::Unfinished,
+        Some(Observed { wellformed: true, .. }) => Keeping::May,
+        Some(_) | None => Keeping::Malformed,
+    }
+}
+
+/// The one table of how long answers stay fresh, whatever the vendor's headers say.
+pub(super) fn freshness(method: &Method, target: &Target, now: UnixTime) -> Option<Duration> {
+    if method != Method::GET && method != Method::HEAD {
+        return None;
+    }
+    let route = Route::of(target.path())?;
+    let get = routes::get(&route.segments)?;
+    let seconds = match get.kept {
+        Kept::Running => 3,
+        Kept::State => 15,
+        Kept::Config => 60,
+        Kept::Enumeration => 3_600,
+        Kept::Run => 86_400,
+        Kept::Moving => 30,
+        Kept::Window => match check::window(target, get) {
+            Some((_, end)) if end + SETTLING <= now => 86_400,
+            _ => 30,
+        },
+    };
+    Some(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! The only place where parts are built from the configuration and joined:
+//! listeners, the gateway, shutdown.
+
+pub mod listener;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::proxy::Gateway;
+
+use listener::{Drained, Options};
+
+/// Connections that weir holds at once, over all consumers; more wait in the
+/// system's backlog.
+const MAX_CONNECTIONS: usize = 16_384;
+/// How long a consumer's connection may stand without a request under way.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// From the first byte of a request's head to its last.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest silence within a request's body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest time in which a caller takes nothing of an answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A running weir. Dropping it stops accepting; [`App::stop`] also waits.
+#[derive(Debug)]
+pub struct App {
+    gateway: Arc<Gateway>,
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    served: JoinHandle<Drained>,
+}
+
+impl App {
+    /// Builds everything and listens. When it returns, the first request can come.
+    ///
+    /// # Errors
+    /// An address is taken, or an upstream's TLS roots cannot be read.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let clock = Clock::system();
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        let mut process = [0; 8];
+        getrandom::fill(&mut process).context("the system has no randomness")?;
+        let gateway = Gateway::new(&config, clock, u64::from_le_bytes(process))?;
+        let wanted = config.server.listen.context("server.listen names no address")?;
+        let listener =
+            TcpListener::bind(wanted).await.with_context(|| format!("{wanted} cannot be listened on"))?;
+        let address = listener.local_addr()?;
+        let (stop, stopped) = watch::channel(false);
+        let served = listener::serve(listener, service(&gateway), options(&config, clock), until(stopped));
+        for lane in gateway.lanes() {
+            let upstream = lane.config();
+            tracing::info!(
+                upstream = %upstream.name,
+                dialect = upstream.dialect.name(),
+                limits = upstream.plan.limits.len(),
+                consumers = upstream.plan.consumers.len(),
+                "upstream ready"
+            );
+        }
+        tracing::info!(%address, "listening");
+        Ok(Self { gateway, address, stop, served })
+    }
+
+    /// Where consumers reach it: the port that was really bound.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What answers, for those who watch it.
+    #[must_use]
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    /// Serves until SIGTERM or SIGINT, then stops in good order.
+    ///
+    /// # Errors
+    /// The signals cannot be listened for.
+    pub async fn serve_until_signal(self) -> anyhow::Result<()> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: a second signal ends it at once");
+        tokio::select! {
+            cut = self.stop() => {
+                if cut > 0 {
+                    tracing::warn!(cut, "connections were cut when the grace was over");
+                }
+            }
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    }
+
+    /// Accepts nothing new, answers what is under way, tells the rest to go
+    /// elsewhere. Says how many connections had to be cut.
+    pub async fn stop(self) -> usize {
+        self.gateway.stop();
+        self.stop.send_replace(true);
+        match self.served.await {
+            Ok(drained) => drained.cut,
+            Err(error) => {
+                tracing::error!(%error, "the listener failed");
+                0
+            }
+        }
+    }
+}
+
+/// Hands a connection's requests to the gateway.
+fn service(
+    gateway: &Arc<Gateway>,
+) -> impl Fn(
+    http::Request<listener::RequestBody>,
+    listener::Peer,
+) -> std::pin::Pin<Box<dyn Future<Output = http::Response<crate::proxy::Body>> + Send>>
++ Clone
++ Send
++ Sync
++ 'static {
+    let gateway = Arc::clone(gateway);
+    move |request, peer| {
+        let gateway = Arc::clone(&gateway);
+        Box::pin(async move { gateway.answer(request, peer.ip()).await })
+    }
+}
+
+fn options(config: &Config, clock: Clock) -> Options {
+    Options {
+        clock,
+        max_connections: MAX_CONNECTIONS,
+        keep_alive: KEEP_ALIVE,
+        head_timeout: HEAD_TIMEOUT,
+        body_timeout: BODY_TIMEOUT,
+        write_timeout: WRITE_TIMEOUT,
+        shutdown_grace: config.server.shutdown_grace,
+    }
+}
+
+/// Resolves when stopping is asked for, or whoever could ask is gone.
+async fn until(mut stopped: watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stop| *stop).await;
+}

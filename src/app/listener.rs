@@ -1,0 +1,252 @@
+//! The consumers' door: accepts connections, speaks HTTP/1.1 and HTTP/2 (without TLS
+//! by prior knowledge) and hands each request to the service with its peer.
+//!
+//! Everything a caller can hold on to is bounded: connections, heads (431 beyond),
+//! streams, and times. `guard` cuts connections that send no whole head, read no
+//! answer or do nothing at all; `body` cuts request bodies that stand still. A
+//! caller who hangs up makes hyper drop the service's future at whatever await it is.
+//!
+//! Stopping: no new connections, idle ones are closed, what is under way is finished
+//! within the grace, the rest is cut.
+
+mod body;
+mod guard;
+
+use std::convert::Infallible;
+use std::error::Error as StdError;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout_at;
+
+use crate::clock::Clock;
+
+use body::Answer;
+use guard::{Activity, Guarded};
+
+pub use body::{RequestBody, RequestBodyError};
+
+/// The most that a request's head may have; beyond it hyper answers 431.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+const MAX_HEAD_FIELDS: usize = 100;
+/// Requests under way on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 256;
+/// What an HTTP/2 caller may send before we have read it, per stream and in all.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// What is held back per HTTP/2 stream for a caller who reads slowly.
+const MAX_SEND_BUFFER_BYTES: usize = 256 * 1024;
+/// A silent HTTP/2 connection is asked whether it lives.
+const PING_AFTER: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Before accepting again when the system refuses (no file descriptors).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long callers may take, and how many there may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// What measures it.
+    pub clock: Clock,
+    /// Open connections; more wait in the system's backlog.
+    pub max_connections: usize,
+    /// How long a connection may stand without a request under way.
+    pub keep_alive: Duration,
+    /// From the first byte of a head to its last.
+    pub head_timeout: Duration,
+    /// The longest silence within a request's body.
+    pub body_timeout: Duration,
+    /// The longest time in which a caller takes nothing of an answer.
+    pub write_timeout: Duration,
+    /// How long a stopping listener goes on with what is under way.
+    pub shutdown_grace: Duration,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    address: SocketAddr,
+}
+
+/// How stopping went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections with something under way that were cut when the grace was over.
+    pub cut: usize,
+}
+
+/// Serves plain connections until `shutdown` resolves and what was under way has
+/// ended. The service's future is dropped when its caller hangs up.
+pub fn serve<S, F, B>(
+    listener: TcpListener,
+    service: S,
+    options: Options,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> JoinHandle<Drained>
+where
+    S: Fn(Request<RequestBody>, Peer) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let server = Server { builder: builder(), service, options };
+    tokio::spawn(async move {
+        let mut shutdown = std::pin::pin!(shutdown);
+        let places = Arc::new(Semaphore::new(options.max_connections));
+        let stopping = GracefulShutdown::new();
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                Some(_) = connections.join_next() => {}
+                (stream, peer, place) = accept(&listener, &places, options.clock) => {
+                    let connection = stopping.watch(server.connection(stream, peer));
+                    connections.spawn(async move {
+                        // hyper has told the caller what could be told
+                        if let Err(error) = connection.await {
+                            tracing::debug!(peer = %peer.address, %error, "connection ended");
+                        }
+                        drop(place);
+                    });
+                }
+            }
+        }
+        // closed first: a balancer's next attempt must find the door shut, not a queue
+        drop(listener);
+        drain(stopping, connections, &options).await
+    })
+}
+
+async fn drain(stopping: GracefulShutdown, mut connections: JoinSet<()>, options: &Options) -> Drained {
+    let deadline = options.clock.instant(options.clock.now() + options.shutdown_grace);
+    let all_ended = timeout_at(deadline, stopping.shutdown()).await.is_ok();
+    while connections.try_join_next().is_some() {}
+    let cut = if all_ended { 0 } else { connections.len() };
+    connections.shutdown().await;
+    Drained { cut }
+}
+
+/// The next connection, once there is a place for it. Dropping it loses none: what
+/// was not accepted stays in the backlog.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+    clock: Clock,
+) -> (TcpStream, Peer, OwnedSemaphorePermit) {
+    let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                // a caller that is gone already shows itself at the first read
+                drop(stream.set_nodelay(true));
+                return (stream, Peer { address }, place);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                clock.sleep_until(clock.now() + ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// What all connections of a listener share; any stream will do (TLS too).
+struct Server<S> {
+    builder: auto::Builder<TokioExecutor>,
+    service: S,
+    options: Options,
+}
+
+impl<S> Server<S> {
+    fn connection<IO, F, B>(
+        &self,
+        stream: IO,
+        peer: Peer,
+    ) -> impl hyper_util::server::graceful::GracefulConnection<Error = Box<dyn StdError + Send + Sync>>
+    + Send
+    + use<S, IO, F, B>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Fn(Request<RequestBody>, Peer) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let options = self.options;
+        let activity = Activity::new(options.clock);
+        let stream = Guarded::new(stream, Arc::clone(&activity), &options);
+        let service = self.service.clone();
+        let each = service_fn(move |request: Request<Incoming>| {
+            let exchange = Activity::begin(&activity);
+            let request = request.map(|body| RequestBody::new(body, options.clock, options.body_timeout));
+            let answer = service(request, peer);
+            async move {
+                let response = answer.await;
+                Ok::<_, Infallible>(response.map(|body| Answer::new(body, exchange)))
+            }
+        });
+        self.builder.serve_connection(TokioIo::new(stream), each).into_owned()
+    }
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .max_buf_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEAD_FIELDS)
+        // the guard does it, from the connection's first byte on and with one timer
+        .header_read_timeout(None);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).expect("64 KiB"))
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(MAX_SEND_BUFFER_BYTES)
+        .keep_alive_interval(PING_AFTER)
+        .keep_alive_timeout(PING_TIMEOUT);
+    builder
+}
+
+impl Options {
+    /// Bounds that fit a gateway inside a company.
+    #[must_use]
+    pub fn new(clock: Clock, shutdown_grace: Duration) -> Self {
+        Self {
+            clock,
+            max_connections: 16_384,
+            keep_alive: Duration::from_secs(75),
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+            shutdown_grace,
+        }
+    }
+}
+
+impl Peer {
+    /// Address and port as the system has them.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The address; IPv4 as such even on a socket for both families.
+    #[must_use]
+    pub fn ip(&self) -> IpAddr {
+        self.address.ip().to_canonical()
+    }
+}

@@ -1,0 +1,113 @@
+//! The two bodies of an exchange as the listener guards them.
+
+use std::error::Error as StdError;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Incoming;
+
+use crate::clock::{Clock, Silence};
+
+use super::guard::Exchange;
+
+/// A request's body that breaks off when its caller sends nothing for too long.
+/// Time in which nobody asks for the next frame does not count.
+#[derive(Debug)]
+pub struct RequestBody<B = Incoming> {
+    inner: B,
+    silence: Silence,
+}
+
+/// A request's body broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestBodyError {
+    /// Nothing came for as long as the listener allows.
+    #[error("the body fell silent")]
+    TooSlow,
+    /// The connection ended, or what came is not a body.
+    #[error("the body broke off: {0}")]
+    Broken(#[source] Box<dyn StdError + Send + Sync>),
+}
+
+impl<B> RequestBody<B> {
+    /// Guards `inner`; it may be silent for `limit` at a time.
+    pub fn new(inner: B, clock: Clock, limit: Duration) -> Self {
+        Self { inner, silence: Silence::new(clock, limit) }
+    }
+}
+
+impl<B> Body for RequestBody<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    type Data = Bytes;
+    type Error = RequestBodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+        match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                self.silence.broken();
+                Poll::Ready(frame.map(|frame| frame.map_err(|e| RequestBodyError::Broken(e.into()))))
+            }
+            Poll::Pending => self.silence.poll_too_long(cx).map(|()| Some(Err(RequestBodyError::TooSlow))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// An answer's body, which keeps its exchange open and says who waits for whom.
+pub(super) struct Answer {
+    inner: UnsyncBoxBody<Bytes, Box<dyn StdError + Send + Sync>>,
+    exchange: Exchange,
+}
+
+impl Answer {
+    pub(super) fn new<B>(inner: B, exchange: Exchange) -> Self
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        Self { inner: UnsyncBoxBody::new(inner.map_err(Into::into)), exchange }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Box<dyn StdError + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(_))) => self.exchange.waits_for_caller(),
+            Poll::Ready(Some(Err(_)) | None) | Poll::Pending => self.exchange.waits_for_us(),
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

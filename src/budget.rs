@@ -1,0 +1,370 @@
+//! What one upstream's account allows, handed out to the last request and never more.
+//!
+//! A fetch that wants to leave opens a [`Bid`]; every caller that wants its
+//! answer holds an [`Entry`] in it, in the queue of its own consumer. The first
+//! entry to be admitted pays, the others are withdrawn (DESIGN, law 3), and the
+//! fetch gets a [`Permit`]. Just before the first byte the permit becomes a
+//! [`Charge`], which ends at the response head or when the fetch gives up.
+//!
+//! `desk`, `queue`, `hierarchy`, `window` and what they stand on are pure: they
+//! take `now` and data. This file is the shell around them: one lock that is
+//! never held over an await, and one timer that sleeps until the next charge
+//! lapses while somebody waits, and not at all otherwise.
+
+mod desk;
+mod forecast;
+mod hierarchy;
+mod log;
+mod pace;
+mod permit;
+mod queue;
+mod refusal;
+mod reserve;
+mod snapshot;
+mod vendor_clock;
+mod window;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::clock::{Clock, Moment, UnixTime};
+use crate::quota::{LimitSet, Plan};
+
+pub use desk::Ask;
+pub use permit::{Charge, Permit};
+pub use refusal::{Denied, Node, Reason, Refusal};
+pub use snapshot::{LimitState, NodeState, Remaining, Snapshot};
+
+use desk::{BidId, Desk, Outcome};
+use hierarchy::Books;
+use log::Seat;
+
+/// The budget of one upstream.
+pub struct Budget {
+    plan: Plan,
+    clock: Clock,
+    has_edges: bool,
+    state: Mutex<State>,
+    /// Tells the timer that it may have to wake earlier.
+    rearm: Arc<Notify>,
+    me: Weak<Self>,
+}
+
+struct State {
+    desk: Desk,
+    /// Whom to tell of a bid's outcome.
+    signals: HashMap<BidId, Arc<Notify>>,
+    /// When the timer wakes by itself; `None` if none runs.
+    timer: Option<Armed>,
+    /// Timers started so far.
+    timers: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Armed {
+    /// Which timer it is.
+    number: u64,
+    /// Sleeps until then, or until told.
+    until: Option<Moment>,
+}
+
+/// One fetch that wants to leave. Belongs to the fetch: dropping it withdraws
+/// every caller and refunds a permit that was not taken.
+#[derive(Debug)]
+pub struct Bid {
+    door: Door,
+    signal: Arc<Notify>,
+}
+
+/// Where callers enter a bid; cheap to clone, and outlives the bid harmlessly.
+#[derive(Clone, Debug)]
+pub struct Door {
+    budget: Arc<Budget>,
+    id: BidId,
+}
+
+/// A caller's place in its consumer's queue; dropping it withdraws the caller.
+#[must_use = "an entry that is dropped is withdrawn"]
+#[derive(Debug)]
+pub struct Entry {
+    budget: Arc<Budget>,
+    id: u64,
+    deadline: Moment,
+}
+
+impl Budget {
+    /// A budget with nothing used. Spawns nothing until somebody waits.
+    #[must_use]
+    pub fn new(plan: Plan, clock: Clock) -> Arc<Self> {
+        let has_edges = plan.limits.iter().any(|l| matches!(l.window, crate::quota::Window::Calendar(_)));
+        let books = Books::new(&plan, clock.now(), clock.wall());
+        let desk = Desk::new(plan.clone(), books);
+        Arc::new_cyclic(|me| Self {
+            plan,
+            clock,
+            has_edges,
+            state: Mutex::new(State { desk, signals: HashMap::new(), timer: None, timers: 0 }),
+            rearm: Arc::new(Notify::new()),
+            me: me.clone(),
+        })
+    }
+
+    /// What it was made from.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Opens a bid for one fetch that counts against `limits`.
+    pub fn bid(&self, limits: LimitSet) -> Bid {
+        let signal = Arc::new(Notify::new());
+        let mut state = self.state.lock();
+        let id = state.desk.open(limits);
+        state.signals.insert(id, Arc::clone(&signal));
+        Bid { door: Door { budget: self.arc(), id }, signal }
+    }
+
+    /// Charges `seat` even over its limits and never waits: for `mode = "observe"`.
+    pub fn charge_anyway(&self, limits: LimitSet, seat: usize) -> Permit {
+        let grant = self.change(|desk, now| desk.charge_anyway(seat_of(seat), limits, now));
+        Permit::new(self.arc(), grant)
+    }
+
+    /// Admits now, without taking a slot that somebody waits for or has reserved,
+    /// or not at all: for refreshes in the background.
+    #[must_use]
+    pub fn try_now(&self, limits: LimitSet, seat: usize) -> Option<Permit> {
+        let grant = self.change(|desk, now| desk.try_now(seat_of(seat), limits, now))?;
+        Some(Permit::new(self.arc(), grant))
+    }
+
+    /// The vendor's `Date` of a response whose request was sent at `sent` and whose
+    /// head came at `head`. To be left out when the response has an `Age`.
+    pub fn vendor_date(&self, date: UnixTime, sent: Moment, head: Moment) {
+        self.change(|desk, now| desk.learn_date(date, sent, head, now));
+    }
+
+    /// From now on the requests on the limit at `limit` (a sliding one) are evenly
+    /// spaced: the switch behind `pace = "auto"`, for whoever learns that a vendor
+    /// only estimates.
+    pub fn space_out(&self, limit: usize) {
+        self.change(|desk, now| desk.space_out(limit, now));
+    }
+
+    /// Whether the limit at `limit` is evenly spaced.
+    #[must_use]
+    pub fn is_spaced_out(&self, limit: usize) -> bool {
+        self.state.lock().desk.books().pacing().is_even(limit)
+    }
+
+    /// Everything at one moment: for status, metrics and the dashboard.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.change(|desk, now| Snapshot::of(desk, &self.plan, now))
+    }
+
+    /// `seat`'s own view of `limits`: for `RateLimit` headers.
+    #[must_use]
+    pub fn view(&self, seat: usize, limits: LimitSet) -> Vec<Remaining> {
+        self.change(|desk, now| Remaining::of(desk, &self.plan, seat_of(seat), limits, now))
+    }
+
+    fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// Changes the core at the present moment, then tells whom it concerns.
+    fn change<T>(&self, change: impl FnOnce(&mut Desk, Moment) -> T) -> T {
+        let mut state = self.state.lock();
+        // Read under the lock, so that the core's time never goes back.
+        let now = self.clock.now();
+        if self.has_edges {
+            state.desk.follow_wall(now, self.clock.wall());
+        }
+        state.desk.pump(now);
+        let result = change(&mut state.desk, now);
+        state.desk.pump(now);
+        for bid in state.desk.take_decided() {
+            if let Some(signal) = state.signals.get(&bid) {
+                signal.notify_one();
+            }
+        }
+        self.arm(&mut state);
+        result
+    }
+
+    /// Sees to it that a timer runs while somebody waits, and wakes in time.
+    fn arm(&self, state: &mut State) {
+        if state.desk.waiting() == 0 {
+            return;
+        }
+        let next = state.desk.next_wake();
+        if let Some(armed) = &mut state.timer {
+            if armed.until != next {
+                armed.until = next;
+                self.rearm.notify_one();
+            }
+            return;
+        }
+        // Without a runtime nobody can be waiting for an answer either.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        state.timers += 1;
+        let running = Running { budget: Weak::clone(&self.me), number: state.timers };
+        state.timer = Some(Armed { number: state.timers, until: next });
+        runtime.spawn(keep_time(running, self.clock, Arc::clone(&self.rearm)));
+    }
+
+    /// When timer `number` has to wake next.
+    fn tick(&self, number: u64) -> Tick {
+        self.change(|_, _| ());
+        let mut state = self.state.lock();
+        if state.desk.waiting() == 0 {
+            state.timer = None;
+            return Tick::Stop;
+        }
+        let until = state.desk.next_wake();
+        state.timer = Some(Armed { number, until });
+        Tick::Sleep(until)
+    }
+
+    fn arc(&self) -> Arc<Self> {
+        self.me.upgrade().expect("a budget lives in the Arc that new() made, and is borrowed here")
+    }
+}
+
+impl Drop for Budget {
+    fn drop(&mut self) {
+        self.rearm.notify_one();
+    }
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Budget").field("limits", &self.plan.limits.len()).finish_non_exhaustive()
+    }
+}
+
+impl Bid {
+    /// A caller's place; see [`Door::enter`].
+    ///
+    /// # Errors
+    /// As for [`Door::enter`].
+    pub fn enter(&self, ask: Ask) -> Result<Entry, Denied> {
+        self.door.enter(ask)
+    }
+
+    /// What those who join this fetch enter by.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        self.door.clone()
+    }
+
+    /// The permit, once the first entry is admitted; `None` once everyone has
+    /// gone (or if the permit was taken before). Waits if nobody has entered
+    /// yet. Safe to drop and call again: the permit is not lost.
+    pub async fn granted(&self) -> Option<Permit> {
+        loop {
+            match self.door.budget.state.lock().desk.take(self.door.id) {
+                Outcome::Granted(grant) => return Some(Permit::new(Arc::clone(&self.door.budget), grant)),
+                Outcome::Over => return None,
+                Outcome::Waiting => {}
+            }
+            // Decided between the look and the wait: `notify_one` has left a token.
+            self.signal.notified().await;
+        }
+    }
+}
+
+impl Drop for Bid {
+    fn drop(&mut self) {
+        let budget = &self.door.budget;
+        budget.change(|desk, now| desk.close(self.door.id, now));
+        budget.state.lock().signals.remove(&self.door.id);
+    }
+}
+
+impl Door {
+    /// A caller's place in the queue of its consumer. In a bid that was granted
+    /// already the place is free and never refused.
+    ///
+    /// # Errors
+    /// [`Denied::Refused`] if the caller cannot leave before its deadline, or too
+    /// many wait; [`Denied::Closed`] if the fetch is over: open another one.
+    pub fn enter(&self, ask: Ask) -> Result<Entry, Denied> {
+        let id = self.budget.change(|desk, now| desk.enter(self.id, ask, now))?;
+        Ok(Entry { budget: Arc::clone(&self.budget), id, deadline: ask.deadline })
+    }
+}
+
+impl Entry {
+    /// Resolves, once, when this caller is refused because its own deadline has
+    /// come; never, if it or another caller of the fetch has been admitted.
+    pub async fn refused(&self) -> Refusal {
+        self.budget.clock.sleep_until(self.deadline).await;
+        match self.budget.change(|desk, now| desk.time_out(self.id, now)) {
+            Some(refusal) => refusal,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether it is this caller's consumer that pays, for this caller.
+    #[must_use]
+    pub fn has_paid(&self) -> bool {
+        self.budget.state.lock().desk.has_paid(self.id)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.budget.change(|desk, now| desk.leave(self.id, now));
+    }
+}
+
+/// While it lives, timer `number` runs for this budget.
+struct Running {
+    budget: Weak<Budget>,
+    number: u64,
+}
+
+enum Tick {
+    Sleep(Option<Moment>),
+    /// Nobody waits.
+    Stop,
+}
+
+impl Drop for Running {
+    /// Also when the runtime drops the task: the next one to wait starts another.
+    fn drop(&mut self) {
+        let Some(budget) = self.budget.upgrade() else { return };
+        let mut state = budget.state.lock();
+        if state.timer.is_some_and(|armed| armed.number == self.number) {
+            state.timer = None;
+        }
+    }
+}
+
+/// Lets the core go on whenever something lapses, while somebody waits.
+async fn keep_time(running: Running, clock: Clock, rearm: Arc<Notify>) {
+    while let Some(budget) = running.budget.upgrade() {
+        let Tick::Sleep(until) = budget.tick(running.number) else { return };
+        drop(budget);
+        let lapse = async {
+            match until {
+                Some(at) => clock.sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = lapse => {}
+            () = rearm.notified() => {}
+        }
+    }
+}
+
+fn seat_of(index: usize) -> Seat {
+    Seat::try_from(index).unwrap_or(Seat::MAX)
+}

@@ -1,0 +1,452 @@
+//! Bids, their callers, and what becomes of them: the pure core behind `Budget`.
+//!
+//! Every change is followed by [`Desk::pump`], so between two calls nobody waits
+//! who could leave. The desk reads no clock: `now` is given, and never falls.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::clock::{Moment, UnixTime};
+use crate::quota::{LimitSet, Plan};
+
+use super::forecast::forecast;
+use super::hierarchy::{Books, Gate, Obstacle, Place, Standing};
+use super::log::Seat;
+use super::queue::{EntryId, Queue, Waiter};
+use super::refusal::{Denied, Reason, Refusal};
+use super::vendor_clock::Shift;
+
+/// One fetch that wants to leave.
+pub(super) type BidId = u64;
+
+/// Who asks for a place in a bid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// The consumer: its index in [`Plan::consumers`].
+    pub seat: usize,
+    /// After this it no longer wants to leave.
+    pub deadline: Moment,
+    /// Order among one consumer's own requests, RFC 9218: 0 first, 7 last.
+    pub urgency: u8,
+}
+
+/// One request may leave; somebody's seat pays for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Grant {
+    pub(super) seat: Seat,
+    pub(super) set: LimitSet,
+    pub(super) at: Moment,
+    pub(super) waited: Duration,
+}
+
+/// What is known of a request that has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Flight {
+    /// When its first byte may have left.
+    pub(super) sent: Moment,
+    /// When the vendor has counted it, as far as the operator promises.
+    pub(super) counted_by: Option<Moment>,
+}
+
+/// What a bid has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Waiting,
+    Granted(Grant),
+    /// Nobody wants it any more.
+    Over,
+}
+
+/// What has happened to one consumer's callers since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) waiting: usize,
+    pub(super) admitted: u64,
+    pub(super) refused: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Desk {
+    plan: Plan,
+    books: Books,
+    queue: Queue,
+    bids: HashMap<BidId, Bid>,
+    entries: HashMap<EntryId, Entry>,
+    tallies: Vec<Tally>,
+    /// Refusals told the same slot so far, by what stood in the way.
+    herds: HashMap<(Place, usize), (Moment, u64)>,
+    next_id: u64,
+    /// Bids whose outcome is no longer `Waiting`, since last asked.
+    decided: Vec<BidId>,
+    /// Something has changed since the last look at who may leave.
+    dirty: bool,
+    next_wake: Option<Moment>,
+}
+
+#[derive(Clone, Debug)]
+struct Bid {
+    set: LimitSet,
+    waiting: SmallVec<[EntryId; 2]>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    Granted(Grant),
+    /// The permit has been handed out.
+    Taken,
+    Over,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    bid: BidId,
+    seat: Seat,
+    urgency: u8,
+    since: Moment,
+    fate: Fate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Waiting,
+    Paid,
+    /// Withdrawn: another entry paid, or it was refused.
+    Free,
+}
+
+impl Desk {
+    pub(super) fn new(plan: Plan, books: Books) -> Self {
+        Self {
+            tallies: vec![Tally::default(); plan.consumers.len()],
+            books,
+            queue: Queue::new(&plan),
+            bids: HashMap::new(),
+            entries: HashMap::new(),
+            herds: HashMap::new(),
+            next_id: 0,
+            decided: Vec::new(),
+            dirty: true,
+            next_wake: None,
+            plan,
+        }
+    }
+
+    /// A new fetch that counts against `set`.
+    pub(super) fn open(&mut self, set: LimitSet) -> BidId {
+        let id = self.fresh_id();
+        self.bids.insert(id, Bid { set, waiting: SmallVec::new(), state: State::Open });
+        id
+    }
+
+    /// A caller's place in `bid`: it is admitted, waits, or is refused at once.
+    pub(super) fn enter(&mut self, bid: BidId, ask: Ask, now: Moment) -> Result<EntryId, Denied> {
+        self.pump(now);
+        let id = self.fresh_id();
+        let fetch = self.bids.get_mut(&bid).ok_or(Denied::Closed)?;
+        let fate = match fetch.state {
+            State::Open => Fate::Waiting,
+            State::Granted(_) | State::Taken => Fate::Free,
+            State::Over => return Err(Denied::Closed),
+        };
+        let seat = Seat::try_from(ask.seat).unwrap_or(Seat::MAX);
+        self.entries.insert(id, Entry { bid, seat, urgency: ask.urgency.min(7), since: now, fate });
+        if fate == Fate::Free {
+            return Ok(id);
+        }
+        fetch.waiting.push(id);
+        let waiter = Waiter { id, seat, set: fetch.set, urgency: ask.urgency.min(7) };
+        self.queue.push(waiter, &self.books);
+        self.dirty = true;
+        self.tallies[ask.seat].waiting += 1;
+        self.pump(now);
+        match self.unwelcome(waiter, ask.deadline, now) {
+            None => Ok(id),
+            Some(reason) => {
+                let refusal = self.refuse(waiter, reason, now);
+                self.withdraw(waiter);
+                self.entries.remove(&id);
+                Err(Denied::Refused(refusal))
+            }
+        }
+    }
+
+    /// The caller has hung up, or heard all it wanted.
+    pub(super) fn leave(&mut self, id: EntryId, now: Moment) {
+        if let Some(waiter) = self.waiter(id) {
+            self.withdraw(waiter);
+            self.close_if_empty(id);
+        }
+        self.entries.remove(&id);
+        self.pump(now);
+    }
+
+    /// The caller's deadline has come: a refusal, unless it no longer waits.
+    pub(super) fn time_out(&mut self, id: EntryId, now: Moment) -> Option<Refusal> {
+        self.pump(now);
+        let waiter = self.waiter(id)?;
+        let refusal = self.refuse(waiter, Reason::WaitOver, now);
+        self.withdraw(waiter);
+        self.close_if_empty(id);
+        Some(refusal)
+    }
+
+    /// Whether this caller's consumer pays for the fetch.
+    pub(super) fn has_paid(&self, id: EntryId) -> bool {
+        self.entries.get(&id).is_some_and(|entry| entry.fate == Fate::Paid)
+    }
+
+    /// Hands the permit out, once.
+    pub(super) fn take(&mut self, bid: BidId) -> Outcome {
+        let Some(bid) = self.bids.get_mut(&bid) else { return Outcome::Over };
+        match bid.state {
+            State::Open => Outcome::Waiting,
+            State::Granted(grant) => {
+                bid.state = State::Taken;
+                Outcome::Granted(grant)
+            }
+            State::Taken | State::Over => Outcome::Over,
+        }
+    }
+
+    /// Nobody will fetch: withdraws everyone, refunds a permit that was not taken.
+    pub(super) fn close(&mut self, bid: BidId, now: Moment) {
+        let Some(mut fetch) = self.bids.remove(&bid) else { return };
+        for id in std::mem::take(&mut fetch.waiting) {
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.fate = Fate::Free;
+                let waiter = Waiter { id, seat: entry.seat, set: fetch.set, urgency: entry.urgency };
+                self.tallies[entry.seat as usize].waiting -= 1;
+                self.queue.remove(waiter, &self.books);
+            }
+        }
+        if let State::Granted(grant) = fetch.state {
+            self.refund(grant, now);
+        }
+        self.pump(now);
+    }
+
+    /// Charges whether it fits or not, and never waits.
+    pub(super) fn charge_anyway(&mut self, seat: Seat, set: LimitSet, now: Moment) -> Grant {
+        self.pump(now);
+        self.admit(seat, set, now, now)
+    }
+
+    /// Charges only what nobody else wants or has reserved.
+    pub(super) fn try_now(&mut self, seat: Seat, set: LimitSet, now: Moment) -> Option<Grant> {
+        self.pump(now);
+        let is_wanted = self.queue.wanted().any(|(other, _)| set.iter().any(|limit| other.contains(limit)));
+        let capped = self.books.path(seat).iter().any(|&n| self.books.standing(n, set) == Standing::Capped);
+        let spare = !is_wanted && !capped && self.books.gate(set, now) == Gate::Open;
+        spare.then(|| self.admit(seat, set, now, now))
+    }
+
+    /// The request never left.
+    pub(super) fn refund(&mut self, grant: Grant, now: Moment) {
+        self.books.refund(grant.seat, grant.set, grant.at, now);
+        self.moved(grant.seat);
+        self.pump(now);
+    }
+
+    /// All of it has been sent: tells until when it may be counted, if the operator says so.
+    pub(super) fn all_sent(&mut self, grant: Grant, now: Moment) -> Option<Moment> {
+        let until = now + self.plan.counted_within?;
+        self.books.settle(grant.seat, grant.set, until);
+        self.changed(now);
+        Some(until)
+    }
+
+    /// Its response head has come.
+    pub(super) fn settle(&mut self, grant: Grant, flight: Flight, now: Moment) {
+        self.books.pacing_mut().sample(now.since(flight.sent));
+        match flight.counted_by {
+            None => self.books.settle(grant.seat, grant.set, now),
+            Some(later) if now < later => self.books.settle_earlier((grant.seat, grant.set), later, now),
+            Some(_) => {}
+        }
+        self.changed(now);
+    }
+
+    /// It was given up, and may still arrive.
+    pub(super) fn lose(&mut self, grant: Grant, flight: Flight, now: Moment) {
+        if flight.counted_by.is_none() {
+            self.books.settle(grant.seat, grant.set, now + self.plan.linger);
+        }
+        self.changed(now);
+    }
+
+    /// The vendor dated the answer to an exchange from `sent` to `head`.
+    pub(super) fn learn_date(&mut self, date: UnixTime, sent: Moment, head: Moment, now: Moment) {
+        self.books.learn_date(date, (sent, head), now);
+        self.changed(now);
+    }
+
+    /// From now on the requests on `limit` keep their distance.
+    pub(super) fn space_out(&mut self, limit: usize, now: Moment) {
+        self.books.pacing_mut().even_out(limit);
+        self.changed(now);
+    }
+
+    fn changed(&mut self, now: Moment) {
+        self.dirty = true;
+        self.pump(now);
+    }
+
+    /// Lets go of what has lapsed and admits whoever may leave.
+    pub(super) fn pump(&mut self, now: Moment) {
+        self.books.advance(now);
+        for seat in self.books.take_touched() {
+            self.dirty = true;
+            self.queue.refresh(seat, &self.books);
+        }
+        if !self.dirty && self.next_wake.is_none_or(|at| now < at) {
+            return;
+        }
+        while let Some(waiter) = self.queue.next(&self.books, now) {
+            self.grant(waiter, now);
+        }
+        self.dirty = false;
+        let sets = self.queue.wanted();
+        let openings = sets.filter_map(|(set, by_account)| match by_account {
+            true => self.books.next_opening(set, now),
+            // All of them are capped: any lapse may be one of theirs.
+            false => set.iter().filter_map(|limit| self.books.next_release(limit)).min(),
+        });
+        self.next_wake = openings.min();
+    }
+
+    /// When, if nothing happens before, [`Desk::pump`] may have something to do.
+    pub(super) fn next_wake(&self) -> Option<Moment> {
+        self.next_wake
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// The bids that have come to something since the last time.
+    pub(super) fn take_decided(&mut self) -> Vec<BidId> {
+        std::mem::take(&mut self.decided)
+    }
+
+    pub(super) fn books(&self) -> &Books {
+        &self.books
+    }
+
+    /// Our own wall clock reads `wall`.
+    pub(super) fn follow_wall(&mut self, now: Moment, wall: UnixTime) {
+        if self.books.follow_wall(now, wall) == Shift::Large {
+            self.dirty = true;
+        }
+    }
+
+    pub(super) fn tally(&self, seat: usize) -> Tally {
+        self.tallies[seat]
+    }
+
+    fn grant(&mut self, waiter: Waiter, now: Moment) {
+        let id = waiter.id;
+        self.queue.served(waiter, &self.books);
+        let entry = self.entries.get_mut(&id).expect("a waiter is an entry");
+        entry.fate = Fate::Paid;
+        let (bid, since) = (entry.bid, entry.since);
+        let fetch = self.bids.get_mut(&bid).expect("an entry waits in an open bid");
+        for other in std::mem::take(&mut fetch.waiting) {
+            let entry = self.entries.get_mut(&other).expect("a bid lists waiting entries only");
+            if other != id {
+                entry.fate = Fate::Free;
+            }
+            self.tallies[entry.seat as usize].waiting -= 1;
+            let waiter = Waiter { id: other, seat: entry.seat, set: waiter.set, urgency: entry.urgency };
+            self.queue.remove(waiter, &self.books);
+        }
+        let grant = self.admit(waiter.seat, waiter.set, since, now);
+        self.bids.get_mut(&bid).expect("it was there above").state = State::Granted(grant);
+        self.decided.push(bid);
+    }
+
+    fn admit(&mut self, seat: Seat, set: LimitSet, since: Moment, now: Moment) -> Grant {
+        self.books.book(seat, set, now);
+        self.moved(seat);
+        self.tallies[seat as usize].admitted += 1;
+        Grant { seat, set, at: now, waited: now.since(since) }
+    }
+
+    /// A count of `seat` has changed.
+    fn moved(&mut self, seat: Seat) {
+        self.queue.refresh(seat, &self.books);
+        self.dirty = true;
+    }
+
+    fn waiter(&self, id: EntryId) -> Option<Waiter> {
+        let entry = self.entries.get(&id).filter(|entry| entry.fate == Fate::Waiting)?;
+        let set = self.bids.get(&entry.bid)?.set;
+        Some(Waiter { id, seat: entry.seat, set, urgency: entry.urgency })
+    }
+
+    fn withdraw(&mut self, waiter: Waiter) {
+        self.queue.remove(waiter, &self.books);
+        self.tallies[waiter.seat as usize].waiting -= 1;
+        let entry = self.entries.get_mut(&waiter.id).expect("a waiter is an entry");
+        entry.fate = Fate::Free;
+        if let Some(bid) = self.bids.get_mut(&entry.bid) {
+            bid.waiting.retain(|id| *id != waiter.id);
+        }
+    }
+
+    fn close_if_empty(&mut self, id: EntryId) {
+        let Some(bid) = self.entries.get(&id).map(|entry| entry.bid) else { return };
+        if let Some(fetch) =
+            self.bids.get_mut(&bid).filter(|b| b.state == State::Open && b.waiting.is_empty())
+        {
+            fetch.state = State::Over;
+            self.decided.push(bid);
+        }
+    }
+
+    /// Why a caller that could not leave at once may not wait either.
+    fn unwelcome(&self, waiter: Waiter, deadline: Moment, now: Moment) -> Option<Reason> {
+        self.waiter(waiter.id)?;
+        let bounds = self.plan.queue;
+        if self.forecast(waiter, 0, now).1 > deadline {
+            Some(Reason::Limit)
+        } else if self.tallies[waiter.seat as usize].waiting > bounds.per_consumer {
+            Some(Reason::QueueFull)
+        } else if self.queue.len() > bounds.total {
+            Some(Reason::AllQueuesFull)
+        } else {
+            None
+        }
+    }
+
+    fn forecast(&self, waiter: Waiter, spread: u64, now: Moment) -> (Obstacle, Moment) {
+        forecast(&self.books, &self.queue, waiter, spread, now).expect("who waits is charged to a limit")
+    }
+
+    fn refuse(&mut self, waiter: Waiter, reason: Reason, now: Moment) -> Refusal {
+        let (obstacle, slot) = self.forecast(waiter, 0, now);
+        let herd = self.herds.entry((obstacle.place, obstacle.limit)).or_insert((slot, 0));
+        if herd.0 != slot {
+            *herd = (slot, 0);
+        }
+        let ahead = herd.1;
+        herd.1 += 1;
+        let retry_at = if ahead == 0 { slot } else { self.forecast(waiter, ahead, now).1 };
+        self.tallies[waiter.seat as usize].refused += 1;
+        Refusal {
+            reason,
+            node: self.books.name(obstacle, &self.plan),
+            limit: self.plan.limits[obstacle.limit].name.clone(),
+            retry_at,
+            retry_after: retry_at.since(now),
+        }
+    }
+
+    fn fresh_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+}

@@ -1,0 +1,100 @@
+//! The earliest moment at which a caller could be admitted, and what decides it
+//! (DESIGN, law 7).
+//!
+//! It is a lower bound: everything in flight is answered now, what is answered
+//! later costs nothing, and of all who wait only those count that stand in the
+//! same consumer's queue, go first whenever this caller could go, and take the
+//! same limit. Who else goes first depends on standings that change on the way.
+
+use std::collections::HashMap;
+
+use crate::clock::Moment;
+
+use super::hierarchy::{Books, NodeIndex, Obstacle, Place};
+use super::queue::{Queue, Waiter};
+
+/// What decides when `waiter` can leave, and the earliest moment for that, if
+/// `spread` more go first.
+pub(super) fn forecast(
+    books: &Books,
+    queue: &Queue,
+    waiter: Waiter,
+    spread: u64,
+    now: Moment,
+) -> Option<(Obstacle, Moment)> {
+    let [division, consumer] = books.path(waiter.seat);
+    let slots = waiter.set.iter().flat_map(|limit| {
+        let ahead = queue.ahead_of(waiter, limit, books) + spread;
+        let account = (Place::Account, account_slot(books, waiter, limit, ahead, now));
+        let mine = move |node: NodeIndex| (Place::Node(node), node_slot(books, node, limit, ahead, now));
+        [account, mine(division), mine(consumer)].map(|(place, at)| (Obstacle { place, limit }, at))
+    });
+    // Of equals the first: the account, then the division, and limits in the operator's order.
+    slots.reduce(|latest, slot| if slot.1 > latest.1 { slot } else { latest })
+}
+
+fn account_slot(books: &Books, waiter: Waiter, limit: usize, ahead: u64, now: Moment) -> Moment {
+    let (window, clock) = (books.window(limit), books.vendor_clock());
+    let [division, consumer] = books.path(waiter.seat);
+    let holds = books.holds();
+    let held = u64::from(holds.total(limit));
+    let slot = if held == 0 || holds.is_covered(division, Some(consumer), limit) {
+        window.slot(ahead, now, clock)
+    } else if ahead + held < u64::from(window.free()) {
+        now
+    } else if window.period_end(clock).is_some() {
+        released(books, limit, ahead, now)
+    } else {
+        beside_holds(books, limit, ahead, now)
+    };
+    match books.pacing().next(limit) {
+        Some(next) => {
+            let ahead = u32::try_from(ahead).unwrap_or(u32::MAX);
+            slot.max(next + books.pacing().gap_of(limit).saturating_mul(ahead))
+        }
+        None => slot,
+    }
+}
+
+/// For a calendar window: when enough of what is held has been let go, or the next edge.
+fn released(books: &Books, limit: usize, ahead: u64, now: Moment) -> Moment {
+    let edge =
+        books.window(limit).slot(ahead + u64::from(books.holds().total(limit)), now, books.vendor_clock());
+    if ahead >= u64::from(books.window(limit).free()) {
+        return books.window(limit).slot(ahead, now, books.vendor_clock());
+    }
+    // Held slots are let go step by step; the first step is a lower bound of the one needed.
+    edge.min(books.holds().next_stale())
+}
+
+/// For a sliding window: a charge that lapses and was its owner's own goes back
+/// under its reserve, and opens nothing to others.
+fn beside_holds(books: &Books, limit: usize, ahead: u64, now: Moment) -> Moment {
+    let (window, holds) = (books.window(limit), books.holds());
+    let mut free = u64::from(window.free());
+    let mut held = u64::from(holds.total(limit));
+    let mut lapsed: HashMap<NodeIndex, u32> = HashMap::new();
+    for (at, seat) in window.lapses() {
+        let [division, consumer] = books.path(seat);
+        let of_estate = |lapsed: &HashMap<NodeIndex, u32>| {
+            let used = |node| books.used_by(node, limit) - lapsed.get(&node).copied().unwrap_or(0);
+            u64::from(holds.estate_if(division, limit, used))
+        };
+        let before = of_estate(&lapsed);
+        *lapsed.entry(division).or_default() += 1;
+        *lapsed.entry(consumer).or_default() += 1;
+        held = held + of_estate(&lapsed) - before;
+        free += 1;
+        if free > held + ahead {
+            return at;
+        }
+    }
+    window.slot(ahead, now, books.vendor_clock())
+}
+
+fn node_slot(books: &Books, node: NodeIndex, limit: usize, ahead: u64, now: Moment) -> Moment {
+    let Some(cap) = books.cap_of(node, limit) else { return Moment::ZERO };
+    let used = books.used_by(node, limit);
+    let mine = |seat| books.path(seat).contains(&node);
+    books.window(limit).slot_below((cap, used), mine, ahead, (now, books.vendor_clock()))
+}

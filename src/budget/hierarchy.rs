@@ -1,0 +1,387 @@
+//! The books: what is used at the account, at every division and at every consumer.
+//!
+//! There is one log per limit, at the account; it knows the owner of each
+//! charge. Divisions and consumers are plain counts over the same windows,
+//! kept in step with that log, so a charge enters and leaves all of its nodes
+//! in one step (DESIGN, law 2) and an idle consumer costs a few words.
+
+use std::time::Duration;
+
+use crate::clock::{Moment, UnixTime};
+use crate::quota::{LimitSet, Plan, Quantity, Scope, Window as Stretch};
+
+use super::log::Seat;
+use super::pace::Pacing;
+use super::refusal::Node;
+use super::reserve::Holds;
+use super::vendor_clock::{Shift, VendorClock};
+use super::window::Window;
+
+/// No cap.
+const UNCAPPED: u32 = u32::MAX;
+
+/// A division or a consumer: divisions first, in the plan's order, then consumers.
+pub(super) type NodeIndex = usize;
+
+/// All counters of one upstream.
+#[derive(Clone, Debug)]
+pub(super) struct Books {
+    windows: Vec<Window>,
+    stretches: Vec<Stretch>,
+    scopes: Vec<Scope>,
+    pacing: Pacing,
+    holds: Holds,
+    clock: VendorClock,
+    divisions: usize,
+    /// The division of each seat.
+    home: Vec<u32>,
+    /// Per node and limit: charges, the cap, and the least use that is no longer below its share.
+    used: Vec<u32>,
+    caps: Vec<u32>,
+    fair: Vec<u32>,
+    /// Seats whose counts have fallen since [`Books::take_touched`].
+    touched: Vec<Seat>,
+    is_touched: Vec<bool>,
+}
+
+/// What stands in a request's way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Obstacle {
+    pub(super) place: Place,
+    pub(super) limit: usize,
+}
+
+/// Whom the account has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gate {
+    /// Anybody.
+    Open,
+    /// Those for whom a slot is held.
+    OwnersOnly,
+    /// Nobody.
+    Shut,
+}
+
+/// At which level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Place {
+    Account,
+    Node(NodeIndex),
+}
+
+/// How a node stands against its cap and its share, for some limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// A cap is full.
+    Capped,
+    /// Below its share on all of them.
+    Below,
+    /// At or over its share on one: it borrows what others leave.
+    Borrowing,
+}
+
+impl Books {
+    pub(super) fn new(plan: &Plan, now: Moment, wall: UnixTime) -> Self {
+        let clock = VendorClock::new(now, wall);
+        let (limits, divisions, seats) = (plan.limits.len(), plan.divisions.len(), plan.consumers.len());
+        let cells = (divisions + seats) * limits;
+        let mut books = Self {
+            windows: plan.limits.iter().map(|limit| Window::new(limit, now, &clock)).collect(),
+            stretches: plan.limits.iter().map(|limit| limit.window.clone()).collect(),
+            pacing: Pacing::new(&plan.limits, plan.pace),
+            holds: Holds::new(limits, divisions, divisions + seats),
+            scopes: plan.limits.iter().map(|limit| limit.scope).collect(),
+            clock,
+            divisions,
+            home: plan.consumers.iter().map(|c| u32::try_from(c.division).unwrap_or(u32::MAX)).collect(),
+            used: vec![0; cells],
+            caps: vec![UNCAPPED; cells],
+            fair: vec![0; cells],
+            touched: Vec::new(),
+            is_touched: vec![false; seats],
+        };
+        for (index, division) in plan.divisions.iter().enumerate() {
+            books.set_up(index, &division.caps, u64::from(division.share.0) * MILLION);
+            books.holds.add(index, index, &division.reserve);
+        }
+        for (seat, consumer) in plan.consumers.iter().enumerate() {
+            let whole = u64::from(plan.divisions[consumer.division].share.0);
+            books.set_up(divisions + seat, &consumer.caps, u64::from(consumer.share.0) * whole);
+            books.holds.add(consumer.division, divisions + seat, &consumer.reserve);
+        }
+        books.hold_anew(now);
+        books
+    }
+
+    /// `share` in millionths of a millionth of the account.
+    fn set_up(&mut self, node: NodeIndex, caps: &[Quantity], share: u64) {
+        for limit in 0..self.windows.len() {
+            let whole = u128::from(self.windows[limit].requests()) * u128::from(share);
+            let fair = u32::try_from(whole.div_ceil(u128::from(MILLION * MILLION))).unwrap_or(u32::MAX);
+            let cell = self.cell(node, limit);
+            // Whoever uses nothing is below its share, however small that is.
+            self.fair[cell] = fair.max(1);
+        }
+        for cap in caps {
+            let cell = self.cell(node, cap.limit);
+            self.caps[cell] = cap.requests.get();
+        }
+    }
+
+    /// Lets go of all that no longer counts at `now`.
+    pub(super) fn advance(&mut self, now: Moment) {
+        let limits = self.windows.len();
+        for (limit, window) in self.windows.iter_mut().enumerate() {
+            window.advance(now, &self.clock, |seat, charges| {
+                let seat_index = seat as usize;
+                self.used[self.home[seat_index] as usize * limits + limit] -= charges;
+                self.used[(self.divisions + seat_index) * limits + limit] -= charges;
+                if !std::mem::replace(&mut self.is_touched[seat_index], true) {
+                    self.touched.push(seat);
+                }
+            });
+        }
+        for at in 0..self.touched.len() {
+            self.hold_path(self.touched[at], now);
+        }
+        if self.holds.next_stale() <= now {
+            self.holds.stale(now).into_iter().for_each(|node| self.hold(node, now));
+        }
+    }
+
+    /// The seats whose counts fell by the passing of time, each once.
+    pub(super) fn take_touched(&mut self) -> Vec<Seat> {
+        let touched = std::mem::take(&mut self.touched);
+        for &seat in &touched {
+            self.is_touched[seat as usize] = false;
+        }
+        touched
+    }
+
+    /// Whom the account has room for on all limits of `set`.
+    pub(super) fn gate(&self, set: LimitSet, now: Moment) -> Gate {
+        let mut gate = Gate::Open;
+        for limit in set.iter() {
+            let free = self.windows[limit].free();
+            if free == 0 || self.pacing.next(limit).is_some_and(|next| now < next) {
+                return Gate::Shut;
+            }
+            if free <= self.holds.total(limit) {
+                gate = Gate::OwnersOnly;
+            }
+        }
+        gate
+    }
+
+    /// Whether a request of `consumer` (or, without one, of anybody in `division`)
+    /// may take a held slot wherever there are only held ones.
+    pub(super) fn is_covered(&self, division: NodeIndex, consumer: Option<NodeIndex>, set: LimitSet) -> bool {
+        let mut tight = set.iter().filter(|&limit| self.windows[limit].free() <= self.holds.total(limit));
+        tight.all(|limit| self.holds.is_covered(division, consumer, limit))
+    }
+
+    /// When the gate for `set` may open further, if nothing in flight is answered.
+    pub(super) fn next_opening(&self, set: LimitSet, now: Moment) -> Option<Moment> {
+        let mut opening = Moment::ZERO;
+        for limit in set.iter() {
+            let (window, held) = (&self.windows[limit], self.holds.total(limit));
+            let mut at = if window.free() == 0 {
+                window.next_release(&self.clock)?
+            } else if window.free() <= held {
+                window.next_release(&self.clock).unwrap_or(Moment::NEVER).min(self.holds.next_stale())
+            } else {
+                now
+            };
+            if let Some(next) = self.pacing.next(limit) {
+                at = at.max(next);
+            }
+            opening = opening.max(at);
+        }
+        Some(opening)
+    }
+
+    /// Charges one request of `seat` to every limit of `set` at every node, whether it fits or not.
+    pub(super) fn book(&mut self, seat: Seat, set: LimitSet, now: Moment) {
+        for limit in set.iter() {
+            self.windows[limit].book();
+            self.pacing.book(limit, now);
+            self.each_count(seat, limit, |count| *count += 1);
+        }
+        self.hold_path(seat, now);
+    }
+
+    /// Takes back all that was booked at `booked`: the request never left.
+    pub(super) fn refund(&mut self, seat: Seat, set: LimitSet, booked: Moment, now: Moment) {
+        for limit in set.iter() {
+            self.windows[limit].refund();
+            self.pacing.refund(limit, booked);
+            self.each_count(seat, limit, |count| *count -= 1);
+        }
+        self.hold_path(seat, now);
+    }
+
+    /// The vendor has counted it by `until` at the latest.
+    pub(super) fn settle(&mut self, seat: Seat, set: LimitSet, until: Moment) {
+        for limit in set.iter() {
+            self.windows[limit].settle(until, seat);
+        }
+    }
+
+    /// It was counted by `until` already, not only by `later` as assumed when it was settled.
+    pub(super) fn settle_earlier(&mut self, (seat, set): (Seat, LimitSet), later: Moment, until: Moment) {
+        for limit in set.iter() {
+            self.windows[limit].settle_earlier(later, until, seat);
+        }
+    }
+
+    /// Our own wall clock reads `wall`.
+    pub(super) fn follow_wall(&mut self, now: Moment, wall: UnixTime) -> Shift {
+        let shift = self.clock.follow_wall(now, wall);
+        self.realign(now, shift);
+        shift
+    }
+
+    /// The vendor dated a response that came to an exchange from `sent` to `head`.
+    pub(super) fn learn_date(&mut self, date: UnixTime, (sent, head): (Moment, Moment), now: Moment) {
+        let shift = self.clock.learn(date, sent, head);
+        self.realign(now, shift);
+    }
+
+    fn realign(&mut self, now: Moment, shift: Shift) {
+        if shift == Shift::Large {
+            self.windows.iter_mut().for_each(|window| window.realign(now, &self.clock));
+            self.hold_anew(now);
+        }
+    }
+
+    fn hold_path(&mut self, seat: Seat, now: Moment) {
+        for node in self.path(seat) {
+            self.hold(node, now);
+        }
+    }
+
+    fn hold_anew(&mut self, now: Moment) {
+        self.holds.owners().collect::<Vec<_>>().into_iter().for_each(|node| self.hold(node, now));
+    }
+
+    /// Works out what has to be held for `node`, if it has a reserve.
+    fn hold(&mut self, node: NodeIndex, now: Moment) {
+        let Some(reserve) = self.holds.reserve_of(node) else { return };
+        let mut stale_at = Moment::NEVER;
+        let held = (0..self.windows.len()).map(|limit| {
+            let left = reserve[limit].saturating_sub(self.used_by(node, limit));
+            let Some(end) = self.windows[limit].period_end(&self.clock).filter(|_| left > 0) else {
+                return left;
+            };
+            let left_time = end.since(now).as_nanos();
+            let shorter = (0..self.windows.len())
+                .filter(|&short| self.stretches[short].length() < self.stretches[limit].length());
+            let reach = shorter.map(|short| {
+                let length = self.stretches[short].length().as_nanos();
+                let most = if reserve[short] > 0 { reserve[short] } else { self.most(node, short) };
+                // What is released is released for good when another whole window no longer fits.
+                let in_window = u64::try_from(left_time % length).unwrap_or(u64::MAX);
+                stale_at = stale_at.min(now + Duration::from_nanos(in_window.saturating_add(1)));
+                let reach = u128::from(most) * (left_time / length + 1);
+                reach.saturating_sub(u128::from(self.used_by(node, short)))
+            });
+            let reach = reach.min().unwrap_or(u128::MAX);
+            left.min(u32::try_from(reach).unwrap_or(u32::MAX))
+        });
+        let held: smallvec::SmallVec<[u32; 8]> = held.collect();
+        self.holds.set(node, &held, stale_at);
+    }
+
+    /// The most that `node` may use of `limit` in one window.
+    fn most(&self, node: NodeIndex, limit: usize) -> u32 {
+        self.caps[self.cell(node, limit)].min(self.windows[limit].requests())
+    }
+
+    /// How `node` stands on the limits of `set`.
+    pub(super) fn standing(&self, node: NodeIndex, set: LimitSet) -> Standing {
+        if set.iter().any(|limit| self.capped(node, limit)) {
+            Standing::Capped
+        } else if set.iter().all(|limit| self.used_by(node, limit) < self.fair[self.cell(node, limit)]) {
+            Standing::Below
+        } else {
+            Standing::Borrowing
+        }
+    }
+
+    /// When the oldest charge of `limit` lapses.
+    pub(super) fn next_release(&self, limit: usize) -> Option<Moment> {
+        self.windows[limit].next_release(&self.clock)
+    }
+
+    pub(super) fn window(&self, limit: usize) -> &Window {
+        &self.windows[limit]
+    }
+
+    pub(super) fn vendor_clock(&self) -> &VendorClock {
+        &self.clock
+    }
+
+    pub(super) fn limits(&self) -> usize {
+        self.windows.len()
+    }
+
+    pub(super) fn used_by(&self, node: NodeIndex, limit: usize) -> u32 {
+        self.used[self.cell(node, limit)]
+    }
+
+    /// The most that `node` may take of `limit`, if it is capped.
+    pub(super) fn cap_of(&self, node: NodeIndex, limit: usize) -> Option<u32> {
+        Some(self.caps[self.cell(node, limit)]).filter(|&cap| cap != UNCAPPED)
+    }
+
+    /// The nodes below the account that a request of `seat` is charged to.
+    pub(super) fn path(&self, seat: Seat) -> [NodeIndex; 2] {
+        [self.home[seat as usize] as usize, self.divisions + seat as usize]
+    }
+
+    /// The consumer that `node` is.
+    pub(super) fn seat(&self, node: NodeIndex) -> Seat {
+        Seat::try_from(node - self.divisions).expect("consumers are numbered by Seat")
+    }
+
+    pub(super) fn holds(&self) -> &Holds {
+        &self.holds
+    }
+
+    pub(super) fn pacing(&self) -> &Pacing {
+        &self.pacing
+    }
+
+    pub(super) fn pacing_mut(&mut self) -> &mut Pacing {
+        &mut self.pacing
+    }
+
+    /// Whose limit `obstacle` is, in the operator's words.
+    pub(super) fn name(&self, obstacle: Obstacle, plan: &Plan) -> Node {
+        match obstacle.place {
+            Place::Account if self.scopes[obstacle.limit] == Scope::Address => Node::Address,
+            Place::Account => Node::Account,
+            Place::Node(node) if node < self.divisions => Node::Division(plan.divisions[node].name.clone()),
+            Place::Node(node) => Node::Consumer(plan.consumers[node - self.divisions].name.clone()),
+        }
+    }
+
+    /// Whether `node` has used up its cap on `limit`.
+    pub(super) fn capped(&self, node: NodeIndex, limit: usize) -> bool {
+        let cell = self.cell(node, limit);
+        self.used[cell] >= self.caps[cell]
+    }
+
+    fn each_count(&mut self, seat: Seat, limit: usize, mut change: impl FnMut(&mut u32)) {
+        for node in self.path(seat) {
+            let cell = self.cell(node, limit);
+            change(&mut self.used[cell]);
+        }
+    }
+
+    fn cell(&self, node: NodeIndex, limit: usize) -> usize {
+        node * self.windows.len() + limit
+    }
+}
+
+const MILLION: u64 = 1_000_000;

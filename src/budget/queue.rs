@@ -1,0 +1,236 @@
+//! Who goes next: start-time fair queueing on two levels (DESIGN, law 4).
+//!
+//! First a division is chosen, then a consumer of it, then that consumer's most
+//! urgent and oldest caller. On both levels those below their share go before
+//! those who borrow, and within each of these groups the least start tag goes
+//! first; a tag grows by 1/share with each request served. Start-time fair
+//! queueing: Goyal, Vin and Cheng, SIGCOMM 1996.
+//!
+//! Callers that count against the same limits form a class. What the account
+//! lacks stops a whole class at once; whoever is stopped by a cap of its own is
+//! not in the class's order at all. So a decision looks at the head of each
+//! class and never walks past those that cannot go, and every change of a
+//! count, by a charge, a refund or a lapse, moves one consumer: O(log n).
+
+mod rank;
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::clock::Moment;
+use crate::quota::{LimitSet, Plan};
+
+use super::hierarchy::{Books, Gate, NodeIndex, Standing};
+use super::log::Seat;
+use rank::{Group, Key, Ranks};
+
+/// One caller that waits; ids grow in the order of arrival.
+pub(super) type EntryId = u64;
+
+/// Everybody that waits.
+#[derive(Clone, Debug)]
+pub(super) struct Queue {
+    classes: Vec<Class>,
+    ranks: Ranks,
+    waiting: usize,
+}
+
+/// What the queue has to know of a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Waiter {
+    pub(super) id: EntryId,
+    pub(super) seat: Seat,
+    pub(super) set: LimitSet,
+    /// RFC 9218: 0 first, 7 last.
+    pub(super) urgency: u8,
+}
+
+/// Those who count against the same limits.
+#[derive(Clone, Debug)]
+struct Class {
+    set: LimitSet,
+    /// Divisions of which somebody could go, if the account had room.
+    ready: BTreeSet<Key>,
+    lanes: HashMap<NodeIndex, Lane>,
+}
+
+/// One division's part of a class.
+#[derive(Clone, Debug, Default)]
+struct Lane {
+    key: Option<Key>,
+    /// Consumers that could go, if the division and the account had room.
+    ready: BTreeSet<Key>,
+    flows: HashMap<NodeIndex, Flow>,
+}
+
+/// One consumer's part of a class.
+#[derive(Clone, Debug, Default)]
+struct Flow {
+    key: Option<Key>,
+    callers: BTreeSet<(u8, EntryId)>,
+}
+
+/// Where a caller stands among all that could go; the least goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    division: Key,
+    consumer: Key,
+    caller: (u8, EntryId),
+}
+
+impl Queue {
+    pub(super) fn new(plan: &Plan) -> Self {
+        Self { classes: Vec::new(), ranks: Ranks::new(plan), waiting: 0 }
+    }
+
+    pub(super) fn push(&mut self, waiter: Waiter, books: &Books) {
+        let [division, consumer] = books.path(waiter.seat);
+        let class = self.classes.iter().position(|class| class.set == waiter.set).unwrap_or_else(|| {
+            self.classes.push(Class { set: waiter.set, ready: BTreeSet::new(), lanes: HashMap::new() });
+            self.classes.len() - 1
+        });
+        let lane = self.classes[class].lanes.entry(division).or_default();
+        lane.flows.entry(consumer).or_default().callers.insert((waiter.urgency, waiter.id));
+        self.waiting += 1;
+        self.refresh(waiter.seat, books);
+    }
+
+    pub(super) fn remove(&mut self, waiter: Waiter, books: &Books) {
+        let flow = self.flow_mut(waiter, books.path(waiter.seat));
+        if flow.is_some_and(|flow| flow.callers.remove(&(waiter.urgency, waiter.id))) {
+            self.waiting -= 1;
+            self.refresh(waiter.seat, books);
+        }
+    }
+
+    /// The caller that leaves next, if anybody may leave at `now`. Whoever is
+    /// told has to be [served](Queue::served) or removed.
+    pub(super) fn next(&self, books: &Books, now: Moment) -> Option<Waiter> {
+        let turns = self.classes.iter().filter(|class| !class.ready.is_empty()).filter_map(|class| {
+            let turn = match books.gate(class.set, now) {
+                Gate::Open => class.first(),
+                Gate::OwnersOnly => class.first_owner(books),
+                Gate::Shut => None,
+            };
+            turn.map(|turn| (turn, class.set))
+        });
+        let (turn, set) = turns.min_by_key(|(turn, _)| *turn)?;
+        let (urgency, id) = turn.caller;
+        Some(Waiter { id, seat: books.seat(turn.consumer.node), set, urgency })
+    }
+
+    /// `waiter`, who still stands in the queue, is the one that goes: its
+    /// division's and its consumer's turns move back by 1/share. To be followed
+    /// by [`Queue::remove`].
+    pub(super) fn served(&mut self, waiter: Waiter, books: &Books) {
+        let [division, consumer] = books.path(waiter.seat);
+        let class = self.classes.iter().find(|class| class.set == waiter.set);
+        let Some(lane) = class.and_then(|class| class.lanes.get(&division)) else { return };
+        let keys = [lane.key, lane.flows.get(&consumer).and_then(|flow| flow.key)];
+        for key in keys.into_iter().flatten() {
+            self.ranks.serve(key);
+        }
+    }
+
+    /// Puts `seat` and its division where they now belong: to be called whenever
+    /// one of their counts has changed.
+    pub(super) fn refresh(&mut self, seat: Seat, books: &Books) {
+        let [division, consumer] = books.path(seat);
+        for class in &mut self.classes {
+            let Some(lane) = class.lanes.get_mut(&division) else { continue };
+            if let Some(flow) = lane.flows.get_mut(&consumer) {
+                let group = if flow.callers.is_empty() { None } else { group_of(books, consumer, class.set) };
+                self.ranks.put(&mut lane.ready, &mut flow.key, consumer, group);
+                if flow.callers.is_empty() {
+                    lane.flows.remove(&consumer);
+                }
+            }
+        }
+        for class in &mut self.classes {
+            let Some(lane) = class.lanes.get_mut(&division) else { continue };
+            let group = if lane.ready.is_empty() { None } else { group_of(books, division, class.set) };
+            self.ranks.put(&mut class.ready, &mut lane.key, division, group);
+            if lane.flows.is_empty() {
+                class.lanes.remove(&division);
+            }
+        }
+    }
+
+    /// The sets of limits that somebody waits for, and whether anybody of them is
+    /// held back by the account alone.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = (LimitSet, bool)> {
+        let waiting = self.classes.iter().filter(|class| !class.lanes.is_empty());
+        waiting.map(|class| (class.set, !class.ready.is_empty()))
+    }
+
+    /// Callers of the same consumer that go before `waiter` whenever it could go
+    /// itself, and that take one of `limit`.
+    pub(super) fn ahead_of(&self, waiter: Waiter, limit: usize, books: &Books) -> u64 {
+        let [division, consumer] = books.path(waiter.seat);
+        let mine = (waiter.urgency, waiter.id);
+        let classes = self.classes.iter().filter(|c| c.set.contains(limit) && within(c.set, waiter.set));
+        let flows = classes.filter_map(|class| class.lanes.get(&division)?.flows.get(&consumer));
+        let ahead = flows.map(|flow| match flow.callers.last() {
+            Some(last) if *last < mine => flow.callers.len(),
+            Some(last) if *last == mine => flow.callers.len() - 1,
+            _ => flow.callers.range(..mine).count(),
+        });
+        ahead.sum::<usize>() as u64
+    }
+
+    /// Callers that wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting
+    }
+
+    fn flow_mut(&mut self, waiter: Waiter, [division, consumer]: [NodeIndex; 2]) -> Option<&mut Flow> {
+        let class = self.classes.iter_mut().find(|class| class.set == waiter.set)?;
+        class.lanes.get_mut(&division)?.flows.get_mut(&consumer)
+    }
+}
+
+impl Class {
+    fn first(&self) -> Option<Turn> {
+        let division = self.ready.first()?;
+        let lane = self.lanes.get(&division.node)?;
+        lane.turn(*division, *lane.ready.first()?)
+    }
+
+    /// The first whose reserve holds the slot it would take. Looks at every owner
+    /// that waits; there are as many as reserves are configured.
+    fn first_owner(&self, books: &Books) -> Option<Turn> {
+        let holds = books.holds();
+        let lanes = holds.estates().filter_map(|(division, owners)| {
+            let lane = self.lanes.get(&division)?;
+            Some((division, lane, lane.key?, owners))
+        });
+        let turns = lanes.filter_map(|(division, lane, key, owners)| {
+            if books.is_covered(division, None, self.set) {
+                return lane.turn(key, *lane.ready.first()?);
+            }
+            let covered = owners.iter().filter(|&&owner| books.is_covered(division, Some(owner), self.set));
+            let first = covered.filter_map(|owner| lane.flows.get(owner)?.key).min()?;
+            lane.turn(key, first)
+        });
+        turns.min()
+    }
+}
+
+impl Lane {
+    fn turn(&self, division: Key, consumer: Key) -> Option<Turn> {
+        let caller = *self.flows.get(&consumer.node)?.callers.first()?;
+        Some(Turn { division, consumer, caller })
+    }
+}
+
+fn group_of(books: &Books, node: NodeIndex, set: LimitSet) -> Option<Group> {
+    match books.standing(node, set) {
+        Standing::Capped => None,
+        Standing::Below => Some(Group::Below),
+        Standing::Borrowing => Some(Group::Borrowing),
+    }
+}
+
+/// Whether every limit of `inner` is in `outer`.
+fn within(inner: LimitSet, outer: LimitSet) -> bool {
+    inner.iter().all(|limit| outer.contains(limit))
+}

@@ -1,0 +1,113 @@
+//! Start tags: the order of divisions among themselves, and of consumers within one.
+
+use std::collections::BTreeSet;
+
+use crate::quota::Plan;
+
+use super::super::hierarchy::NodeIndex;
+
+/// A tag grows by this over the share in millionths for each request served.
+const STEP: u128 = 1_000_000_000_000;
+
+/// Who goes before whom, whatever their tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Group {
+    Below,
+    Borrowing,
+}
+
+/// A node's place among its siblings; the least goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) group: Group,
+    start: u128,
+    /// Among equal tags: who came to this tag first.
+    order: u64,
+    pub(super) node: NodeIndex,
+}
+
+/// The tags of all nodes, in each group by themselves: what a node was due
+/// does not count against it among those who borrow.
+#[derive(Clone, Debug)]
+pub(super) struct Ranks {
+    tags: Vec<[Tag; 2]>,
+    /// What one request costs: the inverse of the share.
+    steps: Vec<u128>,
+    /// Divisions' parent is the account, which comes after all nodes.
+    parents: Vec<NodeIndex>,
+    /// The tag last served below each parent: virtual time.
+    served: Vec<[u128; 2]>,
+    turns: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Tag {
+    start: u128,
+    order: u64,
+    /// In how many classes the node stands in this group.
+    classes: u32,
+}
+
+impl Ranks {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let shares = plan.divisions.iter().map(|d| d.share).chain(plan.consumers.iter().map(|c| c.share));
+        let nodes = plan.divisions.len() + plan.consumers.len();
+        let homes = plan.consumers.iter().map(|consumer| consumer.division);
+        Self {
+            tags: vec![[Tag::default(); 2]; nodes],
+            steps: shares.map(|share| STEP / u128::from(share.0.max(1))).collect(),
+            parents: plan.divisions.iter().map(|_| nodes).chain(homes).collect(),
+            served: vec![[0; 2]; nodes + 1],
+            turns: 0,
+        }
+    }
+
+    /// Moves `node` within `ready` from the place `slot` to where it belongs in `group`, or out of it.
+    pub(super) fn put(
+        &mut self,
+        ready: &mut BTreeSet<Key>,
+        slot: &mut Option<Key>,
+        node: NodeIndex,
+        group: Option<Group>,
+    ) {
+        let old = *slot;
+        if old.map(|key| key.group) != group {
+            if let Some(key) = old {
+                self.tags[node][key.group as usize].classes -= 1;
+            }
+            if let Some(group) = group {
+                self.join(node, group);
+            }
+        }
+        *slot = group.map(|group| {
+            let tag = self.tags[node][group as usize];
+            Key { group, start: tag.start, order: tag.order, node }
+        });
+        if *slot != old {
+            old.map(|key| ready.remove(&key));
+            slot.map(|key| ready.insert(key));
+        }
+    }
+
+    /// One request of the node at `key` goes.
+    pub(super) fn serve(&mut self, key: Key) {
+        let served = &mut self.served[self.parents[key.node]][key.group as usize];
+        *served = key.start.max(*served);
+        self.turns += 1;
+        let tag = &mut self.tags[key.node][key.group as usize];
+        tag.start += self.steps[key.node];
+        tag.order = self.turns;
+    }
+
+    fn join(&mut self, node: NodeIndex, group: Group) {
+        let served = self.served[self.parents[node]][group as usize];
+        let tag = &mut self.tags[node][group as usize];
+        if tag.classes == 0 {
+            // Time spent away earns nothing; what was served before still counts.
+            tag.start = tag.start.max(served);
+            self.turns += 1;
+            tag.order = self.turns;
+        }
+        tag.classes += 1;
+    }
+}

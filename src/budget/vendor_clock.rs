@@ -1,0 +1,127 @@
+//! What the vendor's clock reads, and how sure we are.
+//!
+//! Only calendar edges need it. Until the vendor has sent a `Date`, our own
+//! wall clock stands in for it (RFC 9110, section 6.6.1: whole seconds).
+
+use std::time::Duration;
+
+use crate::clock::{Moment, UnixTime};
+
+/// How far the vendor's clock may be from our wall's while nothing is known.
+const UNKNOWN: Duration = Duration::from_secs(2);
+/// `Date` is cut to whole seconds.
+const GRAIN: Duration = Duration::from_secs(1);
+/// How fast two clocks that are kept right may still part: 20 ms in 1,000 s.
+const DRIFT_PPM: u64 = 20;
+/// A shift beyond this makes the next edges be looked up anew.
+const SHIFT_NANOS: i128 = 500_000_000;
+
+/// Where the vendor's wall clock stands against our monotone one.
+#[derive(Clone, Debug)]
+pub(super) struct VendorClock {
+    /// Vendor's nanoseconds since 1970 less ours since the origin.
+    offset: i128,
+    uncertainty: Duration,
+    as_of: Moment,
+    source: Source,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Wall,
+    Date,
+}
+
+/// Whether edges looked up before may now be wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shift {
+    Small,
+    Large,
+}
+
+impl VendorClock {
+    /// Nothing known but our own wall.
+    pub(super) fn new(now: Moment, wall: UnixTime) -> Self {
+        Self { offset: offset(wall, now), uncertainty: UNKNOWN, as_of: now, source: Source::Wall }
+    }
+
+    /// Our wall reads `wall` now; heeded only while the vendor has told nothing better.
+    pub(super) fn follow_wall(&mut self, now: Moment, wall: UnixTime) -> Shift {
+        if self.source == Source::Date {
+            return Shift::Small;
+        }
+        self.as_of = now;
+        self.shift_to(offset(wall, now))
+    }
+
+    /// The vendor wrote `date` at some moment between `sent` and `head`.
+    pub(super) fn learn(&mut self, date: UnixTime, sent: Moment, head: Moment) -> Shift {
+        let half = head.since(sent) / 2;
+        let (new, uncertainty) = (offset(date, sent + half), half + GRAIN);
+        let aged = self.uncertainty + drift(head.since(self.as_of));
+        let contradicts = (new - self.offset).unsigned_abs() > (uncertainty + aged).as_nanos();
+        if self.source == Source::Date && uncertainty > aged && !contradicts {
+            return Shift::Small;
+        }
+        (self.uncertainty, self.as_of, self.source) = (uncertainty, head, Source::Date);
+        self.shift_to(new)
+    }
+
+    /// The first and the last moment at which the vendor's clock may reach `edge`.
+    pub(super) fn around(&self, edge: UnixTime) -> (Moment, Moment) {
+        let middle = Moment::from_nanos(clip(i128::from(edge.as_nanos()) - self.offset));
+        let apart = middle.since(self.as_of).max(self.as_of.since(middle));
+        let wide = self.uncertainty + drift(apart);
+        (middle - wide, middle + wide)
+    }
+
+    /// The least that the vendor's clock can read at `now`.
+    pub(super) fn at_least(&self, now: Moment) -> UnixTime {
+        let middle = UnixTime::from_nanos(clip(i128::from(now.as_nanos()) + self.offset));
+        middle - (self.uncertainty + drift(now.since(self.as_of)))
+    }
+
+    fn shift_to(&mut self, offset: i128) -> Shift {
+        let by = (offset - self.offset).abs();
+        self.offset = offset;
+        if by > SHIFT_NANOS { Shift::Large } else { Shift::Small }
+    }
+}
+
+fn offset(wall: UnixTime, at: Moment) -> i128 {
+    i128::from(wall.as_nanos()) - i128::from(at.as_nanos())
+}
+
+fn drift(age: Duration) -> Duration {
+    Duration::from_nanos(clip(i128::try_from(age.as_nanos()).unwrap_or(i128::MAX)) / 1_000_000 * DRIFT_PPM)
+}
+
+fn clip(nanos: i128) -> u64 {
+    u64::try_from(nanos.max(0)).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEC: u64 = 1_000_000_000;
+
+    fn at(secs: u64) -> Moment {
+        Moment::from_nanos(secs * SEC)
+    }
+
+    #[test]
+    fn a_date_beats_the_wall_and_a_better_date_beats_both() {
+        let mut clock = VendorClock::new(at(0), UnixTime::from_secs(1_000));
+        assert_eq!(clock.around(UnixTime::from_secs(1_010)), (at(8), at(12)));
+        assert_eq!(clock.learn(UnixTime::from_secs(1_100), at(0), at(0)), Shift::Large);
+        assert_eq!(clock.around(UnixTime::from_secs(1_101)), (at(0), at(2)));
+        // A round trip of 10 s tells less than what is known.
+        assert_eq!(clock.learn(UnixTime::from_secs(1_103), at(0), at(10)), Shift::Small);
+        assert_eq!(clock.around(UnixTime::from_secs(1_101)), (at(0), at(2)));
+        // Unless it contradicts: somebody's clock was set.
+        assert_eq!(clock.learn(UnixTime::from_secs(2_000), at(0), at(10)), Shift::Large);
+        assert_eq!(clock.follow_wall(at(11), UnixTime::from_secs(5)), Shift::Small);
+        assert!(clock.at_least(at(11)) > UnixTime::from_secs(1_990));
+    }
+}

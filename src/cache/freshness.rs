@@ -1,0 +1,124 @@
+//! How old an answer is and how long it stays fresh (RFC 9111, section 4.2).
+
+use std::time::Duration;
+
+use http::HeaderValue;
+use http::header::{AGE, DATE, EXPIRES};
+
+use super::directives::{self, ResponseDirectives};
+use super::fields::Seen;
+use super::policy::Sharing;
+use super::{Exchange, Now};
+use crate::clock::UnixTime;
+
+/// What an answer said about its own life, fixed when its head came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Freshness {
+    /// When the head came (`response_time`).
+    pub(super) received: Now,
+    /// `corrected_initial_age`.
+    pub(super) initial_age: Duration,
+    /// `freshness_lifetime`, measured in age.
+    pub(super) lifetime: Duration,
+    /// Who set the lifetime.
+    pub(super) source: Source,
+    /// `no-cache`: never without validation (section 5.2.2.4).
+    pub(super) validate_always: bool,
+    /// `must-revalidate` and its kin: never stale (section 4.2.4).
+    pub(super) stale_forbidden: bool,
+    /// RFC 5861, section 3.
+    pub(super) stale_while_revalidate: Duration,
+    /// RFC 5861, section 4.
+    pub(super) stale_if_error: Duration,
+}
+
+/// Who set a lifetime, in the order in which they outrank each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// A rule of the operator's.
+    Rule,
+    /// What the vendor's documents say of this data.
+    Dialect,
+    /// The answer's own fields.
+    Headers,
+}
+
+impl Freshness {
+    /// Section 4.2.3: `current_age`.
+    #[must_use]
+    pub fn age(&self, now: Now) -> Duration {
+        self.initial_age.saturating_add(now.at.since(self.received.at))
+    }
+
+    /// Section 4.2: `freshness_lifetime > current_age`.
+    #[must_use]
+    pub fn is_fresh(&self, now: Now) -> bool {
+        self.lifetime > self.age(now)
+    }
+
+    /// How long it will stay fresh; zero if it is stale.
+    #[must_use]
+    pub fn remaining(&self, now: Now) -> Duration {
+        self.lifetime.saturating_sub(self.age(now))
+    }
+
+    /// How long it has been stale; zero if it is fresh.
+    #[must_use]
+    pub fn staleness(&self, now: Now) -> Duration {
+        self.age(now).saturating_sub(self.lifetime)
+    }
+
+    /// Who set the lifetime.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        self.source
+    }
+}
+
+/// Section 4.2.1; none if the answer names no lifetime. What contradicts itself
+/// is stale. Heuristics (section 4.2.2) are off: an API's answers change when
+/// its data does, not with its age.
+pub(super) fn explicit_lifetime(
+    directives: &ResponseDirectives,
+    expires: Option<Seen<'_>>,
+    sharing: Sharing,
+    received: UnixTime,
+) -> Option<Duration> {
+    let shared = (sharing == Sharing::Shared).then(|| directives.s_maxage.granted()).flatten();
+    shared.or_else(|| directives.max_age.granted()).or_else(|| until_expiry(expires?, received))
+}
+
+/// `Expires` minus `Date` (section 5.3): invalid, past or contradictory is zero.
+fn until_expiry(seen: Seen<'_>, received: UnixTime) -> Option<Duration> {
+    let mut lines = seen.lines(&EXPIRES);
+    let expires = lines.next()?;
+    let same = lines.all(|line| line == expires);
+    let at = if same { date(expires) } else { None };
+    Some(at.map_or(Duration::ZERO, |at| at.since(date_value(seen, received))))
+}
+
+/// Section 4.2.3: `corrected_initial_age`.
+pub(super) fn initial_age(seen: Seen<'_>, exchange: &Exchange) -> Duration {
+    let received = exchange.received;
+    let apparent = received.wall.since(date_value(seen, received.wall));
+    let response_delay = received.at.since(exchange.sent);
+    apparent.max(age_value(seen).saturating_add(response_delay))
+}
+
+/// Section 5.1: the first member counts, and only if it is a number.
+fn age_value(seen: Seen<'_>) -> Duration {
+    let first = seen.first(&AGE).and_then(|line| line.as_bytes().split(|&b| b == b',').next());
+    first.and_then(|age| directives::seconds(age.trim_ascii())).unwrap_or_default()
+}
+
+/// The answer's `Date`; without a valid one the time of receipt stands in (RFC
+/// 9110, section 6.6.1).
+fn date_value(seen: Seen<'_>, received: UnixTime) -> UnixTime {
+    seen.first(&DATE).and_then(date).unwrap_or(received)
+}
+
+/// An HTTP date in any of its three forms (RFC 9110, section 5.6.7).
+pub(super) fn date(value: &HeaderValue) -> Option<UnixTime> {
+    let at = httpdate::parse_http_date(value.to_str().ok()?).ok()?;
+    Some(UnixTime::from_system(at))
+}

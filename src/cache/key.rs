@@ -1,0 +1,335 @@
+//! What an answer is kept under.
+//!
+//! A key is the scope (whose answer), the method, the canonical target, the
+//! keyed headers and, for a cacheable POST, the digest of its body. It is looked
+//! up by the SHA-256 of all of these, each with its length in front, so that no
+//! two different keys meet; the parts are kept beside it to purge by.
+//! GET and HEAD share a key, since a stored GET answers both. They do not share
+//! a flight: the answer to a HEAD has no body to give to a GET.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::{HeaderMap, Method};
+use sha2::{Digest, Sha256};
+
+use crate::id::{KeyName, UpstreamName};
+use crate::pattern;
+use crate::target::Target;
+
+/// SHA-256 of what the thing is made of.
+pub(super) type Hash = [u8; 32];
+
+/// Whose answers these are: an upstream's, as seen with one of its keys. The
+/// key's name, never its value. Divisions that share a key share a scope.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Scope {
+    /// The vendor.
+    pub upstream: UpstreamName,
+    /// The vendor key's label; none in a keyless upstream.
+    pub key: Option<KeyName>,
+}
+
+/// Names one thing that can be asked for. Cheap to clone.
+#[derive(Clone)]
+pub struct Key {
+    hash: Hash,
+    parts: Arc<Parts>,
+    head: bool,
+}
+
+struct Parts {
+    scope: Scope,
+    method: Method,
+    path: Box<str>,
+    folded: Box<str>,
+    query: Option<Box<str>>,
+}
+
+/// Names one fetch: requests with the same flight key send the same bytes.
+#[derive(Clone)]
+pub struct FlightKey {
+    hash: Hash,
+    key: Key,
+}
+
+/// Which entries a purge, or a write, is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selector {
+    /// Everything.
+    All,
+    /// All of one vendor's.
+    Upstream(UpstreamName),
+    /// All that was fetched with one key: what the admin calls a division.
+    Scope(Scope),
+    /// This path (compared folded, any query and method) under every scope.
+    Path(UpstreamName, String),
+    /// Every path that begins with this text (compared folded), under every scope.
+    Prefix(UpstreamName, String),
+}
+
+impl Key {
+    /// The key of a request. `keyed` holds the headers that shape the answer, in
+    /// canonical spelling (none in a plain RFC 9111 cache, where `Vary` decides);
+    /// `body` the canonical body of a cacheable POST.
+    #[must_use]
+    pub fn new(
+        scope: Scope,
+        method: &Method,
+        target: &Target,
+        keyed: &HeaderMap,
+        body: Option<&[u8]>,
+    ) -> Self {
+        let head = method == Method::HEAD;
+        let method = if head { Method::GET } else { method.clone() };
+        let mut hash = Sha256::new();
+        hash.update(b"weir cache key 1");
+        field(&mut hash, scope.upstream.as_str().as_bytes());
+        optional(&mut hash, scope.key.as_ref().map(|key| key.as_str().as_bytes()));
+        field(&mut hash, method.as_str().as_bytes());
+        field(&mut hash, target.path().as_bytes());
+        optional(&mut hash, target.query().map(str::as_bytes));
+        headers(&mut hash, keyed);
+        optional(&mut hash, body);
+        let parts = Parts {
+            scope,
+            method,
+            folded: folded(target.path()),
+            path: target.path().into(),
+            query: target.query().map(Into::into),
+        };
+        Self { hash: hash.finalize().into(), parts: Arc::new(parts), head }
+    }
+
+    /// The fetch that this request needs, if it sends these headers.
+    #[must_use]
+    pub fn flight(&self, sent: &HeaderMap) -> FlightKey {
+        let mut hash = Sha256::new();
+        hash.update(b"weir flight key 1");
+        field(&mut hash, &self.hash);
+        field(&mut hash, &[u8::from(self.head)]);
+        headers(&mut hash, sent);
+        FlightKey { hash: hash.finalize().into(), key: self.clone() }
+    }
+
+    /// Whose answer it is.
+    #[must_use]
+    pub fn scope(&self) -> &Scope {
+        &self.parts.scope
+    }
+
+    /// The path, canonical, without query.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.parts.path
+    }
+
+    pub(super) fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    pub(super) fn folded_path(&self) -> &str {
+        &self.parts.folded
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn weight(&self) -> usize {
+        let parts = &self.parts;
+        let query = parts.query.as_ref().map_or(0, |query| query.len());
+        size_of::<Parts>() + parts.path.len() + parts.folded.len() + query
+    }
+}
+
+impl PartialEq for Key {
+    /// The parts are compared as well, so that even a broken hash could not serve
+    /// one scope's answer to another (law 10).
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash
+            && self.parts.scope == other.parts.scope
+            && self.parts.method == other.parts.method
+            && self.parts.path == other.parts.path
+            && self.parts.query == other.parts.query
+    }
+}
+
+impl Eq for Key {}
+
+impl fmt::Debug for Key {
+    /// Without the query, which may hold what callers would not like to be logged.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({:?} {} {})", self.parts.scope, self.parts.method, self.parts.path)
+    }
+}
+
+impl FlightKey {
+    pub(super) fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    /// What the fetch's answer would be kept under.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+}
+
+impl fmt::Debug for FlightKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FlightKey({:?})", self.key)
+    }
+}
+
+impl Selector {
+    /// Whether `key` is among those meant.
+    #[must_use]
+    pub fn selects(&self, key: &Key) -> bool {
+        let scope = key.scope();
+        match self {
+            Self::All => true,
+            Self::Upstream(upstream) => *upstream == scope.upstream,
+            Self::Scope(of) => of == scope,
+            Self::Path(upstream, path) => *upstream == scope.upstream && *folded(path) == *key.folded_path(),
+            Self::Prefix(upstream, prefix) => {
+                *upstream == scope.upstream && key.folded_path().starts_with(&*pattern::fold(prefix))
+            }
+        }
+    }
+}
+
+/// A path as purges compare it: folded like route patterns, no trailing slash.
+pub(super) fn folded(path: &str) -> Box<str> {
+    let path = pattern::fold(path);
+    match path.trim_end_matches('/') {
+        "" => "/".into(),
+        path => path.into(),
+    }
+}
+
+/// Hashes header fields by name, values in their order.
+pub(super) fn headers(hash: &mut Sha256, headers: &HeaderMap) {
+    let mut names: Vec<_> = headers.keys().collect();
+    names.sort_unstable_by_key(|name| name.as_str());
+    count(hash, names.len());
+    for name in names {
+        field(hash, name.as_str().as_bytes());
+        count(hash, headers.get_all(name).iter().count());
+        for value in headers.get_all(name) {
+            field(hash, value.as_bytes());
+        }
+    }
+}
+
+/// Hashes a length and the bytes.
+pub(super) fn field(hash: &mut Sha256, bytes: &[u8]) {
+    count(hash, bytes.len());
+    hash.update(bytes);
+}
+
+/// Hashes presence and, if present, length and bytes.
+pub(super) fn optional(hash: &mut Sha256, bytes: Option<&[u8]>) {
+    hash.update([u8::from(bytes.is_some())]);
+    if let Some(bytes) = bytes {
+        field(hash, bytes);
+    }
+}
+
+fn count(hash: &mut Sha256, count: usize) {
+    hash.update((count as u64).to_le_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use http::header::{ACCEPT, ACCEPT_LANGUAGE};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn scope(upstream: &str, key: Option<&str>) -> Scope {
+        Scope { upstream: upstream.parse().unwrap(), key: key.map(|key| key.parse().unwrap()) }
+    }
+
+    fn key(scope: Scope, method: &Method, path: &str, query: Option<&str>) -> Key {
+        Key::new(scope, method, &Target::parse(path, query).unwrap(), &HeaderMap::new(), None)
+    }
+
+    #[test]
+    fn get_and_head_share_a_key_but_no_flight() {
+        let get = key(scope("u", None), &Method::GET, "/a", None);
+        let head = key(scope("u", None), &Method::HEAD, "/a", None);
+        assert_eq!(get, head);
+        assert_eq!(get.hash(), head.hash());
+        assert_ne!(get.flight(&HeaderMap::new()).hash(), head.flight(&HeaderMap::new()).hash());
+    }
+
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        let all = [
+            key(scope("a", Some("bc")), &Method::GET, "/d", None),
+            key(scope("ab", Some("c")), &Method::GET, "/d", None),
+            key(scope("abc", None), &Method::GET, "/d", None),
+            key(scope("a", Some("bc")), &Method::GET, "/d", Some("e")),
+            key(scope("a", Some("bc")), &Method::GET, "/de", None),
+            key(scope("a", Some("bc")), &Method::POST, "/d", None),
+        ];
+        for (i, one) in all.iter().enumerate() {
+            for other in &all[i + 1..] {
+                assert_ne!(one.hash(), other.hash(), "{one:?} {other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn flights_tell_apart_whatever_is_sent() {
+        let key = key(scope("u", None), &Method::GET, "/a", None);
+        let mut one = HeaderMap::new();
+        one.insert(ACCEPT, HeaderValue::from_static("a/b"));
+        one.insert(ACCEPT_LANGUAGE, HeaderValue::from_static("de"));
+        let mut same = HeaderMap::new();
+        same.insert(ACCEPT_LANGUAGE, HeaderValue::from_static("de"));
+        same.insert(ACCEPT, HeaderValue::from_static("a/b"));
+        assert_eq!(key.flight(&one).hash(), key.flight(&same).hash());
+        same.append(ACCEPT, HeaderValue::from_static("c/d"));
+        assert_ne!(key.flight(&one).hash(), key.flight(&same).hash());
+    }
+
+    #[test]
+    fn selectors_mean_what_they_say() {
+        let key = key(scope("cp", Some("main")), &Method::GET, "/api/v4/Tests/", Some("a=1"));
+        let up = |name: &str| name.parse::<UpstreamName>().unwrap();
+        for yes in [
+            Selector::All,
+            Selector::Upstream(up("cp")),
+            Selector::Scope(scope("cp", Some("main"))),
+            Selector::Path(up("cp"), "/api/v4/tests".into()),
+            Selector::Prefix(up("cp"), "/API/v4/".into()),
+        ] {
+            assert!(yes.selects(&key), "{yes:?}");
+        }
+        for no in [
+            Selector::Upstream(up("c")),
+            Selector::Scope(scope("cp", None)),
+            Selector::Path(up("cp"), "/api/v4".into()),
+            Selector::Path(up("x"), "/api/v4/tests".into()),
+            Selector::Prefix(up("cp"), "/api/v5".into()),
+        ] {
+            assert!(!no.selects(&key), "{no:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        /// Law 10: two scopes never share a key, whatever is asked.
+        #[test]
+        fn scopes_never_meet(
+            (a, b) in ("[ab]{1,3}", "[ab]{1,3}"),
+            (ka, kb) in (proptest::option::of("[ab]{1,3}"), proptest::option::of("[ab]{1,3}")),
+            path in "/[ab]{0,3}",
+        ) {
+            let one = key(scope(&a, ka.as_deref()), &Method::GET, &path, None);
+            let two = key(scope(&b, kb.as_deref()), &Method::GET, &path, None);
+            prop_assert_eq!(one.hash() == two.hash(), a == b && ka == kb);
+        }
+    }
+}

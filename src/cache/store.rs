@@ -1,0 +1,264 @@
+//! The first level: in memory, bounded in bytes.
+//!
+//! moka holds one slot per key; a slot holds the variants that `Vary` tells
+//! apart. moka's clocks are not used: stale answers are wanted long after they
+//! stop being fresh. It evicts the least recently used rather than by TinyLFU,
+//! which would turn away a new answer in favour of an old one that is asked for
+//! more often: what has just been paid for is not thrown away unread (law 3).
+//!
+//! An ordered index of paths beside it makes a purge cost what it removes. The
+//! two agree because every slot has a number of its own: an eviction reported
+//! late cannot take the place of a successor out of the index.
+//!
+//! A fill that a purge or a write has overtaken is not stored:
+//! 1. fetch F takes a ticket (the log's length), is sent, and is answered with A;
+//! 2. a purge P is logged, under the write half of the gate, then removes;
+//! 3. F inserts, under the read half: the log since its ticket selects its key,
+//!    so A, which may be older than what P was called for, is refused.
+//! If 3 comes before 2, the read half lets F finish first, and P removes A.
+
+mod index;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::HeaderMap;
+use moka::notification::RemovalCause;
+use moka::ops::compute::Op;
+use moka::policy::EvictionPolicy;
+use parking_lot::RwLock;
+
+use self::index::Index;
+use super::entry::Entry;
+use super::key::{Hash, Key, Selector};
+use super::policy::Policy;
+use super::reuse::{Forward, Lookup};
+use super::{Asked, Now};
+
+/// How much may be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheLimits {
+    /// What all entries together may weigh, in bytes.
+    pub max_bytes: u64,
+}
+
+/// All that is kept in memory.
+pub struct Cache {
+    slots: moka::sync::Cache<Hash, Slot>,
+    index: Arc<Index>,
+    gate: RwLock<Log>,
+    next_slot: AtomicU64,
+    max_bytes: u64,
+}
+
+/// The state of purges and writes when a fetch was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket(u64);
+
+/// What became of an answer that might be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// Kept.
+    Kept,
+    /// A purge or a write overtook it.
+    Overtaken,
+    /// A later answer is there already.
+    Older,
+    /// It weighs more than the whole cache may.
+    TooLarge,
+}
+
+/// The variants under one key, the latest first. Cloning copies a pointer.
+#[derive(Clone)]
+struct Slot {
+    number: u64,
+    key: Key,
+    variants: Arc<[Arc<Entry>]>,
+}
+
+/// What was purged or written, since a while.
+#[derive(Default)]
+struct Log {
+    /// How many there ever were.
+    count: u64,
+    recent: VecDeque<Selector>,
+}
+
+/// How many purges and writes a fetch may outlive before its answer is refused
+/// unseen.
+const MAX_LOGGED: usize = 1_024;
+
+/// How many answers to one URL may differ by `Vary`.
+const MAX_VARIANTS: usize = 64;
+
+impl Default for CacheLimits {
+    fn default() -> Self {
+        Self { max_bytes: 256 * 1024 * 1024 }
+    }
+}
+
+impl Cache {
+    /// An empty cache.
+    #[must_use]
+    pub fn new(limits: CacheLimits) -> Self {
+        let index = Arc::new(Index::default());
+        let told = index.clone();
+        let slots = moka::sync::Cache::builder()
+            .max_capacity(limits.max_bytes)
+            .eviction_policy(EvictionPolicy::lru())
+            .weigher(|_, slot: &Slot| u32::try_from(slot.weight_bytes()).unwrap_or(u32::MAX))
+            .eviction_listener(move |_, slot: Slot, cause| {
+                if cause != RemovalCause::Replaced {
+                    told.remove(&slot.key, slot.number);
+                }
+            })
+            .build();
+        let gate = RwLock::default();
+        Self { slots, index, gate, next_slot: AtomicU64::new(0), max_bytes: limits.max_bytes }
+    }
+
+    /// What is kept for this request (RFC 9111, section 4).
+    #[must_use]
+    pub fn lookup(&self, key: &Key, policy: &Policy<'_>, asked: &Asked<'_>, now: Now) -> Lookup {
+        let slot = self.slots.get(&key.hash()).filter(|slot| slot.key == *key);
+        let Some(slot) = slot else { return Lookup::none(asked, Forward::UriMiss) };
+        match slot.select(asked.sent) {
+            Some(entry) => Lookup::of(entry, policy, asked, now),
+            None => Lookup::none(asked, Forward::VaryMiss),
+        }
+    }
+
+    /// To be taken before a fetch is sent.
+    #[must_use]
+    pub fn ticket(&self) -> Ticket {
+        Ticket(self.gate.read().count)
+    }
+
+    /// Keeps an answer under its own key, unless something overtook it.
+    pub fn insert(&self, ticket: Ticket, entry: Arc<Entry>) -> Stored {
+        if entry.weight_bytes() as u64 > self.max_bytes {
+            return Stored::TooLarge;
+        }
+        let stored = {
+            let log = self.gate.read();
+            if log.overtook(ticket, entry.key()) {
+                return Stored::Overtaken;
+            }
+            self.put(entry)
+        };
+        // Inserts are rare (each was paid for); evicting now keeps the bound exact.
+        self.slots.run_pending_tasks();
+        stored
+    }
+
+    /// Drops one answer, if it is still there: a 304 denied it, or a HEAD did.
+    pub fn remove(&self, entry: &Arc<Entry>) {
+        let key = entry.key();
+        self.slots.entry(key.hash()).and_compute_with(|slot| match slot.map(|slot| slot.into_value()) {
+            Some(slot) => match slot.without(|is| Arc::ptr_eq(is, entry)) {
+                Some(rest) => Op::Put(rest),
+                None => Op::Remove,
+            },
+            None => Op::Nop,
+        });
+    }
+
+    /// Drops what the selector means, also what is on its way; says how many
+    /// entries went.
+    pub fn purge(&self, selector: &Selector) -> u64 {
+        self.gate.write().add(selector.clone());
+        let mut gone = 0;
+        for hash in self.index.select(selector) {
+            let slot = self.slots.remove(&hash);
+            gone += slot.map_or(0, |slot| slot.variants.len() as u64);
+        }
+        self.slots.run_pending_tasks();
+        gone
+    }
+
+    /// What all entries weigh, in bytes.
+    #[must_use]
+    pub fn weight_bytes(&self) -> u64 {
+        self.slots.weighted_size()
+    }
+
+    /// How many keys have entries.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.slots.entry_count()
+    }
+
+    /// Whether nothing is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn put(&self, entry: Arc<Entry>) -> Stored {
+        let key = entry.key().clone();
+        let mut stored = Stored::Kept;
+        self.slots.entry(key.hash()).and_compute_with(|slot| {
+            let slot = slot.map(|slot| slot.into_value());
+            let number = slot.as_ref().map_or_else(|| self.number(&key), |slot| slot.number);
+            let old: &[Arc<Entry>] = slot.as_ref().map_or(&[], |slot| &slot.variants);
+            let is_later = |is: &&Arc<Entry>| is.vary == entry.vary && is.received() > entry.received();
+            if old.iter().any(|is| is_later(&is)) {
+                stored = Stored::Older;
+                return Op::Nop;
+            }
+            let others = old.iter().filter(|is| is.vary != entry.vary).take(MAX_VARIANTS - 1);
+            let variants = std::iter::once(&entry).chain(others).cloned().collect();
+            Op::Put(Slot { number, key: key.clone(), variants })
+        });
+        stored
+    }
+
+    /// A number for a new slot, known to the index before the slot is there.
+    fn number(&self, key: &Key) -> u64 {
+        let number = self.next_slot.fetch_add(1, Ordering::Relaxed);
+        self.index.add(key, number);
+        number
+    }
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cache({} keys, {} bytes)", self.len(), self.weight_bytes())
+    }
+}
+
+impl Slot {
+    /// Section 4.1: of those that match, the most recent.
+    fn select(&self, sent: &HeaderMap) -> Option<Arc<Entry>> {
+        self.variants.iter().find(|entry| entry.vary.matches(sent)).cloned()
+    }
+
+    fn without(self, gone: impl Fn(&Arc<Entry>) -> bool) -> Option<Self> {
+        let variants: Arc<[_]> = self.variants.iter().filter(|is| !gone(is)).cloned().collect();
+        (!variants.is_empty()).then_some(Self { variants, ..self })
+    }
+
+    fn weight_bytes(&self) -> usize {
+        let entries: usize = self.variants.iter().map(|entry| entry.weight_bytes()).sum();
+        entries + size_of::<Self>()
+    }
+}
+
+impl Log {
+    fn add(&mut self, selector: Selector) {
+        self.count += 1;
+        self.recent.push_back(selector);
+        if self.recent.len() > MAX_LOGGED {
+            self.recent.pop_front();
+        }
+    }
+
+    /// Whether anything since the ticket selects the key; what is no longer known
+    /// is taken to.
+    fn overtook(&self, ticket: Ticket, key: &Key) -> bool {
+        let since = usize::try_from(self.count - ticket.0).unwrap_or(usize::MAX);
+        since > self.recent.len() || self.recent.iter().rev().take(since).any(|s| s.selects(key))
+    }
+}

@@ -1,0 +1,72 @@
+//! Which keys are stored under which path, so that a purge need not look at all.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use parking_lot::Mutex;
+
+use crate::cache::key::{Hash, Key, Selector, folded};
+use crate::id::UpstreamName;
+use crate::pattern;
+
+/// Ordered by upstream and path.
+#[derive(Default)]
+pub(super) struct Index(Mutex<BTreeMap<Place, Listed>>);
+
+/// A path as purges compare it, then the key's hash.
+type Place = (UpstreamName, Box<str>, Hash);
+
+struct Listed {
+    key: Key,
+    slot: u64,
+}
+
+impl Index {
+    pub(super) fn add(&self, key: &Key, slot: u64) {
+        self.0.lock().insert(place(key), Listed { key: key.clone(), slot });
+    }
+
+    /// Forgets the key if it is still that slot's.
+    pub(super) fn remove(&self, key: &Key, slot: u64) {
+        let mut all = self.0.lock();
+        let place = place(key);
+        if all.get(&place).is_some_and(|listed| listed.slot == slot) {
+            all.remove(&place);
+        }
+    }
+
+    pub(super) fn select(&self, selector: &Selector) -> Vec<Hash> {
+        let (upstream, from) = match selector {
+            Selector::All => return self.0.lock().keys().map(|(.., hash)| *hash).collect(),
+            Selector::Upstream(upstream) => (upstream, "".into()),
+            Selector::Scope(scope) => (&scope.upstream, "".into()),
+            Selector::Path(upstream, path) => (upstream, folded(path)),
+            Selector::Prefix(upstream, prefix) => (upstream, pattern::fold(prefix).into()),
+        };
+        let start = (upstream.clone(), from, Hash::default());
+        let all = self.0.lock();
+        all.range((Bound::Included(&start), Bound::Unbounded))
+            .take_while(|((is, path, _), _)| is == upstream && is_within(selector, &start.1, path))
+            .filter(|(_, listed)| selector.selects(&listed.key))
+            .map(|((.., hash), _)| *hash)
+            .collect()
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+}
+
+/// Whether later paths may still be meant.
+fn is_within(selector: &Selector, from: &str, path: &str) -> bool {
+    match selector {
+        Selector::Path(..) => path == from,
+        Selector::Prefix(..) => path.starts_with(from),
+        Selector::All | Selector::Upstream(_) | Selector::Scope(_) => true,
+    }
+}
+
+fn place(key: &Key) -> Place {
+    (key.scope().upstream.clone(), key.folded_path().into(), key.hash())
+}

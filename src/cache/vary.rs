@@ -1,0 +1,109 @@
+//! Which of several answers under one key a request selects (RFC 9111, section
+//! 4.1).
+//!
+//! The selecting values are kept as a hash: `Vary: Authorization` must not put a
+//! credential into the cache (law 12).
+
+use http::header::VARY;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use sha2::{Digest, Sha256};
+
+use super::fields::Seen;
+use super::key::{self, Hash};
+
+/// The fields an answer was selected by, and what they were.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Vary {
+    /// Sorted, each once; none if there was no `Vary`.
+    names: Box<[HeaderName]>,
+    values: Hash,
+}
+
+/// The answer depends on something that no request field tells (`Vary: *`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unmatchable;
+
+impl Vary {
+    /// What an answer with these fields to a request that sent `sent` varies by. A
+    /// name that is none cannot be matched either.
+    pub(super) fn of(head: Seen<'_>, sent: &HeaderMap) -> Result<Self, Unmatchable> {
+        let mut names = Vec::new();
+        for line in head.lines(&VARY) {
+            for name in line.as_bytes().split(|&b| b == b',').map(<[u8]>::trim_ascii) {
+                match name {
+                    b"" => {}
+                    b"*" => return Err(Unmatchable),
+                    name => names.push(HeaderName::from_bytes(name).map_err(|_| Unmatchable)?),
+                }
+            }
+        }
+        names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        names.dedup();
+        Ok(Self { values: values(&names, sent), names: names.into() })
+    }
+
+    /// Whether a request that would send `sent` selects this answer.
+    pub(super) fn matches(&self, sent: &HeaderMap) -> bool {
+        self.names.is_empty() || self.values == values(&self.names, sent)
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn weight(&self) -> usize {
+        self.names.iter().map(|name| size_of::<HeaderName>() + name.as_str().len()).sum()
+    }
+}
+
+fn values(names: &[HeaderName], sent: &HeaderMap) -> Hash {
+    let mut hash = Sha256::new();
+    for name in names {
+        let lines: Vec<&HeaderValue> = sent.get_all(name).iter().collect();
+        let value = (!lines.is_empty()).then(|| normal(&lines));
+        key::optional(&mut hash, value.as_deref());
+    }
+    hash.finalize().into()
+}
+
+/// Lines combined and blanks around commas dropped: all that section 4.1 allows
+/// for a field whose syntax is not known.
+fn normal(lines: &[&HeaderValue]) -> Vec<u8> {
+    let members = lines.iter().flat_map(|line| line.as_bytes().split(|&b| b == b','));
+    members.map(<[u8]>::trim_ascii).collect::<Vec<_>>().join(&b","[..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(*name, value.parse().unwrap());
+        }
+        map
+    }
+
+    fn vary(lines: &[&str], sent: &HeaderMap) -> Result<Vary, Unmatchable> {
+        let lines: Vec<_> = lines.iter().map(|line| ("vary", *line)).collect();
+        Vary::of(Seen { headers: &map(&lines), ignore: &[] }, sent)
+    }
+
+    #[test]
+    fn selecting_fields_are_compared_normalised() {
+        let sent = map(&[("accept", "a, b"), ("accept", "c")]);
+        let by_accept = vary(&["Accept", "X-Other"], &sent).unwrap();
+        assert!(by_accept.matches(&map(&[("accept", "a ,b,c")])));
+        assert!(!by_accept.matches(&map(&[("accept", "a,b")])));
+        assert!(!by_accept.matches(&map(&[("accept", "A,b,c")])));
+        assert!(!by_accept.matches(&map(&[("accept", "a,b,c"), ("x-other", "")])));
+        assert!(!by_accept.matches(&HeaderMap::new()));
+        assert!(vary(&[], &sent).unwrap().matches(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_star_is_never_matched() {
+        for star in ["*", "accept, *", "a b"] {
+            assert_eq!(vary(&[star], &HeaderMap::new()), Err(Unmatchable), "{star}");
+        }
+        assert_eq!(vary(&["b", "a, B"], &HeaderMap::new()), vary(&["a,b"], &HeaderMap::new()));
+    }
+}

@@ -1,0 +1,60 @@
+//! `weir run`.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use super::output::Failure;
+use crate::app::App;
+use crate::config;
+use crate::telemetry::{self, LogFormat};
+
+/// Serve until a signal says stop.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  CATCHPOINT_API_KEY=… weir run --config config/weir.toml --log json")]
+pub(super) struct Args {
+    /// The config file.
+    #[arg(long, value_name = "FILE", default_value = "config/weir.toml")]
+    config: PathBuf,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+/// How to log.
+#[derive(Debug, clap::Args)]
+pub(super) struct LogArgs {
+    /// How log lines are written to stderr.
+    #[arg(long = "log", value_name = "FORMAT", default_value = "text", env = "WEIR_LOG_FORMAT")]
+    format: Format,
+    /// Which log lines are written: a tracing filter, such as 'info,weir::access=off'.
+    #[arg(long = "log-filter", value_name = "FILTER", default_value = "info", env = "WEIR_LOG")]
+    filter: String,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+impl LogArgs {
+    /// Starts logging as asked.
+    pub(super) fn start(&self) -> Result<(), Failure> {
+        let format = match self.format {
+            Format::Text => LogFormat::Text,
+            Format::Json => LogFormat::Json,
+        };
+        telemetry::start(format, &self.filter).map_err(|e| Failure::Usage(format!("weir: {e}")))
+    }
+}
+
+pub(super) fn main(args: Args) -> Result<(), Failure> {
+    let config = config::load(&args.config, std::env::vars()).map_err(|e| Failure::Usage(e.to_string()))?;
+    args.log.start()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot start")?;
+    runtime.block_on(async {
+        let app = App::start(config).await?;
+        app.serve_until_signal().await
+    })?;
+    Ok(())
+}

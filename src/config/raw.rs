@@ -1,0 +1,273 @@
+//! What may be typed: every table of the file with its keys.
+//!
+//! One line per key is all there is: the walk, the check for unknown keys and
+//! the JSON Schema follow from it. What the values must be to each other is
+//! checked in `build`.
+
+use super::read::{List, Named, tables};
+use super::scalar::{
+    DateText, HeaderText, Lasting, ListenText, MethodText, NetText, Part, PatternText, PerText, RateText,
+    ResetsText,
+};
+use super::secrets::{SecretValue, TokenValue};
+use super::union::{
+    CredentialValue, Dialects, KeyTables, LimitValue, OnLoss, QueueValue, ReserveValue, RoutesValue,
+};
+use super::url::{HostText, MountText, ProxyText, PublicUrlText, UrlText};
+use super::word::{CacheControlWord, ModeWord, OnEmptyWord, PaceWord, ScopeWord, WindowWord};
+
+tables! {
+    /// The configuration of weir.
+    File {
+        /// The listener that consumers use.
+        server: Server,
+        /// The listener that operators use.
+        admin: Admin,
+        /// Where state outlives a restart.
+        store: Store,
+        /// The vendors' APIs, by name.
+        upstreams: Named<Upstream>,
+        /// The internal callers, by name.
+        consumers: Named<Consumer>,
+    }
+
+    /// The listener that consumers use.
+    Server {
+        /// Address and port; default 127.0.0.1:8080.
+        listen: ListenText,
+        /// What absolute links in answers are rewritten to.
+        public_url: PublicUrlText,
+        /// How long a stopping weir answers what is under way; default 30s.
+        shutdown_grace: Lasting,
+        /// TLS beside or instead of `listen`.
+        @not_built tls: Tls,
+        /// Signs the tokens that weir issues and seals what Redis holds.
+        @no_effect token_key: SecretValue,
+    }
+
+    /// A TLS listener.
+    Tls {
+        /// Address and port.
+        listen: ListenText,
+        /// PEM file of the certificate chain.
+        cert: String,
+        /// PEM file of the private key.
+        key: String,
+        /// PEM file of the roots that callers' certificates must lead to.
+        client_ca: String,
+    }
+
+    /// The listener that operators use.
+    Admin {
+        /// Address and port; default 127.0.0.1:9090. Off loopback a token is required.
+        listen: ListenText,
+        /// What operators present as Bearer token.
+        token: SecretValue,
+    }
+
+    /// Where state outlives a restart.
+    Store {
+        /// Folder of ledger, cache and usage; default data.
+        path: String,
+        /// Shared by replicas.
+        @not_built redis: Redis,
+        /// What a ledger file that is new means: trust (nothing was spent) or cautious (all current windows are).
+        @no_effect on_empty: OnEmptyWord,
+    }
+
+    /// A Redis or Valkey that replicas share.
+    Redis {
+        /// redis:// or rediss:// URL.
+        url: SecretValue,
+        /// Put before every key; default weir.
+        prefix: String,
+        /// How many weirs share it.
+        replicas: u64,
+        /// What a replica does that is cut off: closed, or share:FRACTION.
+        on_loss: OnLoss,
+    }
+
+    /// One vendor's API, reached with one account.
+    Upstream {
+        /// How the vendor speaks.
+        dialect: Dialects,
+        /// Where it is; http:// only to loopback.
+        url: UrlText,
+        /// Path prefix under which consumers reach it; default /.
+        mount: MountText,
+        /// Host under which consumers reach it, instead of a prefix.
+        host: HostText,
+        /// Until the response head; default 30s.
+        timeout: Lasting,
+        /// Until a connection stands, TLS included; default 10s.
+        connect_timeout: Lasting,
+        /// The longest silence within a body; default 60s.
+        idle_timeout: Lasting,
+        /// The longest wait for the budget, and the wait when a caller names none; default 30s.
+        max_wait: Lasting,
+        /// The most that may wait, per consumer or as { per_consumer, total }; default 1024 and 131072.
+        max_queue: QueueValue,
+        /// enforce (default), or observe: count and report, delay and refuse nothing.
+        mode: ModeWord,
+        /// How charges are spread: exact, even or auto (default).
+        pace: PaceWord,
+        /// The longest time after our last byte within which the vendor has counted.
+        counted_within: Lasting,
+        /// How long after giving up a request may still reach the vendor; default is `timeout`.
+        linger: Lasting,
+        /// Catchpoint: trust `usageLimits` in answers; default false.
+        @no_effect learn_usage_limits: bool,
+        /// Catchpoint: versions of the API to warn about or to refuse.
+        versions: Versions,
+        /// The part of the account (and, with `egress`, of its address) that this process may use.
+        portion: Part,
+        /// HTTP proxy on the way to the vendor.
+        @not_built proxy: ProxyText,
+        /// PEM file of roots instead of the system's.
+        ca: String,
+        /// HTTP/2 without TLS, for http:// URLs; default false.
+        h2c: bool,
+        /// Names the address that requests leave from, if processes share it behind a NAT.
+        egress: String,
+        /// The most pages that `Weir-Pages: all` reads; default 50.
+        @no_effect max_pages: u64,
+        /// generic: where the key goes; default bearer.
+        credential: CredentialValue,
+        /// Limits by name, merged over the dialect's; false removes one.
+        limits: Named<LimitValue>,
+        /// The account's keys by name; [[…]] twice while two are valid.
+        keys: Named<KeyTables>,
+        /// Groups of consumers, often with a key of their own.
+        divisions: Named<Division>,
+        /// Cache rules; the first match wins.
+        cache: List<CacheRule>,
+    }
+
+    /// Versions of an API.
+    Versions {
+        /// Let through with a warning to the operator.
+        warn: List<String>,
+        /// Refused.
+        refuse: List<String>,
+    }
+
+    /// One limit; what it leaves out is the dialect's.
+    Limit {
+        /// Requests per window.
+        requests: u64,
+        /// Length of the window, or month.
+        per: PerText,
+        /// sliding (default, always safe) or calendar.
+        window: WindowWord,
+        /// Time and zone of a calendar window's edge; default 00:00 UTC.
+        resets: ResetsText,
+        /// Counted over the account (default) or each egress address.
+        scope: ScopeWord,
+        /// Added to a charge's life, for clocks that run at different rates.
+        slack: Lasting,
+        /// Which requests it counts: all (default), a class the dialect knows, or patterns.
+        routes: RoutesValue,
+    }
+
+    /// One value of a vendor key.
+    Key {
+        /// The key itself: { env = … }, { file = … } or, with a warning, text.
+        value: SecretValue,
+        /// When it is no longer valid.
+        expires: DateText,
+    }
+
+    /// A group of consumers under one upstream.
+    Division {
+        /// Name of its key; may be left out with exactly one key.
+        key: String,
+        /// What it gets under contention, of the account.
+        share: Part,
+        /// Held for it while it is quiet: a part of every window of a minute or longer, or requests by limit.
+        reserve: ReserveValue,
+        /// The most it may take, in requests by limit.
+        caps: Named<u64>,
+    }
+
+    /// One cache rule; what it leaves out is the dialect's or the vendor's say.
+    CacheRule {
+        /// Which requests it is for.
+        r#match: PatternText,
+        /// How long an answer is fresh; 0s does not cache.
+        ttl: Lasting,
+        /// How long a stale answer is given while it is renewed.
+        stale_while_revalidate: Lasting,
+        /// How long a stale answer is given when the vendor fails.
+        stale_if_error: Lasting,
+        /// How long a stale answer is given rather than a 429.
+        stale_if_limited: Lasting,
+        /// How long errors are kept, by status.
+        negative: Named<Lasting>,
+        /// Vendor headers to disregard.
+        ignore: List<HeaderText>,
+        /// What matters to the answer and what does not.
+        key: CacheKey,
+        /// Methods whose answers may be kept; default GET with HEAD.
+        methods: List<MethodText>,
+        /// Rounds time windows to a step.
+        @no_effect snap: Snap,
+        /// Larger answers stream through uncached; default 16777216.
+        max_bytes: u64,
+    }
+
+    /// What matters to an answer and what does not.
+    CacheKey {
+        /// Query parameters that do not matter: neither keyed nor sent.
+        ignore_query: List<String>,
+        /// Request headers that matter: keyed and sent.
+        headers: List<HeaderText>,
+    }
+
+    /// Rounds time windows to a step.
+    Snap {
+        /// Query parameter of the window's start.
+        start: String,
+        /// Query parameter of the window's end.
+        end: String,
+        /// To multiples of this.
+        step: Lasting,
+    }
+
+    /// One internal caller, known by all of token, from and certificate that it names.
+    Consumer {
+        /// Its token: { sha256 = … }, { env = … }, { file = … } or, with a warning, text.
+        token: TokenValue,
+        /// Source addresses of its connections.
+        from: List<NetText>,
+        /// Its client certificate.
+        @not_built certificate: Certificate,
+        /// Requests that weir itself takes from it.
+        inbound: RateText,
+        /// Where it may go, by upstream.
+        access: Named<Access>,
+    }
+
+    /// What a client certificate must say.
+    Certificate {
+        /// Subject alternative name.
+        san: String,
+    }
+
+    /// What a consumer may do at one upstream.
+    Access {
+        /// Its division; may be left out where there are none.
+        division: String,
+        /// What it gets under contention, of its division.
+        share: Part,
+        /// Held for it while it is quiet, as for a division.
+        reserve: ReserveValue,
+        /// The most it may take, in requests by limit.
+        caps: Named<u64>,
+        /// Methods and paths it may ask; default: reads only.
+        allow: List<PatternText>,
+        /// Replaces the upstream's `max_wait`.
+        max_wait: Lasting,
+        /// Whether its Cache-Control counts: honour (default) or ignore.
+        client_cache_control: CacheControlWord,
+    }
+}

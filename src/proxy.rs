@@ -1,0 +1,178 @@
+//! From a caller's request to an answer. `pipeline` tells it in order.
+//!
+//! * `call`: what is asked, and by whom: route, identify, allow, check.
+//! * `pipeline`: the story, from the request to the answer.
+//! * `fetch`: the task that owns a permit, sends once, and fills flight and cache.
+//! * `exchange`: what is said about it: headers, log line, counts.
+//! * `refusal`: every answer that weir makes itself, and its status.
+//! * `headers`, `edit`, `body`: what goes on, in which form.
+//!
+//! Not here: who is who (`consumer`), what may leave when (`budget`), what may be
+//! kept and joined (`cache`), how bytes reach the vendor (`upstream`).
+
+mod body;
+mod call;
+mod edit;
+mod exchange;
+mod fetch;
+mod headers;
+mod pipeline;
+mod ratelimit;
+mod refusal;
+mod wish;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::budget::Budget;
+use crate::cache::{Cache, CacheLimits, FlightLimits, Flights, Scope};
+use crate::clock::Clock;
+use crate::config::{self, Config, Mount};
+use crate::consumer::Consumers;
+use crate::dialect::Links;
+use crate::id::RequestIds;
+use crate::telemetry::Tally;
+use crate::upstream::{SetupError, Upstream};
+
+pub use body::Body;
+
+use fetch::{Fault, Shared};
+use ratelimit::Views;
+
+/// Everything that answers consumers.
+pub struct Gateway {
+    lanes: Vec<Arc<Lane>>,
+    consumers: Consumers,
+    ids: RequestIds,
+    clock: Clock,
+    stopping: AtomicBool,
+}
+
+/// One upstream with all that serves it.
+pub struct Lane {
+    index: usize,
+    config: config::Upstream,
+    budget: Arc<Budget>,
+    upstream: Upstream,
+    cache: Arc<Cache>,
+    flights: Flights<Shared, Fault>,
+    links: Arc<Links>,
+    /// Per key of the config: its scope in the cache.
+    scopes: Vec<Scope>,
+    tally: Tally,
+    views: Views,
+    vendor: VendorCounts,
+    clock: Clock,
+}
+
+/// What the vendor did with what was sent.
+#[derive(Debug, Default)]
+pub struct VendorCounts {
+    /// Requests that left, or may have.
+    pub sent: std::sync::atomic::AtomicU64,
+    /// 429s: zero, if the laws hold.
+    pub refused: std::sync::atomic::AtomicU64,
+}
+
+impl Gateway {
+    /// Builds every lane of `config`; connects to nothing yet.
+    ///
+    /// # Errors
+    /// An upstream's TLS roots cannot be read.
+    pub fn new(config: &Config, clock: Clock, process: u64) -> Result<Arc<Self>, SetupError> {
+        let cache = Arc::new(Cache::new(CacheLimits::default()));
+        let lane = |(index, upstream): (usize, &config::Upstream)| {
+            Lane::new(index, upstream, config, Arc::clone(&cache), clock).map(Arc::new)
+        };
+        Ok(Arc::new(Self {
+            lanes: config.upstreams.iter().enumerate().map(lane).collect::<Result<_, _>>()?,
+            consumers: Consumers::new(&config.consumers, clock),
+            ids: RequestIds::new(process),
+            clock,
+            stopping: AtomicBool::new(false),
+        }))
+    }
+
+    /// From now on, new requests are told to go elsewhere.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// The lanes, in the order of the config.
+    #[must_use]
+    pub fn lanes(&self) -> &[Arc<Lane>] {
+        &self.lanes
+    }
+}
+
+impl Lane {
+    fn new(
+        index: usize,
+        upstream: &config::Upstream,
+        config: &Config,
+        cache: Arc<Cache>,
+        clock: Clock,
+    ) -> Result<Self, SetupError> {
+        let scope = |key| Scope { upstream: upstream.name.clone(), key };
+        let mut scopes: Vec<Scope> = upstream.keys.iter().map(|key| scope(Some(key.name.clone()))).collect();
+        if scopes.is_empty() {
+            scopes.push(scope(None));
+        }
+        Ok(Self {
+            index,
+            budget: Budget::new(upstream.plan.clone(), clock),
+            upstream: Upstream::new(upstream, clock)?,
+            cache,
+            flights: Flights::new(FlightLimits::default()),
+            links: Arc::new(links(upstream, config)),
+            scopes,
+            tally: Tally::new(upstream.plan.consumers.len()),
+            views: Views::new(upstream.plan.consumers.len()),
+            vendor: VendorCounts::default(),
+            config: upstream.clone(),
+            clock,
+        })
+    }
+
+    /// Its configuration.
+    #[must_use]
+    pub fn config(&self) -> &config::Upstream {
+        &self.config
+    }
+
+    /// Its account's allowance.
+    #[must_use]
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    /// Counts of exchanges by consumer.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// What the vendor did.
+    #[must_use]
+    pub fn vendor(&self) -> &VendorCounts {
+        &self.vendor
+    }
+}
+
+/// Where the upstream is and where its consumers think it is.
+fn links(upstream: &config::Upstream, config: &Config) -> Links {
+    Links {
+        scheme: upstream.origin.scheme.as_str().to_owned(),
+        authority: upstream.origin.authority.to_string(),
+        base_path: upstream.origin.base_path.clone(),
+        mount: match &upstream.mount {
+            Mount::Prefix(prefix) => prefix.clone(),
+            Mount::Host(_) => String::new(),
+        },
+        public_url: config.server.public_url.clone(),
+    }
+}

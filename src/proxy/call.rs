@@ -1,0 +1,239 @@
+//! What is asked, and by whom: route, identify, allow, inbound rate, check.
+//!
+//! Nothing in here costs any of the allowance. A caller who is not known learns
+//! nothing but that: routes and rules are looked at after the sign-in.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{HOST, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::{HeaderMap, Method, Uri};
+
+use super::headers;
+use super::refusal::No;
+use super::{Gateway, Lane};
+use crate::clock::{Moment, UnixTime};
+use crate::config::{Access, Mount};
+use crate::consumer::ConsumerIx;
+use crate::dialect::Verdict;
+use crate::target::Target;
+
+/// A request that has a meaning: for one upstream, by a canonical target.
+pub(super) struct Call {
+    pub(super) lane: Arc<Lane>,
+    pub(super) method: Method,
+    /// As the vendor sees it, without the caller's credential.
+    pub(super) target: Target,
+    /// As received; the credential is gone once the caller is known.
+    pub(super) headers: HeaderMap,
+    /// Whether a body may follow the head.
+    pub(super) has_body: bool,
+}
+
+/// Who asks, and what it may.
+pub(super) struct Caller<'a> {
+    pub(super) consumer: ConsumerIx,
+    pub(super) access: &'a Access,
+    /// Until when it waits for its turn.
+    pub(super) deadline: Moment,
+    /// RFC 9218, 0 first, 7 last.
+    pub(super) urgency: u8,
+    /// The wait in seconds, where less than the caller asked for applies.
+    pub(super) clipped_wait: Option<u64>,
+}
+
+/// The order among its own requests of a caller that names none (RFC 9218, section 4.1).
+const DEFAULT_URGENCY: u8 = 3;
+
+impl Gateway {
+    /// Which upstream is meant, and the canonical target there.
+    pub(super) fn route(&self, head: Parts, has_body: bool) -> Result<Call, No> {
+        if head.method == Method::CONNECT || headers::asks_upgrade(&head.headers) {
+            return Err(No::NotImplemented);
+        }
+        if head.method == Method::TRACE || headers::overrides_method(&head.headers) {
+            return Err(No::Method);
+        }
+        // More than one framing of one body is how requests are smuggled (RFC 9112, section 6.1).
+        if head.headers.contains_key(TRANSFER_ENCODING)
+            && head.headers.contains_key(http::header::CONTENT_LENGTH)
+        {
+            return Err(No::Malformed("the request has both Content-Length and Transfer-Encoding"));
+        }
+        let target = Target::parse(head.uri.path(), head.uri.query()).map_err(No::Target)?;
+        let host = host_of(&head.uri, &head.headers)?;
+        let (lane, target) = self.select(host.as_deref(), target).ok_or(No::NoUpstream)?;
+        Ok(Call { lane, method: head.method, target, headers: head.headers, has_body })
+    }
+
+    /// A host is the more special choice than a prefix, a longer prefix than a shorter.
+    fn select(&self, host: Option<&str>, target: Target) -> Option<(Arc<Lane>, Target)> {
+        let by_host = self.lanes.iter().find(|lane| match &lane.config.mount {
+            Mount::Host(name) => Some(name.as_str()) == host,
+            Mount::Prefix(_) => false,
+        });
+        if let Some(lane) = by_host {
+            return Some((Arc::clone(lane), target));
+        }
+        let mounted = |lane: &Arc<Lane>| match &lane.config.mount {
+            Mount::Prefix(prefix) => {
+                target.strip_mount(prefix).map(|inner| (prefix.len(), Arc::clone(lane), inner))
+            }
+            Mount::Host(_) => None,
+        };
+        let longest = self.lanes.iter().filter_map(mounted).max_by_key(|(length, ..)| *length)?;
+        Some((longest.1, longest.2))
+    }
+
+    /// Who asks. The credential is taken out of the call, whoever it is.
+    pub(super) fn identify(&self, call: &mut Call, peer: IpAddr) -> Result<Caller<'_>, No> {
+        let dialect = &call.lane.config.dialect;
+        let known = {
+            let presented = dialect.presented(&call.headers, &call.target);
+            self.consumers.identify(presented.as_deref(), peer).map_err(No::SignIn)?
+        };
+        if !call.lane.is_keyless() {
+            call.target = dialect.strip(&mut call.headers, call.target.clone());
+        }
+        let access = self
+            .consumers
+            .access(known, call.lane.index)
+            .ok_or_else(|| No::Forbidden("weir: this consumer has no access to this upstream.".into()))?;
+        let (wait, clipped_wait) = patience(&call.headers, access.max_wait.unwrap_or(call.lane.config.max_wait));
+        Ok(Caller {
+            consumer: known,
+            access,
+            deadline: self.clock.now() + wait,
+            urgency: urgency(&call.headers),
+            clipped_wait,
+        })
+    }
+
+    /// The caller's own inbound rate: guards weir itself, cache hits included.
+    pub(super) fn admit_inbound(&self, caller: &Caller<'_>) -> Result<(), No> {
+        self.consumers.admit_inbound(caller.consumer).map_err(|wait| No::Inbound { retry_after: wait.0 })
+    }
+}
+
+impl Caller<'_> {
+    /// Method and path: reads only, unless config says more.
+    pub(super) fn may(&self, call: &Call) -> Result<(), No> {
+        let (method, path) = (&call.method, call.target.path());
+        let allowed = match &self.access.allow {
+            Some(patterns) => patterns.iter().any(|pattern| pattern.matches(method, path)),
+            None => call.lane.config.dialect.reads(method, path),
+        };
+        if allowed {
+            return Ok(());
+        }
+        Err(No::Forbidden(format!("weir: this consumer is not allowed to {method} this path.")))
+    }
+}
+
+impl Call {
+    /// What the documents say the vendor would refuse costs nothing here.
+    pub(super) fn check(&self, now: UnixTime) -> Result<(), No> {
+        match self.lane.config.dialect.check(&self.method, &self.target, &self.headers, now) {
+            Verdict::Pass => Ok(()),
+            Verdict::Warn(what) => {
+                tracing::warn!(upstream = %self.lane.config.name, "{what}");
+                Ok(())
+            }
+            Verdict::Invalid(why) => Err(No::Invalid(why)),
+            Verdict::Forbidden(why) => Err(No::Forbidden(why)),
+        }
+    }
+}
+
+impl Lane {
+    /// Whether callers' own credentials go on: a keyless `generic` has nothing to put in their place.
+    pub(super) fn is_keyless(&self) -> bool {
+        self.config.keys.is_empty()
+    }
+}
+
+/// The host a request is for, in lower case and without port: the target's, or
+/// `Host` (RFC 9112, section 3.2.2). Two that differ in count or form are a 400.
+fn host_of(uri: &Uri, headers: &HeaderMap) -> Result<Option<String>, No> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (first, second) = (hosts.next(), hosts.next());
+    if second.is_some() {
+        return Err(No::Malformed("the request has more than one Host"));
+    }
+    if let Some(authority) = uri.authority() {
+        return Ok(Some(authority.host().to_ascii_lowercase()));
+    }
+    let Some(host) = first else { return Ok(None) };
+    let authority: http::uri::Authority =
+        host.as_bytes().try_into().map_err(|_| No::Malformed("the Host is not a host"))?;
+    Ok(Some(authority.host().to_ascii_lowercase()))
+}
+
+/// How long the caller waits for its turn: `Prefer: wait=N` (RFC 7240, section
+/// 4.3), at most `most`; and N as applied, if that is less than was asked.
+fn patience(headers: &HeaderMap, most: Duration) -> (Duration, Option<u64>) {
+    let preferences = headers.get_all("prefer").iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
+    let wait = preferences.filter_map(|preference| {
+        let (name, value) = preference.split(';').next()?.split_once('=')?;
+        let value = value.trim().trim_matches('"');
+        name.trim().eq_ignore_ascii_case("wait").then(|| value.parse::<u64>().ok()).flatten()
+    });
+    // The first one counts (RFC 7240, section 2).
+    match wait.map(Duration::from_secs).next() {
+        None => (most, None),
+        Some(asked) if asked > most => (most, Some(most.as_secs())),
+        Some(asked) => (asked, None),
+    }
+}
+
+/// `Priority: u=N` (RFC 9218, section 4.1); what cannot be read counts as absent.
+fn urgency(headers: &HeaderMap) -> u8 {
+    let Some(value) = headers.get("priority") else { return DEFAULT_URGENCY };
+    let parsed = sfv::Parser::new(value.as_bytes()).parse::<sfv::Dictionary>().ok();
+    let u = parsed.and_then(|dictionary| match dictionary.get("u") {
+        Some(sfv::ListEntry::Item(item)) => item.bare_item.as_integer().map(i64::from),
+        _ => None,
+    });
+    u.and_then(|u| u8::try_from(u).ok()).filter(|u| *u <= 7).unwrap_or(DEFAULT_URGENCY)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn with(name: &'static str, value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(http::HeaderName::from_static(name), HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn waits_are_asked_for_and_clipped() {
+        let most = Duration::from_secs(30);
+        assert_eq!(patience(&HeaderMap::new(), most), (most, None));
+        assert_eq!(patience(&with("prefer", "wait=5"), most), (Duration::from_secs(5), None));
+        assert_eq!(patience(&with("prefer", "return=minimal, Wait=\"0\""), most), (Duration::ZERO, None));
+        assert_eq!(patience(&with("prefer", "wait=90"), most), (most, Some(30)));
+        assert_eq!(patience(&with("prefer", "wait=soon"), most), (most, None));
+    }
+
+    #[test]
+    fn urgency_is_read_or_left() {
+        for (value, want) in [("u=0", 0), ("u=7, i", 7), ("u=8", 3), ("i", 3), ("((", 3)] {
+            assert_eq!(urgency(&with("priority", value)), want, "{value}");
+        }
+    }
+
+    #[test]
+    fn one_host_counts() {
+        let origin: Uri = "/x".parse().unwrap();
+        assert_eq!(host_of(&origin, &with("host", "Weir.Internal:8080")).unwrap().as_deref(), Some("weir.internal"));
+        let absolute: Uri = "http://a.example/x".parse().unwrap();
+        assert_eq!(host_of(&absolute, &with("host", "b.example")).unwrap().as_deref(), Some("a.example"));
+        let mut twice = with("host", "a");
+        twice.append(HOST, HeaderValue::from_static("b"));
+        assert!(host_of(&origin, &twice).is_err());
+    }
+}

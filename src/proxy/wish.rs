@@ -1,0 +1,154 @@
+//! What will be asked of the vendor for a call, and who may share the answer.
+//!
+//! Law 11: two wishes with the same key send byte-identical requests. So a
+//! request whose answer others may get is built anew, from the canonical target
+//! and a closed list of headers, all of them in the key. In a keyless `generic`
+//! every end-to-end header is sent, and `Vary` decides.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, VIA};
+use http::{HeaderMap, Method};
+
+use super::call::{Call, Caller};
+use super::{Lane, headers};
+use crate::cache::{Asked, FlightKey, Key, Policy, Sharing};
+use crate::clock::UnixTime;
+use crate::config::{CacheRule, ClientCacheControl};
+use crate::quota::LimitSet;
+use crate::target::Target;
+
+/// A request as it would be sent, less the vendor's key.
+pub(super) struct Wish {
+    pub(super) lane: Arc<Lane>,
+    pub(super) method: Method,
+    pub(super) target: Target,
+    /// What is sent, less the vendor's key.
+    pub(super) sent: HeaderMap,
+    /// What the caller sent: its conditions, ranges and directives.
+    pub(super) caller: HeaderMap,
+    pub(super) counts: ClientCacheControl,
+    pub(super) key: Key,
+    /// Index into the upstream's keys.
+    pub(super) vendor_key: Option<usize>,
+    /// Which limits it counts against.
+    pub(super) limits: LimitSet,
+    /// Whether a stored or a shared answer may serve it.
+    pub(super) shareable: bool,
+    /// Whether weir itself asks for gzip.
+    pub(super) asks_gzip: bool,
+    rule: Option<usize>,
+    default_ttl: Option<Duration>,
+}
+
+/// Conditions and ranges are answered here, from a complete copy.
+const ANSWERED_HERE: [http::HeaderName; 6] =
+    [IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE];
+
+impl Wish {
+    pub(super) fn of(call: Call, caller: &Caller<'_>, now: UnixTime) -> Self {
+        let lane = call.lane;
+        let config = &lane.config;
+        let dialect = &config.dialect;
+        let (method, path) = (&call.method, call.target.path());
+        let rule = config.cache.iter().position(|rule| rule.pattern.matches(method, path));
+        let class = dialect.class(method, path);
+        let limits = config.plan.limits_for(method, path, class);
+        let target = match rule.map(|rule| &config.cache[rule].ignore_query) {
+            Some(ignored) if !ignored.is_empty() => call.target.without(ignored),
+            _ => call.target,
+        };
+        let is_get = method == Method::GET || method == Method::HEAD;
+        // Preconditions that guard against a lost update are the origin's to judge.
+        let guarded = call.headers.contains_key(IF_MATCH) || call.headers.contains_key(IF_UNMODIFIED_SINCE);
+        let shareable = is_get && !call.has_body && !guarded;
+        let division = config.plan.consumers[caller.access.seat].division;
+        let vendor_key = config.division_keys[division];
+        let default_ttl = dialect.freshness(method, &target, now);
+        let (sent, keyed, asks_gzip) = if shareable {
+            shared_request(&lane, &call.headers, rule.map(|rule| &config.cache[rule]))
+        } else {
+            own_request(&lane, &call.headers)
+        };
+        let scope = lane.scopes[vendor_key.unwrap_or_default()].clone();
+        Self {
+            key: Key::new(scope, method, &target, &keyed, None),
+            method: call.method,
+            target,
+            sent,
+            caller: call.headers,
+            counts: caller.access.client_cache_control,
+            vendor_key,
+            limits,
+            shareable,
+            asks_gzip,
+            rule,
+            default_ttl,
+            lane,
+        }
+    }
+
+    /// What decides about keeping and reusing.
+    pub(super) fn policy(&self) -> Policy<'_> {
+        let config = &self.lane.config;
+        Policy {
+            dialect: &config.dialect,
+            rule: self.rule.map(|rule| &config.cache[rule]),
+            default_ttl: self.default_ttl,
+            sharing: if self.lane.is_keyless() { Sharing::Shared } else { Sharing::Private },
+        }
+    }
+
+    /// What the cache has to know of the caller.
+    pub(super) fn asked(&self) -> Asked<'_> {
+        Asked::new(&self.method, &self.caller, &self.sent, self.counts)
+    }
+
+    /// Which fetch would serve it.
+    pub(super) fn flight(&self) -> FlightKey {
+        self.key.flight(&self.sent)
+    }
+}
+
+/// A request whose answer others may get, which of its headers are in the key, and
+/// whether it asks for gzip on weir's behalf.
+fn shared_request(lane: &Lane, from: &HeaderMap, rule: Option<&CacheRule>) -> (HeaderMap, HeaderMap, bool) {
+    let dialect = &lane.config.dialect;
+    if lane.is_keyless() {
+        let mut sent = headers::for_one(from);
+        for name in &ANSWERED_HERE {
+            sent.remove(name);
+        }
+        sent.append(VIA, headers::VIA_WEIR);
+        return (sent, HeaderMap::new(), false);
+    }
+    let mut keyed = HeaderMap::new();
+    dialect.shape(from, &mut keyed);
+    for name in rule.map(|rule| rule.key_headers.as_slice()).unwrap_or_default() {
+        for value in from.get_all(name) {
+            keyed.append(name, value.clone());
+        }
+    }
+    let mut sent = keyed.clone();
+    dialect.supply(&mut sent);
+    let asks_gzip = dialect.edits_bodies();
+    if asks_gzip {
+        headers::ask_gzip(&mut sent);
+    }
+    sent.insert(VIA, headers::VIA_WEIR);
+    (sent, keyed, asks_gzip)
+}
+
+/// A request for this caller alone: all its end-to-end headers.
+fn own_request(lane: &Lane, from: &HeaderMap) -> (HeaderMap, HeaderMap, bool) {
+    let dialect = &lane.config.dialect;
+    let mut sent = headers::for_one(from);
+    dialect.supply(&mut sent);
+    let asks_gzip = dialect.edits_bodies();
+    if asks_gzip {
+        headers::ask_gzip(&mut sent);
+    }
+    sent.append(VIA, headers::VIA_WEIR);
+    (sent, HeaderMap::new(), asks_gzip)
+}

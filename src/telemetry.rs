@@ -1,0 +1,140 @@
+//! What operators see: one log line per exchange, and counts by consumer.
+//!
+//! The cores return facts; this part writes them down. No secret reaches it:
+//! it is handed names, reasons and numbers only. Text that a caller wrote (a
+//! path, a trace id) is escaped by the formatters' `Debug` and JSON output.
+
+mod tally;
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use tracing_subscriber::EnvFilter;
+
+use crate::id::RequestId;
+
+pub use tally::{Counts, Tally};
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One line of `key=value` pairs.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// How an exchange ended, in one word for log, metric and usage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Answered from the cache, fresh.
+    Fresh,
+    /// Answered from the cache, stale with leave.
+    Stale,
+    /// Shared the fetch of another caller, who paid.
+    Joined,
+    /// Sent to the vendor at this caller's price.
+    Paid,
+    /// The budget or the inbound rate said no.
+    Refused,
+    /// Never got as far: unknown, not allowed, malformed.
+    Rejected,
+    /// The vendor failed, or weir had to give up.
+    Failed,
+}
+
+impl Outcome {
+    /// All of them, in the order of their index.
+    pub const ALL: [Self; 7] =
+        [Self::Fresh, Self::Stale, Self::Joined, Self::Paid, Self::Refused, Self::Rejected, Self::Failed];
+
+    /// The word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Stale => "stale",
+            Self::Joined => "joined",
+            Self::Paid => "paid",
+            Self::Refused => "refused",
+            Self::Rejected => "rejected",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// All that is said of one exchange once its answer's head is known.
+#[derive(Clone, Debug)]
+pub struct Exchange<'a> {
+    /// Also in `X-Request-Id`.
+    pub id: RequestId,
+    /// The caller, if it was known.
+    pub consumer: Option<&'a str>,
+    /// Where it was going, if anywhere.
+    pub upstream: Option<&'a str>,
+    /// As asked.
+    pub method: &'a Method,
+    /// The path without its query, which may hold what nobody should read.
+    pub path: &'a str,
+    /// As answered.
+    pub status: StatusCode,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why, in the word of whoever decided.
+    pub reason: &'a str,
+    /// Requests of the account's allowance that it cost this caller.
+    pub price: u32,
+    /// Time in the budget's queue.
+    pub waited: Duration,
+    /// From the send to the vendor's response head; zero if nothing was sent for it.
+    pub upstream_time: Duration,
+    /// From the request head to the response head.
+    pub took: Duration,
+    /// The caller's trace id (W3C Trace Context), if it sent a well-formed one.
+    pub trace: Option<&'a str>,
+}
+
+impl Exchange<'_> {
+    /// Writes the line.
+    pub fn log(&self) {
+        tracing::info!(
+            target: "weir::access",
+            id = %self.id,
+            consumer = self.consumer.unwrap_or("-"),
+            upstream = self.upstream.unwrap_or("-"),
+            method = %self.method,
+            route = ?self.path,
+            status = self.status.as_u16(),
+            outcome = self.outcome.as_str(),
+            reason = ?self.reason,
+            price = self.price,
+            wait_ms = milliseconds(self.waited),
+            upstream_ms = milliseconds(self.upstream_time),
+            took_ms = milliseconds(self.took),
+            trace = self.trace,
+        );
+    }
+}
+
+/// Starts logging to stderr. `filter` is a tracing filter (`info`, `weir::access=off,info`).
+///
+/// # Errors
+/// The filter cannot be read, or logging was started before.
+pub fn start(format: LogFormat, filter: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(filter).map_err(|e| format!("the log filter '{filter}' cannot be read: {e}"))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    }
+    .map_err(|e| format!("logging cannot be started: {e}"))
+}
+
+fn milliseconds(of: Duration) -> f64 {
+    (of.as_secs_f64() * 1e5).round() / 100.0
+}

@@ -1,0 +1,268 @@
+//! Sends one request to the vendor, exactly once, and says for certain whether
+//! anything of it may have left.
+//!
+//! The budget pays for what leaves, so a request must not be repeated behind our
+//! back and the moment between "a connection stands" and "the first byte" must be
+//! ours. hyper-util's legacy client hides both (it connects, sends and repeats in
+//! one call); its composable pools keep connections without end or bound and their
+//! types cannot be named. So connections are made with hyper-util's connector and
+//! hyper's own handshakes, and `pool` keeps the idle ones: a list, an age, a bound.
+//!
+//! The order of one exchange, see [`Upstream::send`]:
+//! 1. a place among the exchanges under way, then a connection: idle, or new (DNS,
+//!    TCP, TLS). All that fails up to here never left.
+//! 2. `sent` is called: from here on the charge stands.
+//! 3. the request is handed over. Only hyper's own word that a dying connection never
+//!    took it (it gives the request back) allows another connection for it.
+//! 4. the head within `timeout`, then a body whose silences `idle_timeout` bounds.
+
+mod body;
+mod connect;
+mod error;
+mod pool;
+mod tls;
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Request, Response, Uri, Version, header};
+use http_body::Body;
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout_at;
+
+use crate::clock::{Clock, Moment};
+use crate::config::{self, Origin, Scheme};
+
+use connect::Connector;
+use pool::{Connection, Pool};
+
+pub use body::{BodyError, UpstreamBody};
+pub use error::{Failure, Reason, SendError, SetupError};
+
+/// Any error, as bodies of others bring it.
+pub type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// A request's body on its way out.
+type Outgoing = UnsyncBoxBody<Bytes, BoxError>;
+
+/// Exchanges under way with one vendor, from the search for a connection to the
+/// end of the body. Budgets keep it far lower; this bounds what has none.
+const MAX_EXCHANGES: usize = 1024;
+
+/// Connections to which one request may be offered, should each die before it took it.
+const MAX_OFFERS: usize = 3;
+
+/// One vendor's API, and the connections to it.
+#[derive(Debug)]
+pub struct Upstream {
+    origin: Origin,
+    host: HeaderValue,
+    timeout: Duration,
+    connect_timeout: Duration,
+    idle_timeout: Duration,
+    connector: Connector,
+    pool: Arc<Pool>,
+    exchanges: Arc<Semaphore>,
+    /// Held while connecting to a vendor whose connections can be shared (HTTP/2)
+    /// or that is not known yet: a cold burst must not open one for each request.
+    connecting: tokio::sync::Mutex<()>,
+    clock: Clock,
+}
+
+/// A connection that stands, and a place for one exchange on it. Nothing has left;
+/// dropping it gives both back.
+#[derive(Debug)]
+#[must_use]
+pub struct Ready<'a> {
+    upstream: &'a Upstream,
+    connection: Connection,
+    place: OwnedSemaphorePermit,
+}
+
+impl Upstream {
+    /// Reads the roots that TLS trusts; connects to nothing yet.
+    ///
+    /// # Errors
+    /// [`SetupError`] if there are no usable roots or the origin cannot be a URI.
+    pub fn new(config: &config::Upstream, clock: Clock) -> Result<Self, SetupError> {
+        let host = HeaderValue::from_str(config.origin.authority.as_str())
+            .map_err(|_| SetupError::Authority(config.origin.authority.to_string()))?;
+        Ok(Self {
+            origin: config.origin.clone(),
+            host,
+            timeout: config.timeout,
+            connect_timeout: config.connect_timeout,
+            idle_timeout: config.idle_timeout,
+            connector: Connector::new(config)?,
+            pool: Pool::new(config.idle_timeout, clock),
+            exchanges: Arc::new(Semaphore::new(MAX_EXCHANGES)),
+            connecting: tokio::sync::Mutex::new(()),
+            clock,
+        })
+    }
+
+    /// Sends `request` once and waits for the head of its answer.
+    ///
+    /// Only path and query of its URI are used, behind the configured base path;
+    /// scheme, authority and `Host` are the configured ones. Hop-by-hop fields are
+    /// the caller's business. `sent` runs right before the request is handed to a
+    /// connection that stands, at most once.
+    ///
+    /// Dropping the future after `sent` closes an HTTP/1.1 connection and resets an
+    /// HTTP/2 stream; the request may have left.
+    ///
+    /// # Errors
+    /// [`SendError::NeverLeft`] is certain, even if `sent` has run (each of the
+    /// connections died before it took the request).
+    pub async fn send<B>(
+        &self,
+        request: Request<B>,
+        sent: impl FnOnce(),
+    ) -> Result<Response<UpstreamBody>, SendError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let ready = self.ready().await?;
+        sent();
+        ready.send(request).await
+    }
+
+    /// A connection to send one request on, within `connect_timeout`. For those who
+    /// want to look once more at their grant before the first byte leaves.
+    ///
+    /// # Errors
+    /// Always [`SendError::NeverLeft`].
+    pub async fn ready(&self) -> Result<Ready<'_>, SendError> {
+        let deadline = self.clock.now() + self.connect_timeout;
+        let place = match timeout_at(self.clock.instant(deadline), self.place()).await {
+            Ok(place) => place,
+            Err(_) => return Err(SendError::never(Reason::ConnectionLimitReached, "too many exchanges")),
+        };
+        let connection = self.connection(deadline).await.map_err(SendError::NeverLeft)?;
+        Ok(Ready { upstream: self, connection, place })
+    }
+
+    async fn place(&self) -> OwnedSemaphorePermit {
+        let places = Arc::clone(&self.exchanges);
+        places.acquire_owned().await.expect("the semaphore is never closed")
+    }
+
+    /// An idle connection, or a new one before `deadline`.
+    async fn connection(&self, deadline: Moment) -> Result<Connection, Failure> {
+        if let Some(connection) = self.pool.take() {
+            return Ok(connection);
+        }
+        match timeout_at(self.clock.instant(deadline), self.connect()).await {
+            Ok(connected) => connected,
+            Err(_) => Err(Failure::new(Reason::ConnectionTimeout, "no connection in time")),
+        }
+    }
+
+    async fn connect(&self) -> Result<Connection, Failure> {
+        let mut alone = None;
+        if self.pool.may_share() {
+            alone = Some(self.connecting.lock().await);
+            // while we waited, another may have made one for all
+            if let Some(connection) = self.pool.take() {
+                return Ok(connection);
+            }
+        }
+        if !self.pool.may_share() {
+            drop(alone.take());
+        }
+        let wire = self.connector.connect().await?;
+        let connection = self.pool.adopt(wire);
+        drop(alone);
+        Ok(connection)
+    }
+
+    /// Puts the URI and `Host` into the form that this connection speaks.
+    fn address<B>(&self, request: &mut Request<B>, path: &PathAndQuery, connection: &Connection) {
+        let mut parts = http::uri::Parts::default();
+        parts.path_and_query = Some(path.clone());
+        match connection {
+            Connection::H1(_) => {
+                *request.version_mut() = Version::HTTP_11;
+                request.headers_mut().insert(header::HOST, self.host.clone());
+            }
+            Connection::H2(_) => {
+                *request.version_mut() = Version::HTTP_2;
+                request.headers_mut().remove(header::HOST);
+                parts.scheme = Some(match self.origin.scheme {
+                    Scheme::Http => http::uri::Scheme::HTTP,
+                    Scheme::Https => http::uri::Scheme::HTTPS,
+                });
+                parts.authority = Some(self.origin.authority.clone());
+            }
+        }
+        *request.uri_mut() = Uri::from_parts(parts).expect("a path alone, or all three parts, is a URI");
+    }
+
+    /// The path and query to send: base path and canonical path, set side by side.
+    fn path(&self, uri: &Uri) -> Result<PathAndQuery, SendError> {
+        let asked = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        if self.origin.base_path.is_empty() && asked.starts_with('/') {
+            return Ok(uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")));
+        }
+        let whole = format!("{}{asked}", self.origin.base_path);
+        // not named in the error: a query may hold the vendor's key
+        PathAndQuery::try_from(whole)
+            .map_err(|_| SendError::never(Reason::HttpRequestError, "path and query make no URI"))
+    }
+}
+
+impl Ready<'_> {
+    /// Hands `request` over and waits for the head; see [`Upstream::send`].
+    ///
+    /// # Errors
+    /// As [`Upstream::send`].
+    pub async fn send<B>(self, request: Request<B>) -> Result<Response<UpstreamBody>, SendError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let Self { upstream, mut connection, place } = self;
+        let deadline = upstream.clock.now() + upstream.timeout;
+        let path = upstream.path(request.uri())?;
+        let mut request = request.map(|body| UnsyncBoxBody::new(body.map_err(error::caller_body)));
+        for _ in 0..MAX_OFFERS {
+            upstream.address(&mut request, &path, &connection);
+            let answer = timeout_at(upstream.clock.instant(deadline), connection.offer(request)).await;
+            request = match answer {
+                Err(_) => {
+                    return Err(SendError::maybe(Reason::HttpResponseTimeout, "no response head in time"));
+                }
+                Ok(Ok(response)) => return Ok(upstream.listen(response, connection, place)),
+                Ok(Err(mut refused)) => match refused.take_message() {
+                    Some(given_back) => given_back,
+                    None => return Err(SendError::MayHaveLeft(Failure::of_exchange(&refused.into_error()))),
+                },
+            };
+            let by = deadline.min(upstream.clock.now() + upstream.connect_timeout);
+            connection = upstream.connection(by).await.map_err(SendError::NeverLeft)?;
+        }
+        Err(SendError::never(
+            Reason::ConnectionTerminated,
+            "each connection closed before it took the request",
+        ))
+    }
+}
+
+impl Upstream {
+    /// Wraps the body so that the connection is kept for others once it has ended.
+    fn listen(
+        &self,
+        response: Response<hyper::body::Incoming>,
+        connection: Connection,
+        place: OwnedSemaphorePermit,
+    ) -> Response<UpstreamBody> {
+        let lease = pool::Lease::new(Arc::clone(&self.pool), connection, place);
+        response.map(|body| UpstreamBody::new(body, lease, self.clock, self.idle_timeout))
+    }
+}

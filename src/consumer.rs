@@ -185,3 +185,6 @@ impl SignIn {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

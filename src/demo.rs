@@ -72,7 +72,8 @@ pub async fn run(
     .context("the emulated vendor cannot start")?;
     let tokens: Vec<Token> = CONSUMERS.iter().map(|_| Token::generate()).collect::<Result<_, _>>()?;
     let text = config_text(&vendor.url(), &key, &tokens);
-    let config = config::load_str("the demo's config", &text, std::iter::empty()).map_err(anyhow::Error::msg)?;
+    let config =
+        config::load_str("the demo's config", &text, std::iter::empty()).map_err(anyhow::Error::msg)?;
     let app = App::start(config).await?;
     let base = format!("http://{}", app.address());
     print(&format!(

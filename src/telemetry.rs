@@ -123,7 +123,8 @@ impl Exchange<'_> {
 /// # Errors
 /// The filter cannot be read, or logging was started before.
 pub fn start(format: LogFormat, filter: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|e| format!("the log filter '{filter}' cannot be read: {e}"))?;
+    let filter =
+        EnvFilter::try_new(filter).map_err(|e| format!("the log filter '{filter}' cannot be read: {e}"))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -51,7 +51,8 @@ impl Table {
         let all = total(lane);
         let elapsed = now.since(self.began);
         let minutes = elapsed.as_secs_f64() / MINUTE.as_secs_f64();
-        let analytic = vendor.tallies().iter().find(|tally| tally.limit.starts_with("20/")).map_or(0, |t| t.counted);
+        let analytic =
+            vendor.tallies().iter().find(|tally| tally.limit.starts_with("20/")).map_or(0, |t| t.counted);
         let share = if minutes >= 1.0 { 100.0 * analytic as f64 / (20.0 * minutes) } else { 0.0 };
         let mut text = String::from("\n");
         if self.view == View::Lines {
@@ -64,7 +65,8 @@ impl Table {
         let _ = writeln!(text, "  joined             {}", all.of(Outcome::Joined));
         let _ = writeln!(text, "  paid               {}", all.of(Outcome::Paid));
         let _ = writeln!(text, "  refused by weir    {}", all.of(Outcome::Refused));
-        let _ = writeln!(text, "  waited             {} (mean {} ms)", all.waits, mean_wait(&all).as_millis());
+        let _ =
+            writeln!(text, "  waited             {} (mean {} ms)", all.waits, mean_wait(&all).as_millis());
         let _ = writeln!(text, "sent to the vendor   {}", lane.vendor().sent.load(Ordering::Relaxed));
         let _ = write!(text, "of the minute's 20   {share:.0} % used over {:.0} s", elapsed.as_secs_f64());
         text
@@ -87,8 +89,11 @@ fn line(lane: &Lane, vendor: &Emulator, elapsed: f64) -> String {
 
 fn limits(lane: &Lane) -> String {
     let snapshot = lane.budget().snapshot();
-    let mut parts: Vec<String> =
-        snapshot.account.iter().map(|limit| format!("{} {}/{}", limit.limit, limit.used, limit.allowed)).collect();
+    let mut parts: Vec<String> = snapshot
+        .account
+        .iter()
+        .map(|limit| format!("{} {}/{}", limit.limit, limit.used, limit.allowed))
+        .collect();
     parts.push(format!("waiting {}", snapshot.waiting));
     parts.join("  ")
 }
@@ -117,7 +122,9 @@ fn consumers(lane: &Lane) -> String {
 }
 
 fn total(lane: &Lane) -> Counts {
-    (0..lane.config().plan.consumers.len()).map(|seat| lane.tally().of(seat)).fold(Counts::default(), Counts::plus)
+    (0..lane.config().plan.consumers.len())
+        .map(|seat| lane.tally().of(seat))
+        .fold(Counts::default(), Counts::plus)
 }
 
 fn mean_wait(counts: &Counts) -> Duration {

@@ -79,7 +79,13 @@ pub(super) enum CacheStatus {
 }
 
 impl Exchange {
-    pub(super) fn begin(id: RequestId, began: Moment, method: &Method, path: &str, headers: &HeaderMap) -> Self {
+    pub(super) fn begin(
+        id: RequestId,
+        began: Moment,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Self {
         Self {
             id,
             began,
@@ -160,7 +166,14 @@ impl Answer {
     /// An answer of which nothing else is known yet.
     pub(super) fn of(response: Response<Body>, outcome: Outcome) -> Self {
         let upstream_time = Duration::ZERO;
-        Self { response, outcome, reason: outcome.as_str(), price: 0, upstream_time, cache: CacheStatus::None }
+        Self {
+            response,
+            outcome,
+            reason: outcome.as_str(),
+            price: 0,
+            upstream_time,
+            cache: CacheStatus::None,
+        }
     }
 }
 
@@ -230,7 +243,10 @@ mod tests {
     #[test]
     fn cache_status_is_a_structured_field() {
         assert_eq!(text(CacheStatus::Hit { ttl: 30, detail: None }), "weir;hit;ttl=30");
-        assert_eq!(text(CacheStatus::Hit { ttl: -5, detail: Some("limited") }), "weir;hit;ttl=-5;detail=limited");
+        assert_eq!(
+            text(CacheStatus::Hit { ttl: -5, detail: Some("limited") }),
+            "weir;hit;ttl=-5;detail=limited"
+        );
         let forwarded = CacheStatus::Forwarded {
             why: Forward::UriMiss,
             status: Some(200),

@@ -6,15 +6,15 @@
 //! its permit is refunded; after it, the answer is read to its end if it may be
 //! kept, since it is paid for (law 3).
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AGE, DATE, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Empty};
 use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty};
 
 use super::Lane;
 use super::edit::{Corrupt, Edit};
@@ -204,7 +204,8 @@ impl Lane {
         } else {
             charge.settled();
         }
-        let date = response.headers().get(DATE).and_then(|v| httpdate::parse_http_date(v.to_str().ok()?).ok());
+        let date =
+            response.headers().get(DATE).and_then(|v| httpdate::parse_http_date(v.to_str().ok()?).ok());
         if let (Some(date), false) = (date, response.headers().contains_key(AGE)) {
             self.budget.vendor_date(UnixTime::from_system(date), exchange.sent, exchange.received.at);
         }
@@ -220,7 +221,12 @@ impl Lane {
 
 impl Wish {
     /// The request as it leaves: conditions on what is stored, then the key.
-    fn signed(&self, stale: Option<&Entry>, now: UnixTime, body: RequestBody) -> Result<Request<RequestBody>, Fault> {
+    fn signed(
+        &self,
+        stale: Option<&Entry>,
+        now: UnixTime,
+        body: RequestBody,
+    ) -> Result<Request<RequestBody>, Fault> {
         let mut headers = self.sent.clone();
         if let Some(stale) = stale {
             stale.condition(&mut headers);
@@ -229,7 +235,8 @@ impl Wish {
         let mut signed = Signed::InHeader;
         if let Some(key) = self.vendor_key {
             let values = &config.keys[key].values;
-            let valid = values.iter().find(|value| value.expires.is_none_or(|end| now < end)).or(values.first());
+            let valid =
+                values.iter().find(|value| value.expires.is_none_or(|end| now < end)).or(values.first());
             let value = valid.ok_or(Fault::Key)?;
             signed = config.dialect.sign(&mut headers, &self.target, &value.value).map_err(|_| Fault::Key)?;
         }
@@ -347,7 +354,9 @@ fn renew(wish: &Wish, stale: &Arc<Entry>, head: &Head, sent: &Sent, lead: FetchL
 /// is on its way (RFC 9111, section 4.4, and beyond: under every key of the upstream).
 fn invalidate(wish: &Wish, status: StatusCode) {
     let lane = &wish.lane;
-    if !validate::invalidates(&wish.method, status) || lane.config.dialect.reads(&wish.method, wish.target.path()) {
+    if !validate::invalidates(&wish.method, status)
+        || lane.config.dialect.reads(&wish.method, wish.target.path())
+    {
         return;
     }
     let path = wish.target.path();

@@ -26,7 +26,8 @@ use super::wish::Wish;
 use super::{Gateway, Lane};
 use crate::budget::{Ask, Denied, Entry as Place, Refusal};
 use crate::cache::{
-    self, answer, validate, FlightError, Forward, Head, Hit, Joined, Landing, Listener, Lookup, Now, Occasion, Stale,
+    self, FlightError, Forward, Head, Hit, Joined, Landing, Listener, Lookup, Now, Occasion, Stale, answer,
+    validate,
 };
 use crate::config::Mode;
 use crate::quota::LimitSet;
@@ -90,7 +91,12 @@ impl Gateway {
     }
 
     /// An answer that may come from the cache, or from another caller's fetch.
-    async fn shared(&self, exchange: &mut Exchange, wish: &Arc<Wish>, caller: &Caller<'_>) -> Result<Answer, No> {
+    async fn shared(
+        &self,
+        exchange: &mut Exchange,
+        wish: &Arc<Wish>,
+        caller: &Caller<'_>,
+    ) -> Result<Answer, No> {
         for _ in 0..MAX_LOOKS {
             let (stale, why) = match wish.lookup() {
                 Lookup::Fresh(hit) => return Ok(wish.from_cache(&hit, None)),
@@ -298,9 +304,7 @@ impl Lane {
                 let door = Some(bid.door());
                 (Admission::Bid(bid), door)
             }
-            Mode::Observe => {
-                (Admission::Permit(self.budget.charge_anyway(limits, caller.access.seat)), None)
-            }
+            Mode::Observe => (Admission::Permit(self.budget.charge_anyway(limits, caller.access.seat)), None),
         };
         (admission, Shared { door, told: OnceLock::new() })
     }

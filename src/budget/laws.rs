@@ -51,7 +51,7 @@ pub(in crate::budget) fn plan(limits: &[(u32, u64)], seats: usize) -> Plan {
     }
 }
 
-pub(super) fn quantity(limit: usize, requests: u32) -> Quantity {
+pub(in crate::budget) fn quantity(limit: usize, requests: u32) -> Quantity {
     Quantity { limit, requests: NonZeroU32::new(requests).unwrap() }
 }
 

@@ -174,6 +174,15 @@ impl Holds {
         of(consumer) > 0 || of(division) > estate.consumers.iter().map(|&consumer| of(consumer)).sum()
     }
 
+    /// How much of `limit` is held for others than `consumer` of `division`.
+    pub(super) fn kept_from(&self, division: NodeIndex, consumer: NodeIndex, limit: usize) -> u32 {
+        let own = self.homes[division].map_or(0, |estate| {
+            let siblings = self.estates[estate].inner[limit] - self.held_for(consumer, limit);
+            self.of_estate(estate, limit) - siblings
+        });
+        self.total[limit] - own
+    }
+
     /// Whether anybody has a reserve.
     pub(super) fn any(&self) -> bool {
         !self.owners.is_empty()

@@ -56,14 +56,14 @@ fn saturate(
     let mut in_flight: Vec<(Moment, Grant)> = Vec::new();
     let mut served = vec![vec![0; seats]];
     while now < until {
-        for seat in 0..seats {
-            while outstanding[seat] < 16 && asks(seat, now) {
-                outstanding[seat] += 1;
+        for (seat, outstanding) in outstanding.iter_mut().enumerate() {
+            while *outstanding < 16 && asks(seat, now) {
+                *outstanding += 1;
                 ask(&mut desk, seat, set, now);
             }
         }
         for grant in granted(&mut desk) {
-            let stretch = (now.as_nanos() / u64::try_from(window.as_nanos()).unwrap()) as usize;
+            let stretch = usize::try_from(now.since(Moment::ZERO).as_nanos() / window.as_nanos()).unwrap();
             served.resize(served.len().max(stretch + 1), vec![0; seats]);
             served[stretch][grant.seat as usize] += 1;
             in_flight.push((now + latency, grant));
@@ -219,19 +219,61 @@ fn a_days_reserve_is_let_go_as_far_as_it_can_no_longer_be_used() {
     assert_eq!(held(&desk), (2, 20));
     desk.pump(at(3 * 60_000));
     assert_eq!(held(&desk), (2, 2 * 8));
-    desk.pump(at(10 * 60_000));
+    let late = at(10 * 60_000 - 6_000);
+    desk.pump(late);
     assert_eq!(held(&desk), (2, 2));
     // Others may have what was let go, and no more.
     let day: LimitSet = [1].into_iter().collect();
     for _ in 0..98 {
-        desk.charge_anyway(0, day, at(10 * 60_000));
+        let grant = desk.charge_anyway(0, day, late);
+        settle(&mut desk, grant, late);
     }
-    assert_eq!(desk.books().gate(day, at(10 * 60_000)), Gate::OwnersOnly);
-    assert!(desk.try_now(0, day, at(10 * 60_000)).is_none());
-    ask(&mut desk, 0, day, at(10 * 60_000));
+    assert_eq!(desk.books().gate(day, late), Gate::OwnersOnly);
+    assert!(desk.try_now(0, day, late).is_none());
+    ask(&mut desk, 0, day, late);
     assert!(granted(&mut desk).is_empty());
-    ask(&mut desk, 1, day, at(10 * 60_000));
+    ask(&mut desk, 1, day, late);
     assert_eq!(granted(&mut desk).len(), 1, "the owner may");
-    desk.pump(at(10 * 60_000 + 2_000));
+    assert_eq!(desk.next_wake(), Some(late + Duration::from_secs(8)));
+    desk.pump(late + Duration::from_secs(8));
     assert_eq!(granted(&mut desk).len(), 1, "the new day");
+}
+
+/// Law 6 at the size the design names. `--nocapture` tells what an admission costs.
+#[test]
+#[allow(clippy::print_stdout)]
+fn ten_thousand_consumers_with_a_hundred_thousand_waiting() {
+    for (seats, waiting) in [(100, 1_000), (10_000, 100_000)] {
+        let mut plan = plan(&[(500, 1_000), (1_000_000, 3_600_000)], seats);
+        let divisions = seats / 20;
+        let template = plan.divisions[0].clone();
+        plan.divisions = vec![template; divisions];
+        plan.divisions
+            .iter_mut()
+            .for_each(|d| d.share = Share(1_000_000 / u32::try_from(divisions).unwrap()));
+        plan.consumers.iter_mut().enumerate().for_each(|(seat, c)| c.division = seat % divisions);
+        plan.consumers.iter_mut().step_by(7).for_each(|c| c.caps = vec![quantity(0, 1)]);
+        let (mut desk, clock) = (desk(&plan), crate::clock::Clock::system());
+        let started = clock.now();
+        for caller in 0..waiting {
+            ask(&mut desk, caller % seats, all(&plan), at(0));
+        }
+        let entered = clock.now();
+        let (mut now, mut admitted) = (at(0), 0);
+        while admitted < 5_000.min(waiting) {
+            for grant in granted(&mut desk) {
+                admitted += 1;
+                settle(&mut desk, grant, now);
+            }
+            now = desk.next_wake().unwrap_or(now + 1_000 * MS);
+            desk.pump(now);
+        }
+        let each = |time: Duration, count: usize| time / u32::try_from(count).unwrap();
+        let (enter, admit) = (entered.since(started), clock.now().since(entered));
+        println!(
+            "{seats} consumers, {waiting} waiting: enter {:?}, admit and settle {:?}",
+            each(enter, waiting),
+            each(admit, admitted)
+        );
+    }
 }

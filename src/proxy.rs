@@ -21,14 +21,17 @@ mod ratelimit;
 mod refusal;
 mod wish;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
 
 use crate::budget::Budget;
 use crate::cache::{Cache, CacheLimits, FlightLimits, Flights, Scope};
 use crate::clock::Clock;
 use crate::config::{self, Config, Mount};
-use crate::consumer::Consumers;
+use crate::consumer::{ConsumerIx, Consumers};
 use crate::dialect::Links;
 use crate::id::RequestIds;
 use crate::telemetry::Tally;
@@ -62,6 +65,8 @@ pub struct Lane {
     tally: Tally,
     views: Views,
     vendor: VendorCounts,
+    /// Whom it has warned of what.
+    warned: Mutex<HashSet<(ConsumerIx, String)>>,
     clock: Clock,
 }
 
@@ -133,6 +138,7 @@ impl Lane {
             tally: Tally::new(upstream.plan.consumers.len()),
             views: Views::new(upstream.plan.consumers.len()),
             vendor: VendorCounts::default(),
+            warned: Mutex::default(),
             config: upstream.clone(),
             clock,
         })

@@ -36,6 +36,9 @@ pub(super) struct Exchange {
     pub(super) limits: LimitSet,
     /// Time in the budget's queue.
     pub(super) waited: Duration,
+    /// Requests of the account's allowance that it has cost this caller so far,
+    /// whatever comes of them: a failure that was sent is paid for too.
+    pub(super) price: u32,
 }
 
 /// An answer with what is to be said about it.
@@ -44,8 +47,6 @@ pub(super) struct Answer {
     pub(super) outcome: Outcome,
     /// Why, in the word of whoever decided.
     pub(super) reason: &'static str,
-    /// Requests of the account's allowance that it cost this caller.
-    pub(super) price: u32,
     /// From the send to the vendor's head; zero if nothing was sent for it.
     pub(super) upstream_time: Duration,
     pub(super) cache: CacheStatus,
@@ -98,7 +99,13 @@ impl Exchange {
             clipped_wait: None,
             limits: LimitSet::EMPTY,
             waited: Duration::ZERO,
+            price: 0,
         }
+    }
+
+    /// The upstream whose words are spoken if nothing better is found.
+    pub(super) fn nearest(&mut self, lane: Option<&Arc<Lane>>) {
+        self.lane = lane.cloned();
     }
 
     /// The upstream and the canonical path are known.
@@ -122,7 +129,7 @@ impl Exchange {
         if let Some(value) = answer.cache.header() {
             headers.insert(CACHE_STATUS, value);
         }
-        headers.insert(WEIR_PRICE, answer.price.into());
+        headers.insert(WEIR_PRICE, self.price.into());
         if let Ok(id) = HeaderValue::try_from(self.id.to_string()) {
             headers.insert(REQUEST_ID, id);
         }
@@ -131,7 +138,7 @@ impl Exchange {
         }
         if let (Some(lane), Some(seat)) = (&self.lane, self.seat) {
             lane.describe_limits(seat, self.limits, headers);
-            lane.tally.count(seat, answer.outcome, answer.price, self.waited);
+            lane.tally.count(seat, answer.outcome, self.price, self.waited);
         }
         telemetry::Exchange {
             id: self.id,
@@ -142,7 +149,7 @@ impl Exchange {
             status: response.status(),
             outcome: answer.outcome,
             reason: answer.reason,
-            price: answer.price,
+            price: self.price,
             waited: self.waited,
             upstream_time: answer.upstream_time,
             took: gateway.clock.now().since(self.began),
@@ -166,14 +173,7 @@ impl Answer {
     /// An answer of which nothing else is known yet.
     pub(super) fn of(response: Response<Body>, outcome: Outcome) -> Self {
         let upstream_time = Duration::ZERO;
-        Self {
-            response,
-            outcome,
-            reason: outcome.as_str(),
-            price: 0,
-            upstream_time,
-            cache: CacheStatus::None,
-        }
+        Self { response, outcome, reason: outcome.as_str(), upstream_time, cache: CacheStatus::None }
     }
 }
 

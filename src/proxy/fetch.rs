@@ -54,6 +54,9 @@ pub(super) struct Told {
 /// Why a fetch brought no answer, or broke off.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Fault {
+    /// On the way to the vendor: nothing left, and nothing was paid.
+    #[error("{0}")]
+    NotSent(Failure),
     /// On the way to the vendor or back.
     #[error("{0}")]
     Vendor(Failure),
@@ -72,7 +75,7 @@ impl Fault {
     /// One word for log, metric and `Proxy-Status` (RFC 9209, section 2.3).
     pub(super) fn as_str(&self) -> &'static str {
         match self {
-            Self::Vendor(failure) => failure.reason.as_str(),
+            Self::NotSent(failure) | Self::Vendor(failure) => failure.reason.as_str(),
             Self::Body(error) => error.reason().as_str(),
             Self::Corrupt => "http_response_content_coding",
             Self::Key => "proxy_configuration_error",
@@ -82,10 +85,16 @@ impl Fault {
     /// Whether the vendor was too slow: 504 and not 502.
     pub(super) fn is_timeout(&self) -> bool {
         match self {
-            Self::Vendor(failure) => failure.reason.is_timeout(),
+            Self::NotSent(failure) | Self::Vendor(failure) => failure.reason.is_timeout(),
             Self::Body(error) => error.reason().is_timeout(),
             Self::Corrupt | Self::Key => false,
         }
+    }
+
+    /// Whether it is certain that the vendor has seen nothing, so that its charge
+    /// was given back.
+    pub(super) fn never_left(&self) -> bool {
+        matches!(self, Self::NotSent(_) | Self::Key)
     }
 }
 
@@ -159,7 +168,7 @@ impl Fetch {
     ) -> Result<Option<(Response<UpstreamBody>, Sent)>, Fault> {
         let lane = &self.wish.lane;
         let request = self.wish.signed(self.stale.as_deref(), lane.clock.wall(), self.body)?;
-        let ready = lane.upstream.ready().await.map_err(|error| Fault::Vendor(error.into_failure()))?;
+        let ready = lane.upstream.ready().await.map_err(|error| Fault::NotSent(error.into_failure()))?;
         if lead.listeners() == 0 && !self.in_background {
             return Ok(None);
         }
@@ -178,7 +187,7 @@ impl Fetch {
             Err(SendError::NeverLeft(failure)) => {
                 charge.never_left();
                 lane.vendor.sent.fetch_sub(1, Ordering::Relaxed);
-                Err(Fault::Vendor(failure))
+                Err(Fault::NotSent(failure))
             }
             Err(SendError::MayHaveLeft(failure)) => {
                 charge.lost();

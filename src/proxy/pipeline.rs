@@ -67,6 +67,7 @@ impl Gateway {
             return Err(No::Stopping);
         }
         let (head, (body, has_body)) = request.into_parts();
+        exchange.nearest(self.nearest(&head));
         let mut call = self.route(head, has_body)?;
         exchange.routed(&call);
         let caller = self.identify(&mut call, peer)?;
@@ -74,7 +75,7 @@ impl Gateway {
         caller.may(&call)?;
         self.admit_inbound(&caller)?;
         let now = self.clock.wall();
-        call.check(now)?;
+        self.check(&call, &caller, now)?;
         let wish = Arc::new(Wish::of(call, &caller, now));
         exchange.limits = wish.limits;
         if wish.shareable {
@@ -214,7 +215,6 @@ impl Wish {
         exchange.waited = told.map_or(Duration::ZERO, |told| told.granted.since(entered));
         // Without a place in the queue (observed, or refreshed) whoever began it pays.
         let pays = place.as_ref().map_or(listener.leads(), Place::has_paid) && !self.limits.is_empty();
-        let price = u32::from(pays);
         drop(place);
         let leads = listener.leads();
         let forwarded = CacheStatus::Forwarded {
@@ -224,6 +224,9 @@ impl Wish {
             collapsed: !leads,
             detail: told.and_then(|told| told.not_stored).map(cache::NotStored::as_str),
         };
+        let never_left = matches!(&landed, Err(FlightError::Failed(fault)) if fault.never_left());
+        let price = u32::from(pays && !never_left);
+        exchange.price += price;
         let mut answer = match landed {
             Ok(Landing::Head(head)) => self.live(&head, listener),
             Ok(Landing::Entry(entry)) => self.from_cache(&Hit::at(entry, self.lane.now()), None),
@@ -233,7 +236,6 @@ impl Wish {
         answer.cache = forwarded;
         answer.outcome = if price > 0 || leads { Outcome::Paid } else { Outcome::Joined };
         answer.reason = why.as_str();
-        answer.price = price;
         answer.upstream_time = told.map_or(Duration::ZERO, |told| told.upstream_time);
         Ok(answer)
     }

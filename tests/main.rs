@@ -4,4 +4,6 @@ mod architecture;
 mod config;
 mod emulator;
 mod gateway;
+mod http;
+mod secrets;
 mod support;

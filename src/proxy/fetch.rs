@@ -54,9 +54,12 @@ pub(super) struct Told {
 /// Why a fetch brought no answer, or broke off.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Fault {
-    /// On the way to the vendor or back.
+    /// Nothing left; the charge was refunded.
     #[error("{0}")]
-    Vendor(Failure),
+    Unsent(Failure),
+    /// It left, or may have, and no head came back.
+    #[error("{0}")]
+    Unanswered(Failure),
     /// The body broke off.
     #[error("{0}")]
     Body(BodyError),
@@ -72,17 +75,25 @@ impl Fault {
     /// One word for log, metric and `Proxy-Status` (RFC 9209, section 2.3).
     pub(super) fn as_str(&self) -> &'static str {
         match self {
-            Self::Vendor(failure) => failure.reason.as_str(),
+            Self::Unsent(failure) | Self::Unanswered(failure) => failure.reason.as_str(),
             Self::Body(error) => error.reason().as_str(),
             Self::Corrupt => "http_response_content_coding",
             Self::Key => "proxy_configuration_error",
         }
     }
 
+    /// Whether the account was charged all the same.
+    pub(super) fn was_charged(&self) -> bool {
+        match self {
+            Self::Unanswered(_) | Self::Body(_) | Self::Corrupt => true,
+            Self::Unsent(_) | Self::Key => false,
+        }
+    }
+
     /// Whether the vendor was too slow: 504 and not 502.
     pub(super) fn is_timeout(&self) -> bool {
         match self {
-            Self::Vendor(failure) => failure.reason.is_timeout(),
+            Self::Unsent(failure) | Self::Unanswered(failure) => failure.reason.is_timeout(),
             Self::Body(error) => error.reason().is_timeout(),
             Self::Corrupt | Self::Key => false,
         }
@@ -159,7 +170,7 @@ impl Fetch {
     ) -> Result<Option<(Response<UpstreamBody>, Sent)>, Fault> {
         let lane = &self.wish.lane;
         let request = self.wish.signed(self.stale.as_deref(), lane.clock.wall(), self.body)?;
-        let ready = lane.upstream.ready().await.map_err(|error| Fault::Vendor(error.into_failure()))?;
+        let ready = lane.upstream.ready().await.map_err(|error| Fault::Unsent(error.into_failure()))?;
         if lead.listeners() == 0 && !self.in_background {
             return Ok(None);
         }
@@ -178,11 +189,11 @@ impl Fetch {
             Err(SendError::NeverLeft(failure)) => {
                 charge.never_left();
                 lane.vendor.sent.fetch_sub(1, Ordering::Relaxed);
-                Err(Fault::Vendor(failure))
+                Err(Fault::Unsent(failure))
             }
             Err(SendError::MayHaveLeft(failure)) => {
                 charge.lost();
-                Err(Fault::Vendor(failure))
+                Err(Fault::Unanswered(failure))
             }
         }
     }

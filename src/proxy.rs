@@ -2,7 +2,8 @@
 //!
 //! * `call`: what is asked, and by whom: route, identify, allow, check.
 //! * `pipeline`: the story, from the request to the answer.
-//! * `fetch`: the task that owns a permit, sends once, and fills flight and cache.
+//! * `wish`: what will be asked of the vendor, and who may share the answer.
+//! * `fetch`, `receive`: the task that owns a permit, sends once, and fills flight and cache.
 //! * `exchange`: what is said about it: headers, log line, counts.
 //! * `refusal`: every answer that weir makes itself, and its status.
 //! * `headers`, `edit`, `body`: what goes on, in which form.
@@ -19,6 +20,7 @@ mod fetch;
 mod headers;
 mod pipeline;
 mod ratelimit;
+mod receive;
 mod refusal;
 mod wish;
 

@@ -11,21 +11,18 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AGE, DATE, LOCATION};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{AGE, DATE};
+use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty};
 
 use super::Lane;
-use super::edit::{Corrupt, Edit};
-use super::headers;
+use super::receive::receive;
 use super::wish::Wish;
 use crate::budget::{Bid, Charge, Door, Permit};
-use crate::cache::join::Fate;
-use crate::cache::validate::{self, Refreshed};
-use crate::cache::{Cache, Entry, Exchange, Head, Lead, NotStored, Now, Pushed, Selector, Storable, Ticket};
+use crate::cache::{Entry, Exchange, Lead, NotStored, Now, Ticket};
 use crate::clock::{Moment, UnixTime};
-use crate::dialect::{Keeping, Rewritten, Signed};
+use crate::dialect::Signed;
 use crate::upstream::{BodyError, BoxError, Failure, SendError, UpstreamBody};
 
 /// A request body on its way to the vendor.
@@ -118,15 +115,7 @@ pub(super) struct Fetch {
     pub(super) in_background: bool,
 }
 
-/// What is known of an answer when its body begins.
-struct Begun {
-    storable: Result<Storable, NotStored>,
-    ticket: Ticket,
-    edit: Edit,
-    body: UpstreamBody,
-}
-
-type FetchLead = Lead<Shared, Fault>;
+pub(super) type FetchLead = Lead<Shared, Fault>;
 
 impl Fetch {
     /// A fetch without a body, in the foreground.
@@ -150,13 +139,10 @@ impl Fetch {
                 (permit, Some(bid))
             }
         };
-        let granted = permit.granted_at();
         let wish = Arc::clone(&self.wish);
         let stale = self.stale.clone();
         match self.send(permit, &lead).await {
-            Ok(Some((response, exchange))) => {
-                receive(&wish, stale.as_ref(), response, (granted, exchange), lead).await;
-            }
+            Ok(Some((response, sent))) => receive(&wish, stale.as_ref(), response, sent, lead).await,
             Ok(None) => {}
             Err(fault) => lead.fail(fault),
         }
@@ -176,6 +162,7 @@ impl Fetch {
         }
         // Taken before the first byte: a purge or a write from here on voids what comes back.
         let ticket = lane.cache.ticket();
+        let granted = permit.granted_at();
         let charge = permit.sent();
         let sent = charge.sent_at();
         lane.vendor.sent.fetch_add(1, Ordering::Relaxed);
@@ -184,7 +171,7 @@ impl Fetch {
                 let received = Now { at: lane.clock.now(), wall: lane.clock.wall() };
                 let exchange = Exchange { sent, received };
                 lane.settle(charge, &response, &exchange);
-                Ok(Some((response, Sent { exchange, ticket })))
+                Ok(Some((response, Sent { granted, exchange, ticket })))
             }
             Err(SendError::NeverLeft(failure)) => {
                 charge.never_left();
@@ -200,9 +187,10 @@ impl Fetch {
 }
 
 /// When it was sent and received, and what the cache knew before.
-struct Sent {
-    exchange: Exchange,
-    ticket: Ticket,
+pub(super) struct Sent {
+    pub(super) granted: Moment,
+    pub(super) exchange: Exchange,
+    pub(super) ticket: Ticket,
 }
 
 impl Lane {
@@ -263,134 +251,5 @@ impl Wish {
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
         Ok(request)
-    }
-}
-
-/// The head has come: a 304 renews what is stored, anything else is passed on.
-async fn receive(
-    wish: &Wish,
-    stale: Option<&Arc<Entry>>,
-    response: Response<UpstreamBody>,
-    (granted, sent): (Moment, Sent),
-    mut lead: FetchLead,
-) {
-    let (parts, body) = response.into_parts();
-    let lane = &wish.lane;
-    let mut head = Head { status: parts.status, headers: parts.headers };
-    headers::from_vendor(&mut head.headers);
-    rewrite_location(lane, &mut head.headers);
-    let upstream_time = sent.exchange.received.at.since(sent.exchange.sent);
-    let told = |not_stored| Told { granted, upstream_time, status: parts.status, not_stored };
-    if let (Some(stale), StatusCode::NOT_MODIFIED) = (stale, head.status) {
-        let _ = lead.shared().told.set(told(None));
-        return renew(wish, stale, &head, &sent, lead);
-    }
-    invalidate(wish, head.status);
-    let edits = lane.config.dialect.edits(&head.headers, &lane.links);
-    let edit = Edit::of(&mut head.headers, wish.asks_gzip, edits);
-    let policy = wish.policy();
-    let storable = match wish.shareable {
-        true => policy.admit(&wish.asked(), &head, &sent.exchange),
-        false => Err(NotStored::Method),
-    };
-    let fate = match &storable {
-        Ok(_) => Fate::Keep { max_bytes: policy.max_bytes() },
-        Err(_) => Fate::Pass { followers: policy.followers_may_share(&storable) },
-    };
-    let _ = lead.shared().told.set(told(storable.as_ref().err().copied()));
-    lead.head(head, fate, lane.clock.now());
-    let begun = Begun { storable, ticket: sent.ticket, edit, body };
-    pump(wish, begun, lead).await;
-}
-
-/// The body, edited as it streams in; stored, if it may be, before the flight ends.
-async fn pump(wish: &Wish, begun: Begun, mut lead: FetchLead) {
-    let Begun { storable, ticket, mut edit, mut body } = begun;
-    while let Some(frame) = body.frame().await {
-        let chunk = match frame.map(http_body::Frame::into_data) {
-            Ok(Ok(chunk)) => chunk,
-            // Trailers: nothing of theirs is passed on.
-            Ok(Err(_)) => continue,
-            Err(error) => return lead.fail(Fault::Body(error)),
-        };
-        for part in edit.parts(chunk) {
-            match edit.push(part) {
-                Ok(out) if out.is_empty() => {}
-                Ok(out) => {
-                    if lead.push(out).await == Pushed::Nobody {
-                        return;
-                    }
-                }
-                Err(Corrupt) => return lead.fail(Fault::Corrupt),
-            }
-        }
-    }
-    let Ok((rest, observed)) = edit.finish() else { return lead.fail(Fault::Corrupt) };
-    if !rest.is_empty() && lead.push(rest).await == Pushed::Nobody {
-        return;
-    }
-    if let Some(link) = observed.as_ref().and_then(|observed| observed.foreign.as_deref()) {
-        tracing::warn!(upstream = %wish.lane.config.name, ?link, "a link to elsewhere was left out of an answer");
-    }
-    let keeping = wish.lane.config.dialect.keeping(observed.as_ref());
-    if let (Ok(storable), Keeping::May, Some(body)) = (storable, keeping, lead.body()) {
-        // A body that grew too large on the way is simply not kept.
-        if let Ok(entry) = storable.entry(&wish.key, body) {
-            wish.lane.cache.insert(ticket, entry.into());
-        }
-    }
-    lead.finish();
-}
-
-/// A 304 to what was stored (RFC 9111, section 4.3.4).
-fn renew(wish: &Wish, stale: &Arc<Entry>, head: &Head, sent: &Sent, lead: FetchLead) {
-    let cache: &Cache = &wish.lane.cache;
-    match stale.refresh(&wish.policy(), &wish.asked(), head, &sent.exchange) {
-        Refreshed::Updated(entry) => {
-            let entry = Arc::new(entry);
-            cache.insert(sent.ticket, Arc::clone(&entry));
-            lead.land(entry);
-        }
-        Refreshed::Once(entry, _) => {
-            cache.remove(stale);
-            lead.land(entry.into());
-        }
-        // Dropping the lead sends the callers back to look again: they find nothing
-        // stored, and ask without conditions.
-        Refreshed::Mismatch => cache.remove(stale),
-    }
-}
-
-/// After a write the resource and what lists it are gone from the cache, also what
-/// is on its way (RFC 9111, section 4.4, and beyond: under every key of the upstream).
-fn invalidate(wish: &Wish, status: StatusCode) {
-    let lane = &wish.lane;
-    if !validate::invalidates(&wish.method, status)
-        || lane.config.dialect.reads(&wish.method, wish.target.path())
-    {
-        return;
-    }
-    let path = wish.target.path();
-    let above = path.trim_end_matches('/').rsplit_once('/').map_or("", |(above, _)| above);
-    // A POST to a collection changes the collection; anything else a member of it.
-    let collection = if wish.method == Method::POST || above.is_empty() { path } else { above };
-    let selector = Selector::Prefix(lane.config.name.clone(), collection.to_owned());
-    lane.cache.purge(&selector);
-    lane.flights.shut(&selector);
-}
-
-/// A `Location` that points to the vendor leads back through weir; another is dropped.
-fn rewrite_location(lane: &Lane, headers: &mut HeaderMap) {
-    let Some(location) = headers.get(LOCATION).and_then(|value| value.to_str().ok()) else { return };
-    match lane.links.rewrite(location) {
-        Rewritten::Same => {}
-        Rewritten::To(link) => match HeaderValue::try_from(link) {
-            Ok(link) => drop(headers.insert(LOCATION, link)),
-            Err(_) => drop(headers.remove(LOCATION)),
-        },
-        Rewritten::Foreign => {
-            tracing::warn!(upstream = %lane.config.name, "a Location to elsewhere was dropped");
-            headers.remove(LOCATION);
-        }
     }
 }

@@ -31,7 +31,6 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running weir. Dropping it stops accepting; [`App::stop`] also waits.
-#[derive(Debug)]
 pub struct App {
     gateway: Arc<Gateway>,
     address: SocketAddr,

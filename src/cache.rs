@@ -36,6 +36,9 @@ pub mod store;
 pub mod validate;
 mod vary;
 
+#[cfg(test)]
+mod tests;
+
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::clock::{Moment, UnixTime};

@@ -134,6 +134,12 @@ impl Consumers {
         }
     }
 
+    /// Whether the consumer presents a token (and not its address alone).
+    #[must_use]
+    pub fn is_proven_by_token(&self, consumer: ConsumerIx) -> bool {
+        self.config(consumer).proof.token.is_some()
+    }
+
     /// What the consumer may do at an upstream (an index into
     /// [`config::Config::upstreams`]); none if it has no access there.
     #[must_use]
@@ -185,3 +191,6 @@ impl SignIn {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,9 +5,11 @@
 pub mod app;
 pub mod budget;
 pub mod cache;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod consumer;
+pub mod demo;
 pub mod dialect;
 pub mod emulator;
 pub mod id;

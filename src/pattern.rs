@@ -2,9 +2,10 @@
 //!
 //! `GET|HEAD /api/v2/nodes/*` names methods joined by `|` (or `*`) and a path
 //! as the vendor sees it, without query. `*` is one segment, a final `/**` any
-//! number of segments, also none. GET includes HEAD. Paths match case-folded,
-//! decoded once and without a trailing slash: matching decides what a request
-//! is, never what is sent.
+//! number of segments, also none. GET includes HEAD. Paths match case-folded
+//! (ASCII only, as servers do: the Kelvin sign is no `k`), decoded once and
+//! without a trailing slash: matching decides what a request is, never what is
+//! sent.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -55,6 +56,9 @@ pub enum BadPattern {
     /// A query in a pattern.
     #[error("a pattern has no query; leave out what follows '?'")]
     Query,
+    /// `//`: no request has such a path.
+    #[error("the path of a pattern has no empty segment ('//')")]
+    EmptySegment,
 }
 
 impl FromStr for Pattern {
@@ -151,12 +155,12 @@ impl Methods {
 /// A path as matching sees it: decoded once, lower case. Never sent anywhere.
 #[must_use]
 pub fn fold(path: &str) -> Cow<'_, str> {
-    let needs = |b: u8| b == b'%' || b.is_ascii_uppercase() || !b.is_ascii();
+    let needs = |b: u8| b == b'%' || b.is_ascii_uppercase();
     if !path.bytes().any(needs) {
         return Cow::Borrowed(path);
     }
     let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
-    Cow::Owned(decoded.to_lowercase())
+    Cow::Owned(decoded.to_ascii_lowercase())
 }
 
 /// The segments of a folded path, without a trailing empty one.
@@ -184,6 +188,7 @@ fn parse_segment(text: &str) -> Result<Segment, BadPattern> {
     match text {
         "*" => Ok(Segment::Any),
         "**" => Err(BadPattern::InnerStars),
+        "" => Err(BadPattern::EmptySegment),
         part if part.contains('*') => Err(BadPattern::PartStar),
         literal => Ok(Segment::Literal(fold(literal).into_owned())),
     }
@@ -205,6 +210,7 @@ mod tests {
         assert!(!matches("GET /api/v2/nodes/**", &Method::GET, "/api/v2/nodesx"));
         assert!(matches("GET /api/*/nodes", &Method::HEAD, "/api/v9/nodes"));
         assert!(!matches("GET /api/*/nodes", &Method::POST, "/api/v9/nodes"));
+        assert!(!matches("GET /keys", &Method::GET, "/%E2%84%AAeys"));
         assert!(matches("* /**", &Method::DELETE, "/"));
         assert!(matches("GET /", &Method::GET, "/"));
     }
@@ -229,5 +235,6 @@ mod tests {
         assert_eq!(error("GET /**/x"), BadPattern::InnerStars);
         assert_eq!(error("GET /a*"), BadPattern::PartStar);
         assert_eq!(error("GET /a?b"), BadPattern::Query);
+        assert_eq!(error("GET //a"), BadPattern::EmptySegment);
     }
 }

@@ -11,6 +11,7 @@
 //! kept and joined (`cache`), how bytes reach the vendor (`upstream`).
 
 mod body;
+mod cache_status;
 mod call;
 mod edit;
 mod exchange;

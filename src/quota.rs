@@ -203,7 +203,12 @@ impl LimitSet {
 
     /// The indices in it, ascending.
     pub fn iter(self) -> impl Iterator<Item = usize> {
-        (0..MAX_LIMITS).filter(move |&index| self.contains(index))
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let index = left.trailing_zeros() as usize;
+            left &= left.checked_sub(1)?;
+            Some(index)
+        })
     }
 }
 

@@ -193,6 +193,9 @@ fn canonical_path(raw: &str) -> Result<String, BadTarget> {
         path.push('/');
         canonical_segment(segment, &mut path)?;
     }
+    if path.split("%25").skip(1).any(hides_again) {
+        return Err(BadTarget::EncodedTwice);
+    }
     match percent_encoding::percent_decode_str(&path).decode_utf8() {
         Ok(_) => Ok(path),
         Err(_) => Err(BadTarget::NotUtf8),
@@ -210,7 +213,6 @@ fn canonical_segment(raw: &str, path: &mut String) -> Result<(), BadTarget> {
             Piece::Raw(b) | Piece::Escaped(b) if b.is_ascii_control() => return Err(BadTarget::Control),
             Piece::Raw(b) if stands_in_segment(b) => path.push(char::from(b)),
             Piece::Raw(_) => return Err(BadTarget::Character),
-            Piece::Escaped(b'%') if hides_again(after) => return Err(BadTarget::EncodedTwice),
             Piece::Escaped(b) if is_unreserved(b) => path.push(char::from(b)),
             Piece::Escaped(b) => push_escape(b, path),
         }
@@ -247,14 +249,9 @@ impl Piece {
 
 /// Whether what follows a `%25` would be an escape of a dot, slash, backslash or
 /// percent sign to a server that decodes twice.
-fn hides_again(after: &[u8]) -> bool {
-    match after {
-        [high, low, ..] => match (hex(*high), hex(*low)) {
-            (Some(high), Some(low)) => matches!(high << 4 | low, b'.' | b'/' | b'\\' | b'%'),
-            _ => false,
-        },
-        _ => false,
-    }
+fn hides_again(after: &str) -> bool {
+    let code = after.get(..2).unwrap_or_default().to_ascii_lowercase();
+    matches!(code.as_str(), "2e" | "2f" | "5c" | "25")
 }
 
 fn hex(digit: u8) -> Option<u8> {

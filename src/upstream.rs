@@ -23,6 +23,7 @@ mod pool;
 mod tls;
 
 use std::error::Error as StdError;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,9 +63,7 @@ const MAX_OFFERS: usize = 3;
 pub struct Upstream {
     origin: Origin,
     host: HeaderValue,
-    timeout: Duration,
-    connect_timeout: Duration,
-    idle_timeout: Duration,
+    times: Times,
     connector: Connector,
     pool: Arc<Pool>,
     exchanges: Arc<Semaphore>,
@@ -72,6 +71,17 @@ pub struct Upstream {
     /// or that is not known yet: a cold burst must not open one for each request.
     connecting: tokio::sync::Mutex<()>,
     clock: Clock,
+}
+
+/// The longest that each part of an exchange may take.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    /// From the send to the response head.
+    head: Duration,
+    /// Until a connection stands, TLS included.
+    connect: Duration,
+    /// Silence within a body, and the life of an idle connection.
+    idle: Duration,
 }
 
 /// A connection that stands, and a place for one exchange on it. Nothing has left;
@@ -90,16 +100,20 @@ impl Upstream {
     /// # Errors
     /// [`SetupError`] if there are no usable roots or the origin cannot be a URI.
     pub fn new(config: &config::Upstream, clock: Clock) -> Result<Self, SetupError> {
-        let host = HeaderValue::from_str(config.origin.authority.as_str())
-            .map_err(|_| SetupError::Authority(config.origin.authority.to_string()))?;
+        let times =
+            Times { head: config.timeout, connect: config.connect_timeout, idle: config.idle_timeout };
+        Self::at(&config.origin, config.ca.as_deref(), times, clock)
+    }
+
+    fn at(origin: &Origin, ca: Option<&Path>, times: Times, clock: Clock) -> Result<Self, SetupError> {
+        let host = HeaderValue::from_str(origin.authority.as_str())
+            .map_err(|_| SetupError::Authority(origin.authority.to_string()))?;
         Ok(Self {
-            origin: config.origin.clone(),
+            origin: origin.clone(),
             host,
-            timeout: config.timeout,
-            connect_timeout: config.connect_timeout,
-            idle_timeout: config.idle_timeout,
-            connector: Connector::new(config)?,
-            pool: Pool::new(config.idle_timeout, clock),
+            times,
+            connector: Connector::new(origin, ca, times.connect)?,
+            pool: Pool::new(times.idle, clock),
             exchanges: Arc::new(Semaphore::new(MAX_EXCHANGES)),
             connecting: tokio::sync::Mutex::new(()),
             clock,
@@ -139,7 +153,7 @@ impl Upstream {
     /// # Errors
     /// Always [`SendError::NeverLeft`].
     pub async fn ready(&self) -> Result<Ready<'_>, SendError> {
-        let deadline = self.clock.now() + self.connect_timeout;
+        let deadline = self.clock.now() + self.times.connect;
         let place = match timeout_at(self.clock.instant(deadline), self.place()).await {
             Ok(place) => place,
             Err(_) => return Err(SendError::never(Reason::ConnectionLimitReached, "too many exchanges")),
@@ -228,7 +242,7 @@ impl Ready<'_> {
         B::Error: Into<BoxError>,
     {
         let Self { upstream, mut connection, place } = self;
-        let deadline = upstream.clock.now() + upstream.timeout;
+        let deadline = upstream.clock.now() + upstream.times.head;
         let path = upstream.path(request.uri())?;
         let mut request = request.map(|body| UnsyncBoxBody::new(body.map_err(error::caller_body)));
         for _ in 0..MAX_OFFERS {
@@ -244,7 +258,7 @@ impl Ready<'_> {
                     None => return Err(SendError::MayHaveLeft(Failure::of_exchange(&refused.into_error()))),
                 },
             };
-            let by = deadline.min(upstream.clock.now() + upstream.connect_timeout);
+            let by = deadline.min(upstream.clock.now() + upstream.times.connect);
             connection = upstream.connection(by).await.map_err(SendError::NeverLeft)?;
         }
         Err(SendError::never(
@@ -263,6 +277,9 @@ impl Upstream {
         place: OwnedSemaphorePermit,
     ) -> Response<UpstreamBody> {
         let lease = pool::Lease::new(Arc::clone(&self.pool), connection, place);
-        response.map(|body| UpstreamBody::new(body, lease, self.clock, self.idle_timeout))
+        response.map(|body| UpstreamBody::new(body, lease, self.clock, self.times.idle))
     }
 }
+
+#[cfg(test)]
+mod tests;

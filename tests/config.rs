@@ -1,6 +1,8 @@
 //! The configuration from outside: every mistake with the exact sentence it
 //! produces, the examples we ship, and what must never be printed.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

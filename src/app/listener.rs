@@ -14,6 +14,7 @@ mod guard;
 
 use std::convert::Infallible;
 use std::error::Error as StdError;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout_at;
@@ -48,6 +49,10 @@ const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// What is held back per HTTP/2 stream for a caller who reads slowly.
 const MAX_SEND_BUFFER_BYTES: usize = 256 * 1024;
+/// What the kernel holds back per connection (it takes twice that, for its own needs).
+const SEND_BUFFER_BYTES: u32 = 256 * 1024;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
 /// A silent HTTP/2 connection is asked whether it lives.
 const PING_AFTER: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -86,7 +91,23 @@ pub struct Drained {
     pub cut: usize,
 }
 
-/// Serves plain connections until `shutdown` resolves and what was under way has
+/// A listening socket whose connections hold back no more than [`SEND_BUFFER_BYTES`]
+/// in the kernel. That bounds memory, and how slowly one may read: the kernel lets us
+/// write again only after a third of its buffer is gone, which it would grow to
+/// megabytes by itself, and a slow reader would seem to read nothing.
+///
+/// # Errors
+/// As the system says: the address is taken, or not ours.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // a successor may listen while connections of the predecessor are still closing
+    socket.set_reuseaddr(true)?;
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Serves the plain connections of a [`bind`] until `shutdown` resolves and what was under way has
 /// ended. The service's future is dropped when its caller hangs up.
 pub fn serve<S, F, B>(
     listener: TcpListener,
@@ -250,3 +271,6 @@ impl Peer {
         self.address.ip().to_canonical()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,9 @@
 //! Every change is followed by [`Desk::pump`], so between two calls nobody waits
 //! who could leave. The desk reads no clock: `now` is given, and never falls.
 
+mod charges;
+mod refuse;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -11,12 +14,13 @@ use smallvec::SmallVec;
 use crate::clock::{Moment, UnixTime};
 use crate::quota::{LimitSet, Plan};
 
-use super::forecast::forecast;
-use super::hierarchy::{Books, Gate, Obstacle, Place, Standing};
+use super::hierarchy::{Books, Place};
 use super::log::Seat;
 use super::queue::{EntryId, Queue, Waiter};
 use super::refusal::{Denied, Reason, Refusal};
 use super::vendor_clock::Shift;
+
+pub(super) use charges::Flight;
 
 /// One fetch that wants to leave.
 pub(super) type BidId = u64;
@@ -39,15 +43,6 @@ pub(super) struct Grant {
     pub(super) set: LimitSet,
     pub(super) at: Moment,
     pub(super) waited: Duration,
-}
-
-/// What is known of a request that has left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Flight {
-    /// When its first byte may have left.
-    pub(super) sent: Moment,
-    /// When the vendor has counted it, as far as the operator promises.
-    pub(super) counted_by: Option<Moment>,
 }
 
 /// What a bid has come to.
@@ -157,11 +152,16 @@ impl Desk {
         if fate == Fate::Free {
             return Ok(id);
         }
+        let first = fetch.waiting.first().copied();
         fetch.waiting.push(id);
         let waiter = Waiter { id, seat, set: fetch.set, urgency: ask.urgency.min(7) };
         self.queue.push(waiter, &self.books);
         self.dirty = true;
         self.tallies[ask.seat].waiting += 1;
+        if let Some(other) = first.and_then(|first| self.waiter(first)) {
+            self.queue.join(other, &self.books);
+            self.queue.join(waiter, &self.books);
+        }
         self.pump(now);
         match self.unwelcome(waiter, ask.deadline, now) {
             None => Ok(id),
@@ -229,72 +229,6 @@ impl Desk {
         self.pump(now);
     }
 
-    /// Charges whether it fits or not, and never waits.
-    pub(super) fn charge_anyway(&mut self, seat: Seat, set: LimitSet, now: Moment) -> Grant {
-        self.pump(now);
-        self.admit(seat, set, now, now)
-    }
-
-    /// Charges only what nobody else wants or has reserved.
-    pub(super) fn try_now(&mut self, seat: Seat, set: LimitSet, now: Moment) -> Option<Grant> {
-        self.pump(now);
-        let is_wanted = self.queue.wanted().any(|(other, _)| set.iter().any(|limit| other.contains(limit)));
-        let capped = self.books.path(seat).iter().any(|&n| self.books.standing(n, set) == Standing::Capped);
-        let spare = !is_wanted && !capped && self.books.gate(set, now) == Gate::Open;
-        spare.then(|| self.admit(seat, set, now, now))
-    }
-
-    /// The request never left.
-    pub(super) fn refund(&mut self, grant: Grant, now: Moment) {
-        self.books.refund(grant.seat, grant.set, grant.at, now);
-        self.moved(grant.seat);
-        self.pump(now);
-    }
-
-    /// All of it has been sent: tells until when it may be counted, if the operator says so.
-    pub(super) fn all_sent(&mut self, grant: Grant, now: Moment) -> Option<Moment> {
-        let until = now + self.plan.counted_within?;
-        self.books.settle(grant.seat, grant.set, until);
-        self.changed(now);
-        Some(until)
-    }
-
-    /// Its response head has come.
-    pub(super) fn settle(&mut self, grant: Grant, flight: Flight, now: Moment) {
-        self.books.pacing_mut().sample(now.since(flight.sent));
-        match flight.counted_by {
-            None => self.books.settle(grant.seat, grant.set, now),
-            Some(later) if now < later => self.books.settle_earlier((grant.seat, grant.set), later, now),
-            Some(_) => {}
-        }
-        self.changed(now);
-    }
-
-    /// It was given up, and may still arrive.
-    pub(super) fn lose(&mut self, grant: Grant, flight: Flight, now: Moment) {
-        if flight.counted_by.is_none() {
-            self.books.settle(grant.seat, grant.set, now + self.plan.linger);
-        }
-        self.changed(now);
-    }
-
-    /// The vendor dated the answer to an exchange from `sent` to `head`.
-    pub(super) fn learn_date(&mut self, date: UnixTime, sent: Moment, head: Moment, now: Moment) {
-        self.books.learn_date(date, (sent, head), now);
-        self.changed(now);
-    }
-
-    /// From now on the requests on `limit` keep their distance.
-    pub(super) fn space_out(&mut self, limit: usize, now: Moment) {
-        self.books.pacing_mut().even_out(limit);
-        self.changed(now);
-    }
-
-    fn changed(&mut self, now: Moment) {
-        self.dirty = true;
-        self.pump(now);
-    }
-
     /// Lets go of what has lapsed and admits whoever may leave.
     pub(super) fn pump(&mut self, now: Moment) {
         self.books.advance(now);
@@ -330,6 +264,16 @@ impl Desk {
     /// The bids that have come to something since the last time.
     pub(super) fn take_decided(&mut self) -> Vec<BidId> {
         std::mem::take(&mut self.decided)
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_news(&self) -> bool {
+        !self.decided.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn forget_herds(&mut self) {
+        self.herds.clear();
     }
 
     pub(super) fn books(&self) -> &Books {
@@ -368,13 +312,6 @@ impl Desk {
         self.decided.push(bid);
     }
 
-    fn admit(&mut self, seat: Seat, set: LimitSet, since: Moment, now: Moment) -> Grant {
-        self.books.book(seat, set, now);
-        self.moved(seat);
-        self.tallies[seat as usize].admitted += 1;
-        Grant { seat, set, at: now, waited: now.since(since) }
-    }
-
     /// A count of `seat` has changed.
     fn moved(&mut self, seat: Seat) {
         self.queue.refresh(seat, &self.books);
@@ -404,44 +341,6 @@ impl Desk {
         {
             fetch.state = State::Over;
             self.decided.push(bid);
-        }
-    }
-
-    /// Why a caller that could not leave at once may not wait either.
-    fn unwelcome(&self, waiter: Waiter, deadline: Moment, now: Moment) -> Option<Reason> {
-        self.waiter(waiter.id)?;
-        let bounds = self.plan.queue;
-        if self.forecast(waiter, 0, now).1 > deadline {
-            Some(Reason::Limit)
-        } else if self.tallies[waiter.seat as usize].waiting > bounds.per_consumer {
-            Some(Reason::QueueFull)
-        } else if self.queue.len() > bounds.total {
-            Some(Reason::AllQueuesFull)
-        } else {
-            None
-        }
-    }
-
-    fn forecast(&self, waiter: Waiter, spread: u64, now: Moment) -> (Obstacle, Moment) {
-        forecast(&self.books, &self.queue, waiter, spread, now).expect("who waits is charged to a limit")
-    }
-
-    fn refuse(&mut self, waiter: Waiter, reason: Reason, now: Moment) -> Refusal {
-        let (obstacle, slot) = self.forecast(waiter, 0, now);
-        let herd = self.herds.entry((obstacle.place, obstacle.limit)).or_insert((slot, 0));
-        if herd.0 != slot {
-            *herd = (slot, 0);
-        }
-        let ahead = herd.1;
-        herd.1 += 1;
-        let retry_at = if ahead == 0 { slot } else { self.forecast(waiter, ahead, now).1 };
-        self.tallies[waiter.seat as usize].refused += 1;
-        Refusal {
-            reason,
-            node: self.books.name(obstacle, &self.plan),
-            limit: self.plan.limits[obstacle.limit].name.clone(),
-            retry_at,
-            retry_after: retry_at.since(now),
         }
     }
 

@@ -85,8 +85,12 @@ impl Books {
         let clock = VendorClock::new(now, wall);
         let (limits, divisions, seats) = (plan.limits.len(), plan.divisions.len(), plan.consumers.len());
         let cells = (divisions + seats) * limits;
+        let windows = plan.limits.iter().map(|limit| Window::new(limit, now, &clock));
         let mut books = Self {
-            windows: plan.limits.iter().map(|limit| Window::new(limit, now, &clock)).collect(),
+            windows: match plan.counted_within {
+                Some(_) => windows.map(Window::count_early).collect(),
+                None => windows.collect(),
+            },
             stretches: plan.limits.iter().map(|limit| limit.window.clone()).collect(),
             pacing: Pacing::new(&plan.limits, plan.pace),
             holds: Holds::new(limits, divisions, divisions + seats),
@@ -332,6 +336,14 @@ impl Books {
     /// The most that `node` may take of `limit`, if it is capped.
     pub(super) fn cap_of(&self, node: NodeIndex, limit: usize) -> Option<u32> {
         Some(self.caps[self.cell(node, limit)]).filter(|&cap| cap != UNCAPPED)
+    }
+
+    /// The most requests that the limit in the way allows in one window.
+    pub(super) fn most_at(&self, obstacle: Obstacle) -> u32 {
+        match obstacle.place {
+            Place::Account => self.windows[obstacle.limit].requests(),
+            Place::Node(node) => self.most(node, obstacle.limit),
+        }
     }
 
     /// The nodes below the account that a request of `seat` is charged to.

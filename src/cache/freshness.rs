@@ -16,6 +16,8 @@ use crate::clock::UnixTime;
 pub struct Freshness {
     /// When the head came (`response_time`).
     pub(super) received: Now,
+    /// The answer's `Date`, or when it came.
+    pub(super) date: UnixTime,
     /// `corrected_initial_age`.
     pub(super) initial_age: Duration,
     /// `freshness_lifetime`, measured in age.
@@ -113,7 +115,7 @@ fn age_value(seen: Seen<'_>) -> Duration {
 
 /// The answer's `Date`; without a valid one the time of receipt stands in (RFC
 /// 9110, section 6.6.1).
-fn date_value(seen: Seen<'_>, received: UnixTime) -> UnixTime {
+pub(super) fn date_value(seen: Seen<'_>, received: UnixTime) -> UnixTime {
     seen.first(&DATE).and_then(date).unwrap_or(received)
 }
 

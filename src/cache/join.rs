@@ -371,3 +371,6 @@ impl<T, E, H: fmt::Debug> fmt::Debug for Joined<T, E, H> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -163,6 +163,7 @@ impl Cache {
             },
             None => Op::Nop,
         });
+        self.slots.run_pending_tasks();
     }
 
     /// Drops what the selector means, also what is on its way; says how many
@@ -230,9 +231,10 @@ impl fmt::Debug for Cache {
 }
 
 impl Slot {
-    /// Section 4.1: of those that match, the most recent.
+    /// Section 4.1: of those that match, the most recent by `Date`, then by receipt.
     fn select(&self, sent: &HeaderMap) -> Option<Arc<Entry>> {
-        self.variants.iter().find(|entry| entry.vary.matches(sent)).cloned()
+        let matching = self.variants.iter().rev().filter(|entry| entry.vary.matches(sent));
+        matching.max_by_key(|entry| (entry.freshness.date, entry.received())).cloned()
     }
 
     fn without(self, gone: impl Fn(&Arc<Entry>) -> bool) -> Option<Self> {
@@ -262,3 +264,6 @@ impl Log {
         since > self.recent.len() || self.recent.iter().rev().take(since).any(|s| s.selects(key))
     }
 }
+
+#[cfg(test)]
+mod tests;

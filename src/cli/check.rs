@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::output::{Failure, print};
+use super::output::{Failure, environment, print};
 use crate::config;
 
 /// Say what the config means in requests per minute and day, or every mistake in it.
@@ -15,6 +15,6 @@ pub(super) struct Args {
 }
 
 pub(super) fn main(args: &Args) -> Result<(), Failure> {
-    let config = config::load(&args.config, std::env::vars()).map_err(|e| Failure::Usage(e.to_string()))?;
+    let config = config::load(&args.config, environment()).map_err(|e| Failure::Usage(e.to_string()))?;
     print(config::report(&config).trim_end())
 }

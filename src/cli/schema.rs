@@ -9,5 +9,5 @@ use crate::config;
 pub(super) struct Args {}
 
 pub(super) fn main(_args: Args) -> Result<(), Failure> {
-    print(&config::schema())
+    print(&format!("{:#}", config::schema()))
 }

@@ -1,6 +1,7 @@
 //! `weir token`.
 
 use super::output::{Failure, print};
+use crate::config;
 use crate::id::{ConsumerName, NAME_RULE};
 use crate::secret::Token;
 
@@ -16,5 +17,5 @@ pub(super) fn main(args: &Args) -> Result<(), Failure> {
     let name: ConsumerName =
         args.name.parse().map_err(|_| Failure::Usage(format!("weir: a consumer's name is {NAME_RULE}")))?;
     let token = Token::generate()?;
-    print(&format!("{}\n\n{}", token.expose(), token.config_lines(&name)))
+    print(&format!("{}\n\n{}", token.expose(), config::consumer_lines(&name, token.hash())))
 }

@@ -313,7 +313,7 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
 }
 
 fn net(text: &str) -> Result<IpNet, String> {
-    let single = text.parse::<std::net::IpAddr>().map(IpNet::from);
+    let single = text.parse::<std::net::IpAddr>().map(|ip| IpNet::from(ip.to_canonical()));
     single
         .or_else(|_| text.parse())
         .map(|net: IpNet| net.trunc())

@@ -92,7 +92,7 @@ fn value_of(item: &Item) -> Merged {
         return Merged::from(table_of(item));
     }
     if let Some(entries) = entries(item) {
-        return Merged::Array(Tag::Default, entries.iter().map(|entry| value_of(entry)).collect());
+        return Merged::Array(Tag::Default, entries.iter().map(value_of).collect());
     }
     if let Some(int) = item.as_integer() {
         return Merged::from(int);

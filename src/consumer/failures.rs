@@ -24,7 +24,7 @@ const FAILURES_AT_ONCE: NonZeroU32 = NonZeroU32::new(10).expect("is not zero");
 const FAILURES_PER: Duration = Duration::from_secs(60);
 
 /// Addresses remembered at a time.
-const MAX_ADDRESSES: usize = 65_536;
+pub(super) const MAX_ADDRESSES: usize = 65_536;
 
 /// Addresses whose failures have all come back are forgotten this often; a walk
 /// over the whole table, so an attacker must not be able to cause one per request.
@@ -61,6 +61,12 @@ impl Failures {
             key = OVERFLOW;
         }
         self.limiter.check_key(&key).map_err(|not| not.wait_time_from(self.limiter.clock().now()))
+    }
+
+    /// How many addresses take up memory.
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.limiter.len()
     }
 
     fn forget_now_and_then(&self) {

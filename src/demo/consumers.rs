@@ -31,10 +31,7 @@ pub(super) enum Habit {
 /// One caller of the demo.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
-    /// Its name in the config.
-    pub(super) name: &'static str,
-    /// How it behaves.
-    pub(super) habit: Habit,
+    habit: Habit,
     token: String,
     base: String,
     client: Client<HttpConnector, Empty<Bytes>>,
@@ -43,9 +40,9 @@ pub(super) struct Caller {
 
 impl Caller {
     /// A caller of the weir at `base` who presents `token`.
-    pub(super) fn new(name: &'static str, habit: Habit, token: String, base: String, clock: Clock) -> Self {
+    pub(super) fn new(habit: Habit, token: String, base: String, clock: Clock) -> Self {
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self { name, habit, token, base, client, clock }
+        Self { habit, token, base, client, clock }
     }
 
     /// Goes on until the task is aborted.
@@ -55,17 +52,20 @@ impl Caller {
             round += 1;
             match self.habit {
                 Habit::Greedy => {
-                    let path = format!("/api/v2/tests/explorer/raw?testIds={}&metrics={round}", 100 + round % 40);
+                    let path =
+                        format!("/api/v2/tests/explorer/raw?testIds={}&metrics={round}", 100 + round % 40);
                     self.ask(&path, 5).await;
                     self.pause(20).await;
                 }
                 Habit::Dashboard => {
-                    let panels = (0..12).map(|n| format!("/api/v2/tests/explorer/aggregated?testIds={}", 100 + n % 8));
+                    let panels =
+                        (0..12).map(|n| format!("/api/v2/tests/explorer/aggregated?testIds={}", 100 + n % 8));
                     self.together(panels.collect(), 4).await;
                     self.pause(2_000).await;
                 }
                 Habit::Exporter => {
-                    let asked = ["tests/alerts", "nodes/all", "tests/errors/raw", "tests/explorer/raw?testIds=7"];
+                    let asked =
+                        ["tests/alerts", "nodes/all", "tests/errors/raw", "tests/explorer/raw?testIds=7"];
                     self.together(asked.iter().map(|path| format!("/api/v2/{path}")).collect(), 2).await;
                     self.pause(1_000).await;
                 }

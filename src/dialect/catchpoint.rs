@@ -15,7 +15,7 @@ use std::time::Duration;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
 
-use super::accept::{self, Fold};
+use super::accept;
 use super::{Edits, ErrorBody, Keeping, Links, Observed, Verdict};
 use crate::clock::UnixTime;
 use crate::pattern::{fold, segments};
@@ -121,10 +121,11 @@ pub(super) fn reads(method: &Method, path: &str) -> bool {
 }
 
 /// Answers are JSON whatever a caller likes: one who takes none of the types that
-/// the vendor insists on is asked for in the first of them.
+/// the vendor insists on is asked for in the first of them. No `Content-Type`:
+/// many clients put one on every GET, where it means nothing and would only keep
+/// them from sharing an answer.
 pub(super) fn shape(from: &HeaderMap, to: &mut HeaderMap) {
     to.insert(ACCEPT, accepted(from));
-    accept::respell(CONTENT_TYPE, Fold::Names, from, to);
 }
 
 pub(super) fn supply(headers: &mut HeaderMap) {

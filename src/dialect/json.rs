@@ -14,12 +14,14 @@
 //! a body may be shown, but not kept. Names are compared after unescaping. Bytes
 //! within strings are not checked to be UTF-8.
 
+mod member;
 mod scanner;
 
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use self::member::Member;
 use self::scanner::{Scanner, Token};
 use super::links::{Links, Rewritten};
 
@@ -103,18 +105,6 @@ enum Hold {
     SkipText,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Member {
-    Other,
-    LeaveOut,
-    /// To be left out, but its comma has gone out.
-    Null,
-    Data,
-    Link,
-    Completed,
-    Status,
-}
-
 impl Editor {
     /// For a body that has not begun.
     #[must_use]
@@ -196,14 +186,8 @@ impl Editor {
         self.keep(&[byte], out);
         match token {
             Token::NameEnd => self.end_name(out),
-            Token::Colon => {
-                if let Hold::Removed(value) = &mut self.hold {
-                    // Only the member's own colon: later ones lie deeper.
-                    if depth == 1 {
-                        *value = self.held.len();
-                    }
-                }
-            }
+            // The left-out member's own colon: others lie deeper.
+            Token::Colon if depth == 1 => self.value_follows(),
             Token::TextEnd => self.end_text(out),
             _ => {}
         }
@@ -269,7 +253,7 @@ impl Editor {
 
     fn on_comma(&mut self, byte: u8, out: &mut BytesMut) {
         self.end_removed();
-        if self.kept && !self.comma_out {
+        if self.kept {
             self.hold = Hold::Gap;
             self.keep(&[byte], out);
         }
@@ -290,7 +274,7 @@ impl Editor {
 
     fn end_name(&mut self, out: &mut BytesMut) {
         let Hold::Name(start) = self.hold else { return };
-        self.member = self.member_called(&self.held[start..]);
+        self.member = Member::called(&self.held[start..], self.scanner.depth() == 1, &self.edits);
         if self.member == Member::LeaveOut && self.comma_out {
             self.member = Member::Null;
         }
@@ -311,25 +295,9 @@ impl Editor {
         }
     }
 
-    fn member_called(&self, quoted: &[u8]) -> Member {
-        let unescaped: String;
-        let name = if quoted.contains(&b'\\') {
-            match serde_json::from_slice(quoted) {
-                Ok(text) => unescaped = text,
-                Err(_) => return Member::Other,
-            }
-            unescaped.as_bytes()
-        } else {
-            &quoted[1..quoted.len() - 1]
-        };
-        let top = self.scanner.depth() == 1;
-        match name {
-            b"next" | b"previous" if self.edits.links.is_some() => Member::Link,
-            b"data" if top => Member::Data,
-            b"completed" if top => Member::Completed,
-            b"status" if top => Member::Status,
-            name if top && self.edits.leave_out.is_some_and(|out| out.as_bytes() == name) => Member::LeaveOut,
-            _ => Member::Other,
+    fn value_follows(&mut self) {
+        if let Hold::Removed(value) = &mut self.hold {
+            *value = self.held.len();
         }
     }
 
@@ -341,8 +309,7 @@ impl Editor {
                 self.hold = Hold::Skip;
             }
             (Member::Data, Token::Open) => self.in_data = self.scanner.in_object(),
-            (Member::Link, Token::TextStart) => self.hold = Hold::Text(member),
-            (Member::Status, Token::TextStart) => self.hold = Hold::Text(member),
+            (Member::Link | Member::Status, Token::TextStart) => self.hold = Hold::Text(member),
             (Member::Status, _) => self.observed.status = None,
             (Member::Completed, _) => self.observe_completed(byte),
             _ => {}

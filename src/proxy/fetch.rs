@@ -6,15 +6,15 @@
 //! its permit is refunded; after it, the answer is read to its end if it may be
 //! kept, since it is paid for (law 3).
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AGE, DATE, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Empty};
 use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty};
 
 use super::Lane;
 use super::edit::{Corrupt, Edit};
@@ -54,9 +54,12 @@ pub(super) struct Told {
 /// Why a fetch brought no answer, or broke off.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Fault {
-    /// On the way to the vendor or back.
+    /// Nothing left; the charge was refunded.
     #[error("{0}")]
-    Vendor(Failure),
+    Unsent(Failure),
+    /// It left, or may have, and no head came back.
+    #[error("{0}")]
+    Unanswered(Failure),
     /// The body broke off.
     #[error("{0}")]
     Body(BodyError),
@@ -72,17 +75,25 @@ impl Fault {
     /// One word for log, metric and `Proxy-Status` (RFC 9209, section 2.3).
     pub(super) fn as_str(&self) -> &'static str {
         match self {
-            Self::Vendor(failure) => failure.reason.as_str(),
+            Self::Unsent(failure) | Self::Unanswered(failure) => failure.reason.as_str(),
             Self::Body(error) => error.reason().as_str(),
             Self::Corrupt => "http_response_content_coding",
             Self::Key => "proxy_configuration_error",
         }
     }
 
+    /// Whether the account was charged all the same.
+    pub(super) fn was_charged(&self) -> bool {
+        match self {
+            Self::Unanswered(_) | Self::Body(_) | Self::Corrupt => true,
+            Self::Unsent(_) | Self::Key => false,
+        }
+    }
+
     /// Whether the vendor was too slow: 504 and not 502.
     pub(super) fn is_timeout(&self) -> bool {
         match self {
-            Self::Vendor(failure) => failure.reason.is_timeout(),
+            Self::Unsent(failure) | Self::Unanswered(failure) => failure.reason.is_timeout(),
             Self::Body(error) => error.reason().is_timeout(),
             Self::Corrupt | Self::Key => false,
         }
@@ -159,7 +170,7 @@ impl Fetch {
     ) -> Result<Option<(Response<UpstreamBody>, Sent)>, Fault> {
         let lane = &self.wish.lane;
         let request = self.wish.signed(self.stale.as_deref(), lane.clock.wall(), self.body)?;
-        let ready = lane.upstream.ready().await.map_err(|error| Fault::Vendor(error.into_failure()))?;
+        let ready = lane.upstream.ready().await.map_err(|error| Fault::Unsent(error.into_failure()))?;
         if lead.listeners() == 0 && !self.in_background {
             return Ok(None);
         }
@@ -178,11 +189,11 @@ impl Fetch {
             Err(SendError::NeverLeft(failure)) => {
                 charge.never_left();
                 lane.vendor.sent.fetch_sub(1, Ordering::Relaxed);
-                Err(Fault::Vendor(failure))
+                Err(Fault::Unsent(failure))
             }
             Err(SendError::MayHaveLeft(failure)) => {
                 charge.lost();
-                Err(Fault::Vendor(failure))
+                Err(Fault::Unanswered(failure))
             }
         }
     }
@@ -204,7 +215,8 @@ impl Lane {
         } else {
             charge.settled();
         }
-        let date = response.headers().get(DATE).and_then(|v| httpdate::parse_http_date(v.to_str().ok()?).ok());
+        let date =
+            response.headers().get(DATE).and_then(|v| httpdate::parse_http_date(v.to_str().ok()?).ok());
         if let (Some(date), false) = (date, response.headers().contains_key(AGE)) {
             self.budget.vendor_date(UnixTime::from_system(date), exchange.sent, exchange.received.at);
         }
@@ -220,7 +232,12 @@ impl Lane {
 
 impl Wish {
     /// The request as it leaves: conditions on what is stored, then the key.
-    fn signed(&self, stale: Option<&Entry>, now: UnixTime, body: RequestBody) -> Result<Request<RequestBody>, Fault> {
+    fn signed(
+        &self,
+        stale: Option<&Entry>,
+        now: UnixTime,
+        body: RequestBody,
+    ) -> Result<Request<RequestBody>, Fault> {
         let mut headers = self.sent.clone();
         if let Some(stale) = stale {
             stale.condition(&mut headers);
@@ -229,7 +246,8 @@ impl Wish {
         let mut signed = Signed::InHeader;
         if let Some(key) = self.vendor_key {
             let values = &config.keys[key].values;
-            let valid = values.iter().find(|value| value.expires.is_none_or(|end| now < end)).or(values.first());
+            let valid =
+                values.iter().find(|value| value.expires.is_none_or(|end| now < end)).or(values.first());
             let value = valid.ok_or(Fault::Key)?;
             signed = config.dialect.sign(&mut headers, &self.target, &value.value).map_err(|_| Fault::Key)?;
         }
@@ -347,7 +365,9 @@ fn renew(wish: &Wish, stale: &Arc<Entry>, head: &Head, sent: &Sent, lead: FetchL
 /// is on its way (RFC 9111, section 4.4, and beyond: under every key of the upstream).
 fn invalidate(wish: &Wish, status: StatusCode) {
     let lane = &wish.lane;
-    if !validate::invalidates(&wish.method, status) || lane.config.dialect.reads(&wish.method, wish.target.path()) {
+    if !validate::invalidates(&wish.method, status)
+        || lane.config.dialect.reads(&wish.method, wish.target.path())
+    {
         return;
     }
     let path = wish.target.path();

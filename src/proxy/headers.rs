@@ -8,7 +8,7 @@
 //! before the key is added, so that `Connection: authorization` cannot drop it.
 
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -107,7 +107,6 @@ pub(super) fn from_vendor(headers: &mut HeaderMap) {
     headers.append(VIA, VIA_WEIR);
 }
 
-
 /// What weir asks vendors whose bodies it edits: gzip saves most of the way, and
 /// is undone before the edit.
 pub(super) fn ask_gzip(headers: &mut HeaderMap) {
@@ -129,7 +128,8 @@ mod tests {
 
     #[test]
     fn what_connection_names_ends_here() {
-        let mut headers = map(&[("connection", "close, X-Mine"), ("x-mine", "1"), ("te", "trailers"), ("a", "b")]);
+        let mut headers =
+            map(&[("connection", "close, X-Mine"), ("x-mine", "1"), ("te", "trailers"), ("a", "b")]);
         remove_hop_by_hop(&mut headers);
         assert_eq!(headers, map(&[("a", "b")]));
     }

@@ -18,15 +18,17 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 
 use super::body::Body;
+use super::cache_status::CacheStatus;
 use super::call::Caller;
-use super::exchange::{Answer, CacheStatus, Exchange};
+use super::exchange::{Answer, Exchange};
 use super::fetch::{Admission, Fault, Fetch, RequestBody, Shared};
 use super::refusal::No;
 use super::wish::Wish;
 use super::{Gateway, Lane};
 use crate::budget::{Ask, Denied, Entry as Place, Refusal};
 use crate::cache::{
-    self, answer, validate, FlightError, Forward, Head, Hit, Joined, Landing, Listener, Lookup, Now, Occasion, Stale,
+    self, FlightError, Forward, Head, Hit, Joined, Landing, Listener, Lookup, Now, Occasion, Stale, answer,
+    validate,
 };
 use crate::config::Mode;
 use crate::quota::LimitSet;
@@ -50,10 +52,9 @@ impl Gateway {
         let (head, body) = request.into_parts();
         let has_body = !body.is_end_stream();
         let body = UnsyncBoxBody::new(body.map_err(Into::into));
-        let mut exchange =
-            Exchange::begin(self.ids.next(), self.clock.now(), &head.method, head.uri.path(), &head.headers);
+        let mut exchange = Exchange::begin(self.ids.next(), self.clock, &head);
         let answered = self.tell(&mut exchange, Request::from_parts(head, (body, has_body)), peer).await;
-        exchange.end(self, answered)
+        exchange.end(answered)
     }
 
     async fn tell(
@@ -69,7 +70,7 @@ impl Gateway {
         let mut call = self.route(head, has_body)?;
         exchange.routed(&call);
         let caller = self.identify(&mut call, peer)?;
-        exchange.identified(&caller);
+        exchange.identified(&caller, &self.consumers.config(caller.consumer).name);
         caller.may(&call)?;
         self.admit_inbound(&caller)?;
         let now = self.clock.wall();
@@ -90,7 +91,12 @@ impl Gateway {
     }
 
     /// An answer that may come from the cache, or from another caller's fetch.
-    async fn shared(&self, exchange: &mut Exchange, wish: &Arc<Wish>, caller: &Caller<'_>) -> Result<Answer, No> {
+    async fn shared(
+        &self,
+        exchange: &mut Exchange,
+        wish: &Arc<Wish>,
+        caller: &Caller<'_>,
+    ) -> Result<Answer, No> {
         for _ in 0..MAX_LOOKS {
             let (stale, why) = match wish.lookup() {
                 Lookup::Fresh(hit) => return Ok(wish.from_cache(&hit, None)),
@@ -208,7 +214,6 @@ impl Wish {
         exchange.waited = told.map_or(Duration::ZERO, |told| told.granted.since(entered));
         // Without a place in the queue (observed, or refreshed) whoever began it pays.
         let pays = place.as_ref().map_or(listener.leads(), Place::has_paid) && !self.limits.is_empty();
-        let price = u32::from(pays);
         drop(place);
         let leads = listener.leads();
         let forwarded = CacheStatus::Forwarded {
@@ -221,13 +226,16 @@ impl Wish {
         let mut answer = match landed {
             Ok(Landing::Head(head)) => self.live(&head, listener),
             Ok(Landing::Entry(entry)) => self.from_cache(&Hit::at(entry, self.lane.now()), None),
-            Err(FlightError::Failed(fault)) => return Err(Missed::No(No::Vendor(fault))),
+            Err(FlightError::Failed(fault)) => {
+                exchange.price += u32::from(pays && fault.was_charged());
+                return Err(Missed::No(No::Vendor(fault)));
+            }
             Err(FlightError::Abandoned | FlightError::GoAlone) => return Err(Missed::Again),
         };
+        exchange.price += u32::from(pays);
         answer.cache = forwarded;
-        answer.outcome = if price > 0 || leads { Outcome::Paid } else { Outcome::Joined };
+        answer.outcome = if pays || leads { Outcome::Paid } else { Outcome::Joined };
         answer.reason = why.as_str();
-        answer.price = price;
         answer.upstream_time = told.map_or(Duration::ZERO, |told| told.upstream_time);
         Ok(answer)
     }
@@ -298,9 +306,7 @@ impl Lane {
                 let door = Some(bid.door());
                 (Admission::Bid(bid), door)
             }
-            Mode::Observe => {
-                (Admission::Permit(self.budget.charge_anyway(limits, caller.access.seat)), None)
-            }
+            Mode::Observe => (Admission::Permit(self.budget.charge_anyway(limits, caller.access.seat)), None),
         };
         (admission, Shared { door, told: OnceLock::new() })
     }

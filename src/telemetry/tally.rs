@@ -66,6 +66,17 @@ impl Tally {
 }
 
 impl Counts {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            outcomes: std::array::from_fn(|i| self.outcomes[i] + other.outcomes[i]),
+            price: self.price + other.price,
+            waits: self.waits + other.waits,
+            waited: self.waited + other.waited,
+        }
+    }
+
     /// Exchanges that ended so.
     #[must_use]
     pub fn of(&self, outcome: Outcome) -> u64 {

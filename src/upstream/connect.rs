@@ -2,6 +2,7 @@
 //! hyper-util has it), TLS, and the handshake of the protocol that was agreed on.
 
 use std::future::poll_fn;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use crate::config::{self, Scheme};
+use crate::config::{Origin, Scheme};
 
 use super::Outgoing;
 use super::error::{DnsFailed, Failure, Reason, SetupError};
@@ -54,11 +55,11 @@ pub(super) enum Wire {
 }
 
 impl Connector {
-    pub(super) fn new(config: &config::Upstream) -> Result<Self, SetupError> {
-        let origin = &config.origin;
+    /// `ca` replaces the system's roots.
+    pub(super) fn new(origin: &Origin, ca: Option<&Path>, timeout: Duration) -> Result<Self, SetupError> {
         let (scheme, tls) = match origin.scheme {
             Scheme::Http => ("http", None),
-            Scheme::Https => ("https", Some(Tls::new(origin.authority.host(), config.ca.as_deref())?)),
+            Scheme::Https => ("https", Some(Tls::new(origin.authority.host(), ca)?)),
         };
         let uri = Uri::builder()
             .scheme(scheme)
@@ -71,7 +72,7 @@ impl Connector {
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(TCP_KEEPALIVE));
         // shared out over the addresses, so that one dead address leaves time for the next
-        tcp.set_connect_timeout(Some(config.connect_timeout));
+        tcp.set_connect_timeout(Some(timeout));
         Ok(Self { tcp, origin: uri, tls, h2c: origin.h2c })
     }
 
@@ -100,7 +101,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (mut sender, connection) = http1::Builder::new()
-        .max_buf_size(MAX_HEAD_BYTES)
+        .max_header_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEAD_FIELDS)
         .handshake(TokioIo::new(stream))
         .await

@@ -6,7 +6,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 use weir::config::{self, Config};
-use weir::quota::{Plan, Quantity};
+use weir::quota::{DivisionPlan, Plan, Quantity};
 
 use super::schema::{resolve, shapes};
 
@@ -235,18 +235,19 @@ fn whole(config: &Config) {
         assert!(upstream.division_keys.iter().flatten().all(|key| *key < upstream.keys.len()));
         assert!(upstream.keys.iter().all(|key| !key.values.is_empty()));
         shares_fit(plan.divisions.iter().map(|division| division.share.0));
-        for (index, division) in plan.divisions.iter().enumerate() {
+        for index in 0..plan.divisions.len() {
             let members: Vec<_> =
                 plan.consumers.iter().filter(|consumer| consumer.division == index).collect();
             shares_fit(members.iter().map(|consumer| consumer.share.0));
-            for limit in 0..plan.limits.len() {
-                let held: u64 = members.iter().map(|consumer| on(&consumer.reserve, limit)).sum();
-                assert!(held <= on(&division.reserve, limit));
-            }
         }
-        for (index, limit) in plan.limits.iter().enumerate() {
-            let held: u64 = plan.divisions.iter().map(|division| on(&division.reserve, index)).sum();
-            assert!(held <= limit.requests.get().into());
+        for (limit, of) in plan.limits.iter().enumerate() {
+            let held_in = |(index, division): (usize, &DivisionPlan)| {
+                let members = plan.consumers.iter().filter(|consumer| consumer.division == index);
+                let theirs: u64 = members.map(|consumer| on(&consumer.reserve, limit)).sum();
+                theirs.max(on(&division.reserve, limit))
+            };
+            let held: u64 = plan.divisions.iter().enumerate().map(held_in).sum();
+            assert!(held <= of.requests.get().into());
         }
         quantities_exist(plan);
     }

@@ -186,6 +186,7 @@ fn division(raw: &raw::Access, at: &At<raw::Access>, draft: &Draft, walk: &mut W
 
 /// Once all seats are taken: shares within each division, reserves within the account.
 pub(super) fn settle(draft: &mut Draft, walk: &mut Walk<'_>) {
+    let mut held = Vec::new();
     for index in 0..draft.divisions.len() {
         let members: Vec<usize> =
             (0..draft.seats.len()).filter(|&seat| draft.seats[seat].plan.division == index).collect();
@@ -202,59 +203,65 @@ pub(super) fn settle(draft: &mut Draft, walk: &mut Walk<'_>) {
         for (seat, share) in members.iter().zip(shares) {
             draft.seats[*seat].plan.share = share;
         }
-        lift_reserve(draft, index, &members, walk);
+        held.push(held_in(draft, index, &members, walk));
     }
-    reserves_fit(draft, walk);
+    reserves_fit(draft, &held, walk);
 }
 
-/// What is held for a consumer is held from other divisions too: its division's
-/// reserve is at least the sum of its consumers'.
-fn lift_reserve(draft: &mut Draft, index: usize, members: &[usize], walk: &mut Walk<'_>) {
-    let Draft { limits, divisions, seats, .. } = draft;
-    let Division { plan: Some(plan), place, .. } = &mut divisions[index] else { return };
-    for (limit, of) in limits.list.iter().enumerate() {
-        let held = |reserve: &[Quantity]| reserve.iter().find(|q| q.limit == limit).map(|q| q.requests);
-        let sum: u64 =
-            members.iter().filter_map(|&m| held(&seats[m].plan.reserve)).map(|n| u64::from(n.get())).sum();
-        let Some(sum) = u32::try_from(sum).ok().and_then(NonZeroU32::new) else { continue };
-        match plan.reserve.iter_mut().find(|quantity| quantity.limit == limit) {
-            None => plan.reserve.push(Quantity { limit, requests: sum }),
-            Some(own) if own.requests < sum => {
-                walk.wrong(
-                    place,
-                    format!("its consumers' reserves on {} add up to {sum}, its own is {}; raise it, or lower theirs", of.name, own.requests),
-                );
-            }
-            Some(_) => {}
-        }
-    }
-    plan.reserve.sort_by_key(|quantity| quantity.limit);
-}
-
-fn reserves_fit(draft: &Draft, walk: &mut Walk<'_>) {
-    for (limit, of) in draft.limits.list.iter().enumerate() {
-        let holders: Vec<(&Division, u32)> = draft
-            .divisions
+/// What is held of each limit for a division and its consumers: the larger of
+/// its own reserve and the sum of theirs.
+fn held_in(draft: &Draft, index: usize, members: &[usize], walk: &mut Walk<'_>) -> Vec<u64> {
+    let Division { plan: Some(plan), place, .. } = &draft.divisions[index] else { return Vec::new() };
+    let on = |quantities: &[Quantity], limit| {
+        quantities
             .iter()
-            .filter_map(|division| {
-                let reserve = &division.plan.as_ref()?.reserve;
-                let held = reserve.iter().find(|quantity| quantity.limit == limit)?;
-                Some((division, held.requests.get()))
-            })
-            .collect();
-        let sum: u64 = holders.iter().map(|(_, held)| u64::from(*held)).sum();
-        let Some((last, _)) = holders.iter().max_by_key(|(division, _)| &division.place.spot) else {
-            continue;
-        };
-        let whole = u64::from(of.requests.get());
+            .find(|quantity| quantity.limit == limit)
+            .map(|quantity| u64::from(quantity.requests.get()))
+    };
+    let mut held = Vec::new();
+    for (limit, of) in draft.limits.list.iter().enumerate() {
+        let theirs: u64 = members.iter().filter_map(|&seat| on(&draft.seats[seat].plan.reserve, limit)).sum();
+        let own = on(&plan.reserve, limit);
+        if let Some(own) = own.filter(|own| *own < theirs) {
+            walk.warn(
+                place,
+                format!(
+                    "its consumers' reserves on {} add up to {theirs}, its own is {own}; the larger counts",
+                    of.name
+                ),
+            );
+        }
+        if let Some(cap) = on(&plan.caps, limit).filter(|cap| *cap < theirs) {
+            walk.wrong(
+                place,
+                format!(
+                    "its consumers' reserves on {} add up to {theirs}, its cap is {cap}; lower them",
+                    of.name
+                ),
+            );
+        }
+        held.push(theirs.max(own.unwrap_or(0)));
+    }
+    held
+}
+
+/// `held` is per division and limit.
+fn reserves_fit(draft: &Draft, held: &[Vec<u64>], walk: &mut Walk<'_>) {
+    for (limit, of) in draft.limits.list.iter().enumerate() {
+        let of_division = |held: &Vec<u64>| held.get(limit).copied().unwrap_or(0);
+        let sum: u64 = held.iter().map(of_division).sum();
+        let holders = draft.divisions.iter().zip(held).filter(|(_, held)| of_division(held) > 0);
+        let count = holders.clone().count();
+        let last = holders.map(|(division, _)| &division.place).max_by_key(|place| &place.spot);
+        let (Some(last), whole) = (last, u64::from(of.requests.get())) else { continue };
         if sum > whole {
             walk.wrong(
-                &last.place,
+                last,
                 format!("the reserves on {} add up to {sum}, and there are {whole}; lower them", of.name),
             );
-        } else if sum == whole && holders.len() < draft.divisions.len() {
+        } else if sum == whole && count < draft.divisions.len() {
             walk.warn(
-                &last.place,
+                last,
                 format!(
                     "the reserves take all of {}; whoever has none waits until they are released",
                     of.name

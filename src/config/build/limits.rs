@@ -42,14 +42,14 @@ impl Limits {
         for default in defaults {
             match typed.iter().find(|(name, _)| name == default.name.as_str()) {
                 None => limits.list.push(default),
-                Some((name, at)) => limits.merge(name, Some(default), at, dialect, walk),
+                Some(typed) => limits.merge(typed, Some(default), dialect, walk),
             }
         }
-        for (name, at) in typed {
+        for typed @ (name, _) in typed {
             let merged =
                 limits.list.iter().any(|limit| limit.name.as_str() == name) || limits.broken.contains(name);
             if !merged && !limits.was_default(name, dialect) {
-                limits.merge(name, None, at, dialect, walk);
+                limits.merge(typed, None, dialect, walk);
             }
         }
         if let (true, Some(at)) = (limits.list.len() > MAX_LIMITS, raw.limits.given()) {
@@ -86,9 +86,8 @@ impl Limits {
 
     fn merge(
         &mut self,
-        name: &str,
+        typed @ (name, at): &Typed,
         default: Option<Limit>,
-        at: &At<LimitValue>,
         dialect: Option<&Dialect>,
         walk: &mut Walk<'_>,
     ) {
@@ -98,9 +97,9 @@ impl Limits {
             }
             return;
         }
-        match merged(name, default, at, dialect, walk) {
+        match merged(typed, default, dialect, walk) {
             Some(limit) => self.list.push(limit),
-            None => self.broken.push(name.to_owned()),
+            None => self.broken.push(name.clone()),
         }
     }
 
@@ -122,6 +121,9 @@ impl Limits {
         }
     }
 }
+
+/// A limit's name and what was typed for it.
+type Typed = (String, At<LimitValue>);
 
 /// A limit while what config says is merged over the dialect's.
 struct Merge {
@@ -194,9 +196,8 @@ impl Merge {
 }
 
 fn merged(
-    name: &str,
+    (name, at): &Typed,
     default: Option<Limit>,
-    at: &At<LimitValue>,
     dialect: Option<&Dialect>,
     walk: &mut Walk<'_>,
 ) -> Option<Limit> {

@@ -1,0 +1,202 @@
+//! The shell around the core, under tokio's paused time.
+
+use super::laws::plan;
+use super::*;
+use std::time::Duration;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn budget(limits: &[(u32, u64)]) -> Arc<Budget> {
+    Budget::new(plan(limits, 4), Clock::virtual_at(UnixTime::from_secs(1_000)))
+}
+
+fn all(budget: &Budget) -> LimitSet {
+    (0..budget.plan().limits.len()).collect()
+}
+
+fn ask(budget: &Budget, seat: usize, patience: Duration) -> Ask {
+    Ask { seat, deadline: budget.now() + patience, urgency: 3 }
+}
+
+async fn spend(budget: &Arc<Budget>, seat: usize) -> Charge {
+    let bid = budget.bid(all(budget));
+    let _entry = bid.enter(ask(budget, seat, 60_000 * MS)).unwrap();
+    bid.granted().await.unwrap().sent()
+}
+
+async fn pass(budget: &Budget, time: Duration) {
+    budget.clock.sleep_until(budget.now() + time).await;
+}
+
+fn at(millis: u64) -> Moment {
+    Moment::ZERO + Duration::from_millis(millis)
+}
+
+#[tokio::test(start_paused = true)]
+async fn wakes_when_the_charge_lapses_w_after_the_head() {
+    let budget = budget(&[(1, 1_000)]);
+    let charge = spend(&budget, 0).await;
+    let second = tokio::spawn({
+        let budget = Arc::clone(&budget);
+        async move { (spend(&budget, 1).await, budget.now()) }
+    });
+    pass(&budget, 100 * MS).await;
+    charge.settled();
+    let (_charge, then) = second.await.unwrap();
+    assert_eq!(then, at(1_100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_permit_is_refunded_and_a_dropped_charge_lingers() {
+    let budget = budget(&[(1, 1_000)]);
+    let bid = budget.bid(all(&budget));
+    let _entry = bid.enter(ask(&budget, 0, MS)).unwrap();
+    drop(bid.granted().await.unwrap());
+    drop(spend(&budget, 1).await);
+    drop(spend(&budget, 2).await);
+    assert_eq!(budget.now(), at(1_500), "linger (500 ms) + W");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refuses_at_once_what_cannot_be_and_later_what_was_not() {
+    let budget = budget(&[(1, 1_000)]);
+    let charge = spend(&budget, 0).await;
+    let bid = budget.bid(all(&budget));
+    let Err(Denied::Refused(refusal)) = bid.enter(ask(&budget, 2, 999 * MS)) else { panic!("too soon") };
+    assert_eq!((refusal.reason, refusal.to_string()), (Reason::Limit, "account: limit0".into()));
+    assert_eq!(refusal.retry_after, 1_000 * MS);
+    let entry = bid.enter(ask(&budget, 2, 1_500 * MS)).unwrap();
+    pass(&budget, 600 * MS).await;
+    charge.settled();
+    let refusal = entry.refused().await;
+    assert_eq!((refusal.reason, budget.now()), (Reason::WaitOver, at(1_500)));
+    assert_eq!(refusal.retry_at, at(1_600));
+    assert!(bid.granted().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_those_who_join_one_pays_and_nobody_is_refused_after_that() {
+    let budget = budget(&[(1, 1_000)]);
+    spend(&budget, 0).await.settled();
+    let bid = budget.bid(all(&budget));
+    let first = bid.enter(Ask { seat: 1, deadline: Moment::NEVER, urgency: 3 }).unwrap();
+    let second = bid.door().enter(ask(&budget, 2, 1_100 * MS)).unwrap();
+    let permit = bid.granted().await.unwrap();
+    let late = bid.door().enter(ask(&budget, 3, Duration::ZERO)).unwrap();
+    assert_eq!([first.has_paid(), second.has_paid(), late.has_paid()], [true, false, false]);
+    assert_eq!((permit.seat(), permit.waited(), budget.now()), (1, 1_000 * MS, at(1_000)));
+    tokio::select! {
+        _ = first.refused() => panic!("it would wait for ever"),
+        _ = second.refused() => panic!("it is paid for"),
+        _ = late.refused() => panic!("it is paid for"),
+        () = pass(&budget, 10_000 * MS) => {}
+    }
+    let admitted: u64 = budget.snapshot().consumers.iter().map(|c| c.admitted).sum();
+    assert_eq!(admitted, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bid_whose_callers_have_gone_is_over() {
+    let budget = budget(&[(1, 1_000)]);
+    let charge = spend(&budget, 0).await;
+    let bid = budget.bid(all(&budget));
+    let entry = bid.enter(ask(&budget, 1, 5_000 * MS)).unwrap();
+    drop(entry);
+    assert!(bid.granted().await.is_none());
+    assert_eq!(bid.enter(ask(&budget, 1, 5_000 * MS)).unwrap_err(), Denied::Closed);
+    let door = bid.door();
+    drop(bid);
+    assert_eq!(door.enter(ask(&budget, 1, 5_000 * MS)).unwrap_err(), Denied::Closed);
+    charge.settled();
+    assert_eq!((budget.snapshot().waiting, budget.snapshot().account[0].used), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_the_grant_may_be_given_up_and_taken_up_again() {
+    let budget = budget(&[(1, 1_000)]);
+    spend(&budget, 0).await.settled();
+    let bid = budget.bid(all(&budget));
+    let _entry = bid.enter(ask(&budget, 1, 5_000 * MS)).unwrap();
+    for _ in 0..15 {
+        tokio::select! {
+            biased;
+            () = pass(&budget, 70 * MS) => {}
+            permit = bid.granted() => {
+                assert_eq!(permit.unwrap().granted_at(), at(1_000));
+                return;
+            }
+        }
+    }
+    panic!("never granted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_waits_for_whoever_asks_and_goes_back_if_nobody_does() {
+    let budget = budget(&[(1, 1_000)]);
+    spend(&budget, 0).await.settled();
+    let bid = budget.bid(all(&budget));
+    let _entry = bid.enter(ask(&budget, 1, 5_000 * MS)).unwrap();
+    pass(&budget, 1_500 * MS).await;
+    let permit = bid.granted().await.unwrap();
+    assert_eq!(permit.granted_at(), at(1_000), "granted while nobody listened");
+    drop(permit);
+    // A grant that nobody took is given back with its bid.
+    let bid = budget.bid(all(&budget));
+    let _entry = bid.enter(ask(&budget, 1, MS)).unwrap();
+    assert_eq!(budget.snapshot().account[0].used, 1);
+    drop(bid);
+    assert_eq!(budget.snapshot().account[0].used, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_background_refresh_takes_only_what_nobody_wants() {
+    let budget = budget(&[(2, 1_000), (1, 3_000)]);
+    let first = (0..1).collect();
+    let spare = budget.try_now(first, 3).unwrap();
+    drop(spare);
+    spend(&budget, 0).await.settled();
+    let bid = budget.bid(all(&budget));
+    let entry = bid.enter(ask(&budget, 1, 60_000 * MS)).unwrap();
+    assert!(budget.try_now(first, 3).is_none(), "somebody waits for the other limit and wants this one too");
+    drop(entry);
+    assert!(budget.try_now(first, 3).is_some());
+    let over = budget.charge_anyway(all(&budget), 2);
+    assert_eq!(budget.snapshot().account[1].used, 2);
+    assert_eq!(budget.view(2, all(&budget))[1].remaining, 0);
+    drop(over);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_timer_ends_when_nobody_waits_or_the_budget_is_gone() {
+    let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let budget = budget(&[(1, 1_000)]);
+    spend(&budget, 0).await.settled();
+    assert_eq!(alive(), 0);
+    let bid = budget.bid(all(&budget));
+    let entry = bid.enter(ask(&budget, 1, 5_000 * MS)).unwrap();
+    assert_eq!(alive(), 1);
+    drop(entry);
+    pass(&budget, 1_001 * MS).await;
+    assert_eq!(alive(), 0);
+    spend(&budget, 0).await.settled();
+    let entry = bid.enter(ask(&budget, 1, 5_000 * MS));
+    assert_eq!(entry.unwrap_err(), Denied::Closed);
+    drop(bid);
+    assert_eq!(Arc::strong_count(&budget), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_consumer_sees_what_is_left_for_it() {
+    let mut plan = plan(&[(10, 1_000)], 4);
+    plan.divisions[1].reserve = vec![super::laws::quantity(0, 4)];
+    plan.consumers[1].reserve = vec![super::laws::quantity(0, 3)];
+    plan.consumers[2].caps = vec![super::laws::quantity(0, 5)];
+    let budget = Budget::new(plan, Clock::virtual_at(UnixTime::from_secs(1_000)));
+    let left = || (0..4).map(|seat| budget.view(seat, all(&budget))[0].remaining).collect::<Vec<_>>();
+    assert_eq!(left(), [6, 10, 5, 7]);
+    let charge = spend(&budget, 1).await;
+    assert_eq!(left(), [6, 9, 5, 7]);
+    drop(charge);
+    let view = budget.view(2, all(&budget)).remove(0);
+    assert_eq!((view.allowed, view.window, view.reset), (5, 1_000 * MS, 1_500 * MS));
+}

@@ -1,0 +1,223 @@
+//! The harness: start an emulated vendor, start the built binary in front of it, ask, assert.
+//!
+//! Real sockets on port 0, the real binary, and an emulator whose counting
+//! shares no code with the gateway's.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client as HyperClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tempfile::TempDir;
+use weir::secret::TokenHash;
+
+/// The key that only weir holds, in tests that need one.
+pub(crate) const VENDOR_KEY: &str = "vendor-key-Zm9v/bar+baz=="; // with characters that encodings change
+
+/// A running `weir run`, killed when it is dropped.
+pub(crate) struct Weir {
+    process: Child,
+    address: SocketAddr,
+    /// All that it has printed so far.
+    output: Arc<Mutex<String>>,
+    folder: TempDir,
+}
+
+/// What a caller got.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// A caller with its own connections.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    base: String,
+    token: Option<String>,
+    client: HyperClient<HttpConnector, Full<Bytes>>,
+}
+
+impl Weir {
+    /// Starts the built binary on this config and waits until it listens. `{folder}`
+    /// in the text is a fresh folder; `[server] listen` is set by the harness.
+    pub(crate) fn start(config: &str) -> Self {
+        Self::start_with(config, &[])
+    }
+
+    /// The same with environment variables.
+    pub(crate) fn start_with(config: &str, env: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("weir.toml");
+        std::fs::write(&file, config.replace("{folder}", folder.path().to_str().unwrap())).unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_weir"))
+            .args(["run", "--log", "json", "--config"])
+            .arg(&file)
+            .env("WEIR__SERVER__LISTEN", "127.0.0.1:0")
+            .env("WEIR__ADMIN__LISTEN", "127.0.0.1:0")
+            .env("WEIR__STORE__PATH", folder.path().join("data"))
+            .envs(env.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = Arc::new(Mutex::new(String::new()));
+        let (listening, address) = mpsc::channel();
+        follow(process.stderr.take().unwrap(), Arc::clone(&output), listening.clone());
+        follow(process.stdout.take().unwrap(), Arc::clone(&output), listening);
+        let Ok(address) = address.recv_timeout(Duration::from_secs(30)) else {
+            let _ = process.kill();
+            panic!("weir did not start:\n{}", output.lock().unwrap());
+        };
+        Self { process, address, output, folder }
+    }
+
+    /// A caller who presents `token`.
+    pub(crate) fn caller(&self, token: &str) -> Caller {
+        Caller::at(format!("http://{}", self.address), Some(token.to_owned()))
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// All that it has printed so far.
+    pub(crate) fn output(&self) -> String {
+        self.output.lock().unwrap().clone()
+    }
+
+    /// Where its config and store are.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Ends it as an operator would, waits, and gives back all it printed.
+    pub(crate) fn stop(mut self) -> String {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let status = self.process.wait().unwrap();
+        assert!(status.success(), "{status}\n{}", self.output());
+        self.output()
+    }
+}
+
+impl Drop for Weir {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Caller {
+    /// Of any server; `base` without a trailing slash.
+    pub(crate) fn at(base: String, token: Option<String>) -> Self {
+        let client = HyperClient::builder(TokioExecutor::new()).build_http();
+        Self { base, token, client }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        self.ask(Method::GET, path, &[], "").await
+    }
+
+    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
+        self.ask(Method::GET, path, headers, "").await
+    }
+
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Reply {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::from(body.to_owned())).unwrap();
+        let response = self.client.request(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        Reply { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
+    }
+}
+
+impl Reply {
+    /// A header as text; empty if it is missing.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn price(&self) -> u32 {
+        self.header("weir-price").parse().unwrap()
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {:?}", self.body))
+    }
+}
+
+/// `token = { sha256 = … }` for a config.
+pub(crate) fn hash_line(token: &str) -> String {
+    format!("token = {{ sha256 = \"{}\" }}", TokenHash::of(token.as_bytes()).to_hex())
+}
+
+/// A config with one Catchpoint upstream; `more` goes into its table, `consumers`
+/// are (name, division, lines of its access).
+pub(crate) fn catchpoint(vendor: &str, more: &str, consumers: &[(&str, &str, &str)]) -> String {
+    let mut text = format!(
+        "[upstreams.catchpoint]\ndialect = \"catchpoint\"\nurl = \"{vendor}\"\n\
+         keys.main.value = \"{VENDOR_KEY}\"\n{more}\n"
+    );
+    let mut divisions: Vec<&str> = consumers.iter().map(|(_, division, _)| *division).collect();
+    divisions.sort_unstable();
+    divisions.dedup();
+    for division in divisions {
+        if !more.contains(&format!("[upstreams.catchpoint.divisions.{division}]")) {
+            text.push_str(&format!("[upstreams.catchpoint.divisions.{division}]\nkey = \"main\"\n"));
+        }
+    }
+    for (name, division, access) in consumers {
+        let token = hash_line(&token_of(name));
+        text.push_str(&format!(
+            "[consumers.{name}]\n{token}\n[consumers.{name}.access.catchpoint]\ndivision = \"{division}\"\n{access}\n"
+        ));
+    }
+    text
+}
+
+/// The token of a consumer in [`catchpoint`] configs.
+pub(crate) fn token_of(name: &str) -> String {
+    format!("weir_token/of+{name}==")
+}
+
+/// Reads one of the process's outputs to its end, and reports the address it names.
+fn follow(pipe: impl Read + Send + 'static, output: Arc<Mutex<String>>, listening: mpsc::Sender<SocketAddr>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            let event: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+            if event["message"] == "listening" {
+                let _ = listening.send(event["address"].as_str().unwrap().parse().unwrap());
+            }
+            let mut output = output.lock().unwrap();
+            output.push_str(&line);
+            output.push('\n');
+        }
+    });
+}

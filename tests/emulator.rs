@@ -1,5 +1,7 @@
 //! The emulator over real sockets: what it answers, counts and journals.
 
+#![allow(clippy::unwrap_used, reason = "a helper of tests may fail like a test")]
+
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -5,7 +5,7 @@
 //! 2. [`Cache::lookup`] says fresh, stale or missing, by RFC 9111 and the rules.
 //! 3. [`Flights::join`] makes one fetch of many callers' requests.
 //! 4. [`Cache::ticket`], taken before the send, voids a fill that a purge overtook.
-//! 5. [`policy::admit`] judges the answer's head, [`validate::refresh`] a 304.
+//! 5. [`Policy::admit`] judges the answer's head, [`Entry::refresh`] a 304.
 //! 6. [`Cache::insert`] keeps it; [`Hit::answer`] gives it to each caller in the
 //!    form that caller asked for (304, 206, HEAD).
 //!

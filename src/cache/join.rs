@@ -4,27 +4,8 @@
 //! The first caller becomes the leader and spawns the fetch as a task of its own,
 //! which owns the [`Lead`]; every caller, the leader too, only holds a
 //! [`Listener`]. So nobody who leaves kills what others wait for, and a fetch
-//! that was paid for goes on when all have left. The races, and who wins:
-//!
-//! * **Landing and joining.** 1. A looks up: miss. 2. B's fetch is stored, then
-//!   its flight taken off the board. 3. A joins, finds no flight, would fetch
-//!   again. So `join` looks once more under the board's lock; since B stored
-//!   before it took that lock, A finds the entry ([`Joined::Found`]).
-//! * **The last leaves, one joins.** 1. [`Lead::deserted`] sees no listener. 2. C
-//!   joins. 3. The fetch gives up with C on board. So step 1 is repeated under the
-//!   board's lock, and there the flight also leaves the board: C either was seen
-//!   or starts anew.
-//! * **An uncacheable head and joining.** The flight leaves the board first, then
-//!   its head is published: whoever joined did so before the head and is served,
-//!   nobody joins after. Where that will not change, the key is remembered for a
-//!   while and the next callers each fly alone, so that they do not queue up
-//!   behind each other for nothing.
-//! * **A long body and its freshness.** An answer may become stale while it
-//!   streams. A caller who comes then begins a flight of his own, which takes the
-//!   place of the old one on the board.
-//! * **A task aborted anywhere.** Dropping the [`Lead`] takes the flight off the
-//!   board (by identity: a successor in its place stays) and tells the
-//!   listeners, whose bodies then end in an error, not in silence.
+//! that was paid for goes on when all have left. What a join can race with, and
+//! who wins, is told above [`Flights`]' methods.
 //!
 //! Memory: while an answer may be kept, its whole body is, once, whatever the
 //! number and pace of listeners: slow readers slow only themselves. Past its
@@ -132,6 +113,28 @@ impl Default for FlightLimits {
         }
     }
 }
+
+// Races, and who wins:
+//
+// * **Landing and joining.** 1. A looks up: miss. 2. B's fetch is stored, then
+//   its flight taken off the board. 3. A joins, finds no flight, would fetch
+//   again. So `join` looks once more under the board's lock; since B stored
+//   before it took that lock, A finds the entry ([`Joined::Found`]).
+// * **The last leaves, one joins.** 1. [`Lead::deserted`] sees no listener. 2. C
+//   joins. 3. The fetch gives up with C on board. So step 1 is repeated under the
+//   board's lock, and there the flight also leaves the board: C either was seen
+//   or starts anew.
+// * **An uncacheable head and joining.** The flight leaves the board first, then
+//   its head is published: whoever joined did so before the head and is served,
+//   nobody joins after. Where that will not change, the key is remembered for a
+//   while and the next callers each fly alone, so that they do not queue up
+//   behind each other for nothing.
+// * **A long body and its freshness.** An answer may become stale while it
+//   streams. A caller who comes then begins a flight of his own, which takes the
+//   place of the old one on the board.
+// * **A task aborted anywhere.** Dropping the [`Lead`] takes the flight off the
+//   board (by identity: a successor in its place stays) and tells the
+//   listeners, whose bodies then end in an error, not in silence.
 
 impl<T, E: Clone> Flights<T, E> {
     /// None under way.
@@ -332,7 +335,7 @@ impl<T, E> Lead<T, E> {
         deserted
     }
 
-    /// By identity: a successor may have taken the place, see the module's doc.
+    /// By identity: a successor may have taken the place, see "Races".
     fn remove_from(&self, open: &mut HashMap<Hash, Open<T, E>>) {
         if open.get(&self.hash).is_some_and(|open| Arc::ptr_eq(&open.flight, &self.flight)) {
             open.remove(&self.hash);

@@ -1,4 +1,4 @@
-//! The races of the module's doc, run on four threads.
+//! The races told above `Flights::join`, run on four threads.
 
 use tokio::sync::{Barrier, Notify};
 
@@ -55,7 +55,7 @@ async fn a_thousand_joiners_share_one_fetch() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn landing_and_joining_never_fetch_twice() {
-    // The first race of the module's doc, 100 times, 16 callers each.
+    // The first race, 100 times, 16 callers each.
     for _ in 0..100 {
         let flights = flights();
         let stored = Arc::new(Mutex::new(None::<Bytes>));
@@ -156,7 +156,7 @@ async fn an_aborted_fetch_is_told_and_leaves_nothing_behind() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_last_leaves_while_one_joins() {
-    // The second race of the module's doc.
+    // The second race.
     let (mut gave_up, mut served) = (0, 0);
     for _ in 0..300 {
         let flights = flights();

@@ -111,7 +111,7 @@ impl Gateway {
                     (Some(stale), why)
                 }
             };
-            let listener = match wish.join(stale.as_ref(), caller) {
+            let listener = match wish.join(stale.as_ref(), caller, exchange.tries) {
                 Ok(listener) => listener,
                 Err(hit) => return Ok(wish.from_cache(&hit, None)),
             };
@@ -152,10 +152,10 @@ impl Wish {
 
     /// The flight that will serve this wish: another's, or one that begins here.
     /// `Err` if the answer has landed between the lookup and now.
-    fn join(self: &Arc<Self>, stale: Option<&Stale>, caller: &Caller<'_>) -> Result<Ear, Hit> {
+    fn join(self: &Arc<Self>, stale: Option<&Stale>, caller: &Caller<'_>, tries: u32) -> Result<Ear, Hit> {
         let lane = &self.lane;
+        let fetch = Fetch { tries, ..Fetch::of(self, stale.map(|stale| Arc::clone(&stale.entry))) };
         if !self.asked().may_join() {
-            let fetch = Fetch::of(self, stale.map(|stale| Arc::clone(&stale.entry)));
             return Ok(lane.launch(fetch, caller));
         }
         let mut admission = None;
@@ -173,7 +173,6 @@ impl Wish {
             Joined::Follower(listener) => Ok(listener),
             Joined::Leader(lead, listener) => {
                 if let Some(admission) = admission {
-                    let fetch = Fetch::of(self, stale.map(|stale| Arc::clone(&stale.entry)));
                     tokio::spawn(fetch.run(admission, lead));
                 }
                 Ok(listener)
@@ -228,6 +227,10 @@ impl Wish {
             Ok(Landing::Entry(entry)) => self.from_cache(&Hit::at(entry, self.lane.now()), None),
             Err(FlightError::Failed(fault)) => {
                 exchange.price += u32::from(pays && fault.was_charged());
+                if matches!(fault, Fault::Again) {
+                    exchange.tries += 1;
+                    return Err(Missed::Again);
+                }
                 return Err(Missed::No(No::Vendor(fault)));
             }
             Err(FlightError::Abandoned | FlightError::GoAlone) => return Err(Missed::Again),

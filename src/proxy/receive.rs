@@ -12,7 +12,6 @@ use super::edit::{Corrupt, Edit};
 use super::fetch::{Fault, FetchLead, Sent, Told};
 use super::headers;
 use super::wish::Wish;
-use crate::cache::join::Fate;
 use crate::cache::validate::{self, Refreshed};
 use crate::cache::{Cache, Entry, Head, NotStored, Pushed, Selector, Storable, Ticket};
 use crate::dialect::{Keeping, Rewritten};
@@ -53,10 +52,7 @@ pub(super) async fn receive(
         true => policy.admit(&wish.asked(), &head, &sent.exchange),
         false => Err(NotStored::Method),
     };
-    let fate = match &storable {
-        Ok(_) => Fate::Keep { max_bytes: policy.max_bytes() },
-        Err(_) => Fate::Pass { followers: policy.followers_may_share(&storable) },
-    };
+    let fate = policy.fate(&storable);
     let _ = lead.shared().told.set(told(storable.as_ref().err().copied()));
     lead.head(head, fate, lane.clock.now());
     let begun = Begun { storable, ticket: sent.ticket, edit, body };

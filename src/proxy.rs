@@ -2,7 +2,9 @@
 //!
 //! * `call`: what is asked, and by whom: route, identify, allow, check.
 //! * `pipeline`: the story, from the request to the answer.
-//! * `fetch`: the task that owns a permit, sends once, and fills flight and cache.
+//! * `wish`: what will be asked of the vendor, and who may share the answer.
+//! * `fetch`, `receive`: the task that owns a permit, sends once, and fills flight and cache.
+//! * `keys`, `breaker`: which value of a key is sent; when a vendor that is down is let be.
 //! * `exchange`: what is said about it: headers, log line, counts.
 //! * `refusal`: every answer that weir makes itself, and its status.
 //! * `headers`, `edit`, `body`: what goes on, in which form.
@@ -11,13 +13,17 @@
 //! kept and joined (`cache`), how bytes reach the vendor (`upstream`).
 
 mod body;
+mod breaker;
+mod cache_status;
 mod call;
 mod edit;
 mod exchange;
 mod fetch;
 mod headers;
+mod keys;
 mod pipeline;
 mod ratelimit;
+mod receive;
 mod refusal;
 mod wish;
 
@@ -39,7 +45,9 @@ use crate::upstream::{SetupError, Upstream};
 
 pub use body::Body;
 
+use breaker::Breaker;
 use fetch::{Fault, Shared};
+use keys::Keys;
 use ratelimit::Views;
 
 /// Everything that answers consumers.
@@ -63,6 +71,8 @@ pub struct Lane {
     /// Per key of the config: its scope in the cache.
     scopes: Vec<Scope>,
     tally: Tally,
+    keys: Keys,
+    breaker: Breaker,
     views: Views,
     vendor: VendorCounts,
     /// Whom it has warned of what.
@@ -136,6 +146,8 @@ impl Lane {
             links: Arc::new(links(upstream, config)),
             scopes,
             tally: Tally::new(upstream.plan.consumers.len()),
+            keys: Keys::new(&upstream.keys),
+            breaker: Breaker::default(),
             views: Views::new(upstream.plan.consumers.len()),
             vendor: VendorCounts::default(),
             warned: Mutex::default(),

@@ -44,12 +44,22 @@ pub enum Outcome {
     Rejected,
     /// The vendor failed, or weir had to give up.
     Failed,
+    /// The caller hung up before it was answered.
+    Left,
 }
 
 impl Outcome {
     /// All of them, in the order of their index.
-    pub const ALL: [Self; 7] =
-        [Self::Fresh, Self::Stale, Self::Joined, Self::Paid, Self::Refused, Self::Rejected, Self::Failed];
+    pub const ALL: [Self; 8] = [
+        Self::Fresh,
+        Self::Stale,
+        Self::Joined,
+        Self::Paid,
+        Self::Refused,
+        Self::Rejected,
+        Self::Failed,
+        Self::Left,
+    ];
 
     /// The word.
     #[must_use]
@@ -62,6 +72,7 @@ impl Outcome {
             Self::Refused => "refused",
             Self::Rejected => "rejected",
             Self::Failed => "failed",
+            Self::Left => "left",
         }
     }
 }
@@ -79,8 +90,8 @@ pub struct Exchange<'a> {
     pub method: &'a Method,
     /// The path without its query, which may hold what nobody should read.
     pub path: &'a str,
-    /// As answered.
-    pub status: StatusCode,
+    /// As answered; none if nobody was there to take it.
+    pub status: Option<StatusCode>,
     /// How it ended.
     pub outcome: Outcome,
     /// Why, in the word of whoever decided.
@@ -107,7 +118,7 @@ impl Exchange<'_> {
             upstream = self.upstream.unwrap_or("-"),
             method = %self.method,
             route = %Printable(self.path),
-            status = self.status.as_u16(),
+            status = self.status.map(|status| status.as_u16()),
             outcome = self.outcome.as_str(),
             reason = self.reason,
             price = self.price,

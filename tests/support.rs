@@ -115,7 +115,8 @@ impl Weir {
         let mut found = Vec::new();
         until("the line is logged", || {
             let lines = self.output();
-            found = lines.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(&wanted).collect();
+            found =
+                lines.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(&wanted).collect();
             !found.is_empty()
         })
         .await;
@@ -257,7 +258,9 @@ fn follow(pipe: impl Read + Send + 'static, output: Arc<Mutex<String>>, listenin
             // As text: `… listening address=127.0.0.1:1`.
             let event: Value = serde_json::from_str(&line).unwrap_or_default();
             let text = line.split_once("listening address=").map(|(_, address)| address);
-            if let Some(address) = event["address"].as_str().filter(|_| event["message"] == "listening").or(text) {
+            if let Some(address) =
+                event["address"].as_str().filter(|_| event["message"] == "listening").or(text)
+            {
                 let _ = listening.send(address.parse().unwrap());
             }
             let mut output = output.lock().unwrap();

@@ -2,6 +2,7 @@
 //! the RFC slowly and literally, and what DESIGN adds.
 
 mod answers;
+mod histories;
 mod house;
 mod isolation;
 mod oracle;

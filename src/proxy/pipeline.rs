@@ -18,8 +18,9 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 
 use super::body::Body;
+use super::cache_status::CacheStatus;
 use super::call::Caller;
-use super::exchange::{Answer, CacheStatus, Exchange};
+use super::exchange::{Answer, Exchange};
 use super::fetch::{Admission, Fault, Fetch, RequestBody, Shared};
 use super::refusal::No;
 use super::wish::Wish;
@@ -51,10 +52,9 @@ impl Gateway {
         let (head, body) = request.into_parts();
         let has_body = !body.is_end_stream();
         let body = UnsyncBoxBody::new(body.map_err(Into::into));
-        let mut exchange =
-            Exchange::begin(self.ids.next(), self.clock.now(), &head.method, head.uri.path(), &head.headers);
+        let mut exchange = Exchange::begin(self.ids.next(), self.clock, &head);
         let answered = self.tell(&mut exchange, Request::from_parts(head, (body, has_body)), peer).await;
-        exchange.end(self, answered)
+        exchange.end(answered)
     }
 
     async fn tell(
@@ -67,11 +67,11 @@ impl Gateway {
             return Err(No::Stopping);
         }
         let (head, (body, has_body)) = request.into_parts();
-        exchange.nearest(self.nearest(&head));
+        exchange.seems_for(self.nearest(&head));
         let mut call = self.route(head, has_body)?;
         exchange.routed(&call);
         let caller = self.identify(&mut call, peer)?;
-        exchange.identified(&caller);
+        exchange.identified(&caller, &self.consumers.config(caller.consumer).name);
         caller.may(&call)?;
         self.admit_inbound(&caller)?;
         let now = self.clock.wall();
@@ -112,7 +112,7 @@ impl Gateway {
                     (Some(stale), why)
                 }
             };
-            let listener = match wish.join(stale.as_ref(), caller) {
+            let listener = match wish.join(stale.as_ref(), caller, exchange.tries) {
                 Ok(listener) => listener,
                 Err(hit) => return Ok(wish.from_cache(&hit, None)),
             };
@@ -153,10 +153,10 @@ impl Wish {
 
     /// The flight that will serve this wish: another's, or one that begins here.
     /// `Err` if the answer has landed between the lookup and now.
-    fn join(self: &Arc<Self>, stale: Option<&Stale>, caller: &Caller<'_>) -> Result<Ear, Hit> {
+    fn join(self: &Arc<Self>, stale: Option<&Stale>, caller: &Caller<'_>, tries: u32) -> Result<Ear, Hit> {
         let lane = &self.lane;
+        let fetch = Fetch { tries, ..Fetch::of(self, stale.map(|stale| Arc::clone(&stale.entry))) };
         if !self.asked().may_join() {
-            let fetch = Fetch::of(self, stale.map(|stale| Arc::clone(&stale.entry)));
             return Ok(lane.launch(fetch, caller));
         }
         let mut admission = None;
@@ -174,7 +174,6 @@ impl Wish {
             Joined::Follower(listener) => Ok(listener),
             Joined::Leader(lead, listener) => {
                 if let Some(admission) = admission {
-                    let fetch = Fetch::of(self, stale.map(|stale| Arc::clone(&stale.entry)));
                     tokio::spawn(fetch.run(admission, lead));
                 }
                 Ok(listener)
@@ -224,17 +223,22 @@ impl Wish {
             collapsed: !leads,
             detail: told.and_then(|told| told.not_stored).map(cache::NotStored::as_str),
         };
-        let never_left = matches!(&landed, Err(FlightError::Failed(fault)) if fault.never_left());
-        let price = u32::from(pays && !never_left);
-        exchange.price += price;
         let mut answer = match landed {
             Ok(Landing::Head(head)) => self.live(&head, listener),
             Ok(Landing::Entry(entry)) => self.from_cache(&Hit::at(entry, self.lane.now()), None),
-            Err(FlightError::Failed(fault)) => return Err(Missed::No(No::Vendor(fault))),
+            Err(FlightError::Failed(fault)) => {
+                exchange.price += u32::from(pays && fault.was_charged());
+                if matches!(fault, Fault::Again) {
+                    exchange.tries += 1;
+                    return Err(Missed::Again);
+                }
+                return Err(Missed::No(No::Vendor(fault)));
+            }
             Err(FlightError::Abandoned | FlightError::GoAlone) => return Err(Missed::Again),
         };
+        exchange.price += u32::from(pays);
         answer.cache = forwarded;
-        answer.outcome = if price > 0 || leads { Outcome::Paid } else { Outcome::Joined };
+        answer.outcome = if pays || leads { Outcome::Paid } else { Outcome::Joined };
         answer.reason = why.as_str();
         answer.upstream_time = told.map_or(Duration::ZERO, |told| told.upstream_time);
         Ok(answer)

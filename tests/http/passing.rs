@@ -52,7 +52,9 @@ async fn a_write_carries_the_callers_fields_and_nothing_of_its_inside() {
     once(weir.address(), format!("{head}Content-Length: 2\r\n\r\n{{}}")).await;
     let seen = vendor.requests().remove(0);
     let text = String::from_utf8(seen.wire()).unwrap().to_lowercase();
-    for name in ["cookie", "forwarded", "x-real-ip", "prefer", "priority", "x-request-id", "x-hop", "keep-alive"] {
+    for name in
+        ["cookie", "forwarded", "x-real-ip", "prefer", "priority", "x-request-id", "x-hop", "keep-alive"]
+    {
         assert!(!text.contains(&format!("{name}:")), "{name}: {text}");
     }
     for name in ["connection", "te", "proxy-authorization"] {
@@ -88,7 +90,14 @@ async fn hop_by_hop_fields_of_the_vendor_end_here() {
         let reply = all.get("/e/hops").await;
         assert_eq!((reply.price(), reply.header("set-cookie")), (price, cookie), "{reply:?}");
         assert_eq!((reply.header("x-vendor"), reply.header("via")), ("1", "1.1 weir"));
-        let ended = ["connection", "x-vendor-hop", "keep-alive", "proxy-authenticate", "alt-svc", "strict-transport-security"];
+        let ended = [
+            "connection",
+            "x-vendor-hop",
+            "keep-alive",
+            "proxy-authenticate",
+            "alt-svc",
+            "strict-transport-security",
+        ];
         for name in ended {
             assert_eq!(reply.header(name), "", "{name}");
         }
@@ -124,12 +133,18 @@ async fn pages_can_be_walked_through_weir() {
     for (links, server, mount, want) in [
         (Links::Absolute, "", "/cp", "/cp/api/v2/tests?"),
         (Links::Relative, "", "/cp", "/cp/api/v2/tests?"),
-        (Links::Absolute, "[server]\npublic_url = \"https://weir.internal\"\n", "/cp", "https://weir.internal/cp/api/v2/tests?"),
+        (
+            Links::Absolute,
+            "[server]\npublic_url = \"https://weir.internal\"\n",
+            "/cp",
+            "https://weir.internal/cp/api/v2/tests?",
+        ),
         (Links::Absolute, "", "/", "/api/v2/tests?"),
     ] {
         let vendor = vendor_with(Options { links, ..Options::default() }).await;
         let more = format!("mount = \"{mount}\"\n{ROOMY}");
-        let weir = Weir::start(&(server.to_owned() + &catchpoint(&vendor.url(), &more, &[("grafana", "web", "")])));
+        let weir =
+            Weir::start(&(server.to_owned() + &catchpoint(&vendor.url(), &more, &[("grafana", "web", "")])));
         let grafana = weir.caller(&token_of("grafana"));
         let prefix = mount.trim_end_matches('/');
         let (mut target, mut pages) = (format!("{prefix}/api/v2/tests?pageSize=90"), 0);
@@ -169,7 +184,8 @@ async fn one_connection_serves_many_and_close_means_close() {
     assert_eq!(wire.answer().await.price(), 0);
     assert!(wire.is_closed().await);
     let h2 = grafana.http2();
-    let request = Request::get(format!("http://{}/api/v2/tests/100001", weir.address())).version(Version::HTTP_2);
+    let request =
+        Request::get(format!("http://{}/api/v2/tests/100001", weir.address())).version(Version::HTTP_2);
     let request = request.header("authorization", format!("Bearer {}", token_of("grafana")));
     let reply = h2.send(request.body(Default::default()).unwrap()).await.unwrap();
     assert_eq!((reply.price(), reply.header("connection")), (0, ""));

@@ -65,7 +65,11 @@ async fn methods_and_protocols_that_are_not_passed_on() {
         (format!("POST {path} HTTP/1.1\r\nHost: weir\r\nX-HTTP-Method: GET\r\n"), 405, "override"),
         (format!("POST {path} HTTP/1.1\r\nHost: weir\r\nX-Method-Override: GET\r\n"), 405, "override"),
         ("CONNECT io.catchpoint.com:443 HTTP/1.1\r\nHost: io.catchpoint.com\r\n".into(), 501, "CONNECT"),
-        (format!("GET {path} HTTP/1.1\r\nHost: weir\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"), 501, "upgrades"),
+        (
+            format!("GET {path} HTTP/1.1\r\nHost: weir\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"),
+            501,
+            "upgrades",
+        ),
         (format!("GET {path} HTTP/1.1\r\nHost: weir\r\nUpgrade: h2c, websocket\r\n"), 501, "upgrades"),
         (format!("GET {path} HTTP/1.1\r\n"), 400, "no Host"),
         (format!("GET {path} HTTP/1.1\r\nHost: weir\r\nHost: other\r\n"), 400, "more than one Host"),
@@ -85,7 +89,8 @@ async fn two_framings_of_one_body_never_reach_the_vendor_as_two() {
     let mut wire = Wire::connect(weir.address()).await;
     let hidden = "GET /api/v2/nodes HTTP/1.1\r\nHost: weir\r\n\r\n";
     let head = format!("POST /api/v2/tests HTTP/1.1\r\nHost: weir\r\n{}", bearer("grafana"));
-    wire.send(format!("{head}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}")).await;
+    wire.send(format!("{head}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}"))
+        .await;
     let first = wire.answer().await;
     assert!(matches!(first.status.as_u16(), 400 | 403), "{first:?}");
     assert_eq!(vendor.requests().len(), 0);
@@ -189,7 +194,8 @@ async fn versions_are_refused_or_warned_of_once() {
 async fn the_inbound_rate_guards_cache_hits_too() {
     let vendor = vendor().await;
     let config = catchpoint(&vendor.url(), ROOMY, &[("grafana", "web", "")]);
-    let weir = Weir::start(&config.replace("[consumers.grafana]\n", "[consumers.grafana]\ninbound = \"3/1h\"\n"));
+    let weir =
+        Weir::start(&config.replace("[consumers.grafana]\n", "[consumers.grafana]\ninbound = \"3/1h\"\n"));
     let grafana = weir.caller(&token_of("grafana"));
     for price in [1, 0, 0] {
         assert_eq!(grafana.get("/api/v2/tests").await.price(), price);

@@ -120,9 +120,11 @@ fn spellings() -> impl Strategy<Value = (Spelling, Spelling)> {
     // Stands for the number that makes a case cold: digits are unreserved, too.
     let path = "/api/v2/tests/#";
     let names = vec!["a", "A", "pageNumber", "x-y", "t~", "b"];
-    let values = prop::collection::vec(select(vec!["1", "", "2026-01-01T00:00:00", "a,b/c@d", "%2B%26=", "+x"]), 6);
+    let values =
+        prop::collection::vec(select(vec!["1", "", "2026-01-01T00:00:00", "a,b/c@d", "%2B%26=", "+x"]), 6);
     (subsequence(names, 0..=6), values, any::<bool>()).prop_flat_map(move |(names, values, twice)| {
-        let mut pairs: Vec<(&str, &str)> = names.into_iter().filter(|name| *name != "pageNumber").zip(values).collect();
+        let mut pairs: Vec<(&str, &str)> =
+            names.into_iter().filter(|name| *name != "pageNumber").zip(values).collect();
         if let (true, Some((name, _))) = (twice, pairs.first().copied()) {
             pairs.push((name, "again"));
         }
@@ -142,7 +144,9 @@ fn spelling(path: &'static str, pairs: Vec<(&'static str, &'static str)>) -> imp
             if protocol != Protocol::Http2 {
                 fields.extend(hops);
             }
-            fields.extend(shaping.filter(|(name, _)| (protocol == Protocol::Http11) || *name != "Transfer-Encoding"));
+            fields.extend(
+                shaping.filter(|(name, _)| (protocol == Protocol::Http11) || *name != "Transfer-Encoding"),
+            );
             let mut noise = noise.into_iter().cycle();
             let query = query(&pairs, &mut noise);
             Spelling { caller, protocol, host, fields, path: escape(path, "/", &mut noise), query }
@@ -195,7 +199,8 @@ impl Spelling {
             Protocol::Http11 | Protocol::Http2 => (target.to_owned(), "1.1"),
         };
         let lines: String = self.fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let head = format!("GET {target} HTTP/{version}\r\nHost: {}\r\n{}{lines}", self.host, bearer(self.caller));
+        let head =
+            format!("GET {target} HTTP/{version}\r\nHost: {}\r\n{}{lines}", self.host, bearer(self.caller));
         let chunked = if lines.contains("Transfer-Encoding") { "0\r\n\r\n" } else { "" };
         once(weir.address(), format!("{head}Connection: close\r\n\r\n{chunked}")).await
     }
@@ -247,7 +252,9 @@ fn one_cache_key_one_request() {
             prop_assert!(one_reply.status.as_u16() < 500 || !one.is_harmless(), "{one_reply:?}");
             prop_assert!(reply.status != 400 && cold.status != 400, "{reply:?} {cold:?}");
             prop_assert!(one_sent.len() <= 1 && again.len() <= 1 && alone.len() <= 1);
-            for (spelling, seen) in one_sent.iter().map(|s| (&one, s)).chain(again.iter().chain(&alone).map(|s| (&other, s))) {
+            for (spelling, seen) in
+                one_sent.iter().map(|s| (&one, s)).chain(again.iter().chain(&alone).map(|s| (&other, s)))
+            {
                 let key = format!("Bearer {}", spelling.key());
                 prop_assert_eq!(seen.header("authorization"), Some(key.as_str()));
             }
@@ -273,4 +280,3 @@ fn one_cache_key_one_request() {
     let (hits, misses) = (hits.into_inner(), misses.into_inner());
     assert!(hits > 20 && misses > 20, "{hits} shared, {misses} not: the cases prove little");
 }
-

@@ -41,11 +41,10 @@ async fn upstreams_are_told_apart_by_mount_and_by_host() {
     let seen = |vendor: &weir::emulator::Emulator| {
         vendor.requests().into_iter().map(|seen| seen.target).collect::<Vec<_>>()
     };
-    assert_eq!((seen(&plain), seen(&long), seen(&hosted)), (
-        vec!["/bc?x=1".to_owned()],
-        vec!["/c?x=2".to_owned()],
-        vec!["/a/b/c?x=3".to_owned()],
-    ));
+    assert_eq!(
+        (seen(&plain), seen(&long), seen(&hosted)),
+        (vec!["/bc?x=1".to_owned()], vec!["/c?x=2".to_owned()], vec!["/a/b/c?x=3".to_owned()],)
+    );
     assert_eq!(some.get("/a/b/c").await.status, 403);
     for path in ["/", "/ab", "/A/x"] {
         let nowhere = all.get(path).await;

@@ -57,7 +57,11 @@ async fn a_head_alone_is_asked_as_a_head() {
 async fn after_a_write_a_read_is_fresh() {
     let vendor = vendor().await;
     let allow = "allow = [\"* /api/v2/**\"]";
-    let weir = Weir::start(&catchpoint(&vendor.url(), super::ROOMY, &[("terraform", "web", allow), ("grafana", "web", "")]));
+    let weir = Weir::start(&catchpoint(
+        &vendor.url(),
+        super::ROOMY,
+        &[("terraform", "web", allow), ("grafana", "web", "")],
+    ));
     let (terraform, grafana) = (weir.caller(&token_of("terraform")), weir.caller(&token_of("grafana")));
     let paths = ["/api/v2/tests/100001", "/api/v2/tests/100001,100002", LIST, "/API/v2/Tests/100001/"];
     for path in paths {
@@ -71,7 +75,11 @@ async fn after_a_write_a_read_is_fresh() {
     assert_eq!((written.json()["completed"].as_bool(), written.price()), (Some(true), 1));
     for path in paths {
         let read = grafana.get(path).await;
-        assert_eq!((read.price(), read.json().to_string().contains("renamed")), (1, path != LIST || read.json().to_string().contains("renamed")), "{path}");
+        assert_eq!(
+            (read.price(), read.json().to_string().contains("renamed")),
+            (1, path != LIST || read.json().to_string().contains("renamed")),
+            "{path}"
+        );
     }
     assert_eq!(grafana.get("/api/v2/nodes").await.price(), 0);
 }
@@ -80,7 +88,8 @@ async fn after_a_write_a_read_is_fresh() {
 async fn what_is_not_complete_is_not_kept() {
     for not_found in [NotFound::Ok, NotFound::BadRequest] {
         let vendor = vendor_with(Options { not_found, ..Options::default() }).await;
-        let (_weir, grafana) = front(&vendor, "[[upstreams.catchpoint.cache]]\nmatch = \"GET /**\"\nttl = \"1h\"\n");
+        let (_weir, grafana) =
+            front(&vendor, "[[upstreams.catchpoint.cache]]\nmatch = \"GET /**\"\nttl = \"1h\"\n");
         for _ in 0..2 {
             let missing = grafana.get("/api/v2/tests/999").await;
             assert_eq!((missing.json()["completed"].as_bool(), missing.price()), (Some(false), 1));

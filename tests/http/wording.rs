@@ -22,16 +22,20 @@ fn items(reply: &Reply, field: &str) -> Vec<(String, Vec<(String, i64)>)> {
 #[tokio::test]
 async fn rate_limits_are_structured_fields_of_ones_own_view() {
     let vendor = vendor().await;
-    let more = "limits = { second = false, minute = \"10/1m\", hour = \"500/1h\", day = { requests = 2000 } }\n";
+    let more =
+        "limits = { second = false, minute = \"10/1m\", hour = \"500/1h\", day = { requests = 2000 } }\n";
     let weir = Weir::start(&catchpoint(&vendor.url(), more, &[("grafana", "web", "")]));
     let grafana = weir.caller(&token_of("grafana"));
     let reply = grafana.get("/api/v2/tests/alerts").await;
     let of = |key: &str, value| (key.to_owned(), value);
-    assert_eq!(items(&reply, "ratelimit-policy"), [
-        ("day".to_owned(), vec![of("q", 2_000), of("w", 86_400)]),
-        ("hour".to_owned(), vec![of("q", 500), of("w", 3_600)]),
-        ("minute".to_owned(), vec![of("q", 10), of("w", 60)]),
-    ]);
+    assert_eq!(
+        items(&reply, "ratelimit-policy"),
+        [
+            ("day".to_owned(), vec![of("q", 2_000), of("w", 86_400)]),
+            ("hour".to_owned(), vec![of("q", 500), of("w", 3_600)]),
+            ("minute".to_owned(), vec![of("q", 10), of("w", 60)]),
+        ]
+    );
     let left = items(&reply, "ratelimit");
     let minute = left.iter().find(|(name, _)| name == "minute").unwrap();
     assert_eq!(minute.1[0], of("r", 9));
@@ -62,7 +66,12 @@ async fn a_refusal_names_its_limit_and_an_honest_moment() {
 async fn a_wait_that_is_too_long_is_clipped_and_said() {
     let vendor = vendor().await;
     let (_weir, grafana) = front(&vendor, "max_wait = \"7s\"\n");
-    for (asked, applied) in [("wait=600", "wait=7"), ("wait=5", ""), ("wait=18446744073709551615", "wait=7"), ("respond-async", "")] {
+    for (asked, applied) in [
+        ("wait=600", "wait=7"),
+        ("wait=5", ""),
+        ("wait=18446744073709551615", "wait=7"),
+        ("respond-async", ""),
+    ] {
         let reply = grafana.get_with("/api/v2/tests", &[("prefer", asked)]).await;
         assert_eq!((reply.status.as_u16(), reply.header("preference-applied")), (200, applied), "{asked}");
     }
@@ -82,7 +91,10 @@ async fn cache_status_tells_hit_and_miss() {
     assert!(hit.header("cache-status").starts_with("weir;hit;ttl="), "{hit:?}");
     assert_eq!((miss.header("age"), hit.header("age").parse::<u32>().is_ok()), ("", true));
     let insists = grafana.get_with(path, &[("cache-control", "no-cache")]).await;
-    assert_eq!((insists.header("cache-status"), insists.price()), ("weir;fwd=request;fwd-status=200;stored", 1));
+    assert_eq!(
+        (insists.header("cache-status"), insists.price()),
+        ("weir;fwd=request;fwd-status=200;stored", 1)
+    );
 }
 
 /// A parameter of weir's own member of `Proxy-Status`.

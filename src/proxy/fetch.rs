@@ -6,7 +6,6 @@
 //! its permit is refunded; after it, the answer is read to its end if it may be
 //! kept, since it is paid for (law 3).
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -186,7 +185,7 @@ impl Fetch {
         let granted = permit.granted_at();
         let charge = permit.sent();
         let sent = charge.sent_at();
-        lane.vendor.sent.fetch_add(1, Ordering::Relaxed);
+        lane.vendor.count_sent();
         match ready.send(request).await {
             Ok(response) => {
                 let received = Now { at: lane.clock.now(), wall: lane.clock.wall() };
@@ -198,7 +197,7 @@ impl Fetch {
             }
             Err(SendError::NeverLeft(failure)) => {
                 charge.never_left();
-                lane.vendor.sent.fetch_sub(1, Ordering::Relaxed);
+                lane.vendor.take_back_sent();
                 Err(Fault::Unsent(failure))
             }
             Err(SendError::MayHaveLeft(failure)) => {
@@ -268,8 +267,8 @@ impl Lane {
         if let (Some(date), false) = (date, response.headers().contains_key(AGE)) {
             self.budget.vendor_date(UnixTime::from_system(date), exchange.sent, exchange.received.at);
         }
+        self.vendor.count_answer(status);
         if status == StatusCode::TOO_MANY_REQUESTS {
-            self.vendor.refused.fetch_add(1, Ordering::Relaxed);
             tracing::error!(
                 upstream = %self.config.name,
                 "the vendor answered 429: someone else uses this account, or its limits are lower than configured"

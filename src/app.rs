@@ -5,7 +5,6 @@ pub mod listener;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
@@ -19,18 +18,6 @@ use crate::config::Config;
 use crate::proxy::{Gateway, Lane};
 
 use listener::{Drained, Options};
-
-/// Connections that weir holds at once, over all consumers; more wait in the
-/// system's backlog.
-const MAX_CONNECTIONS: usize = 16_384;
-/// How long a consumer's connection may stand without a request under way.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// From the first byte of a request's head to its last.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest silence within a request's body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest time in which a caller takes nothing of an answer.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running weir. Dropping it stops accepting; [`App::stop`] also waits.
 pub struct App {
@@ -56,13 +43,17 @@ impl App {
         let mut process = [0; 8];
         getrandom::fill(&mut process).context("the system has no randomness")?;
         let gateway = Gateway::new(&config, clock, u64::from_le_bytes(process))?;
-        let (listener, address) =
-            bind(config.server.listen.context("server.listen names no address")?).await?;
-        let (admin_listener, admin_address) = bind(config.admin.listen).await?;
+        let (listener, address) = bind(config.server.listen.context("server.listen names no address")?)?;
+        let (admin_listener, admin_address) = bind(config.admin.listen)?;
         let (stop, stopped) = watch::channel(false);
         let admin = Admin::new(&config.admin, watched(&gateway), cache(&gateway), clock);
         let admin_served = tokio::spawn(Arc::clone(&admin).serve(admin_listener, until(stopped.clone())));
-        let served = listener::serve(listener, service(&gateway), options(&config, clock), until(stopped));
+        let served = listener::serve(
+            listener,
+            service(&gateway),
+            Options::new(clock, config.server.shutdown_grace),
+            until(stopped),
+        );
         for lane in gateway.lanes() {
             let upstream = lane.config();
             tracing::info!(
@@ -140,9 +131,8 @@ impl App {
     }
 }
 
-async fn bind(wanted: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let listener =
-        TcpListener::bind(wanted).await.with_context(|| format!("{wanted} cannot be listened on"))?;
+fn bind(wanted: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = listener::bind(wanted).with_context(|| format!("{wanted} cannot be listened on"))?;
     let address = listener.local_addr()?;
     Ok((listener, address))
 }
@@ -177,18 +167,6 @@ fn service(
     move |request, peer| {
         let gateway = Arc::clone(&gateway);
         Box::pin(async move { gateway.answer(request, peer.ip()).await })
-    }
-}
-
-fn options(config: &Config, clock: Clock) -> Options {
-    Options {
-        clock,
-        max_connections: MAX_CONNECTIONS,
-        keep_alive: KEEP_ALIVE,
-        head_timeout: HEAD_TIMEOUT,
-        body_timeout: BODY_TIMEOUT,
-        write_timeout: WRITE_TIMEOUT,
-        shutdown_grace: config.server.shutdown_grace,
     }
 }
 

@@ -24,7 +24,7 @@ use crate::budget::{Bid, Charge, Door, Permit};
 use crate::cache::{Entry, Exchange, Lead, NotStored, Now, Ticket};
 use crate::clock::{Moment, UnixTime};
 use crate::dialect::Signed;
-use crate::upstream::{BodyError, BoxError, Failure, SendError, UpstreamBody};
+use crate::upstream::{BodyError, BoxError, Failure, Reason, SendError, UpstreamBody};
 
 /// A request body on its way to the vendor.
 pub(super) type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -87,6 +87,11 @@ impl Fault {
             Self::Again => "retry",
             Self::Key => "proxy_configuration_error",
         }
+    }
+
+    /// Whether it is the caller's own body that broke off, or grew too large.
+    pub(super) fn is_callers(&self) -> bool {
+        matches!(self, Self::Unsent(f) | Self::Unanswered(f) if f.reason == Reason::HttpRequestError)
     }
 
     /// Whether the account was charged all the same.
@@ -243,6 +248,7 @@ impl Lane {
     fn remember_health(&self, leave: Leave<'_>, outcome: &Result<Option<Answered>, Fault>) {
         let failed = match outcome {
             Ok(None) | Err(Fault::Key) => return,
+            Err(fault) if fault.is_callers() => return,
             Ok(Some((response, _))) => response.status().is_server_error(),
             Err(_) => true,
         };

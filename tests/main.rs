@@ -5,4 +5,6 @@ mod budget;
 mod config;
 mod emulator;
 mod gateway;
+mod http;
+mod secrets;
 mod support;

@@ -71,6 +71,7 @@ impl Gateway {
             return Err(No::Stopping);
         }
         let (head, (body, size)) = request.into_parts();
+        exchange.seems_for(self.nearest(&head));
         let mut call = self.route(head, size.is_some())?;
         exchange.routed(&call);
         let caller = self.identify(&mut call, peer)?;
@@ -78,7 +79,7 @@ impl Gateway {
         caller.may(&call)?;
         self.admit_inbound(&caller)?;
         let now = self.clock.wall();
-        call.check(now)?;
+        self.check(&call, &caller, now)?;
         if size.is_some_and(|bytes| bytes > MAX_REQUEST_BODY_BYTES as u64) {
             return Err(No::TooLarge);
         }

@@ -40,7 +40,7 @@ use crate::config::{self, Config, Mount};
 use crate::consumer::{ConsumerIx, Consumers};
 use crate::dialect::Links;
 use crate::id::RequestIds;
-use crate::telemetry::Tally;
+use crate::telemetry::{Tally, VendorCounts};
 use crate::upstream::{SetupError, Upstream};
 
 pub use body::Body;
@@ -62,7 +62,7 @@ pub struct Gateway {
 /// One upstream with all that serves it.
 pub struct Lane {
     index: usize,
-    config: config::Upstream,
+    config: Arc<config::Upstream>,
     budget: Arc<Budget>,
     upstream: Upstream,
     cache: Arc<Cache>,
@@ -70,23 +70,14 @@ pub struct Lane {
     links: Arc<Links>,
     /// Per key of the config: its scope in the cache.
     scopes: Vec<Scope>,
-    tally: Tally,
+    tally: Arc<Tally>,
     keys: Keys,
     breaker: Breaker,
     views: Views,
-    vendor: VendorCounts,
+    vendor: Arc<VendorCounts>,
     /// Whom it has warned of what.
     warned: Mutex<HashSet<(ConsumerIx, String)>>,
     clock: Clock,
-}
-
-/// What the vendor did with what was sent.
-#[derive(Debug, Default)]
-pub struct VendorCounts {
-    /// Requests that left, or may have.
-    pub sent: std::sync::atomic::AtomicU64,
-    /// 429s: zero, if the laws hold.
-    pub refused: std::sync::atomic::AtomicU64,
 }
 
 impl Gateway {
@@ -145,20 +136,20 @@ impl Lane {
             flights: Flights::new(FlightLimits::default()),
             links: Arc::new(links(upstream, config)),
             scopes,
-            tally: Tally::new(upstream.plan.consumers.len()),
+            tally: Arc::new(Tally::new(upstream.plan.consumers.len())),
             keys: Keys::new(&upstream.keys),
             breaker: Breaker::default(),
             views: Views::new(upstream.plan.consumers.len()),
-            vendor: VendorCounts::default(),
+            vendor: Arc::default(),
+            config: Arc::new(upstream.clone()),
             warned: Mutex::default(),
-            config: upstream.clone(),
             clock,
         })
     }
 
     /// Its configuration.
     #[must_use]
-    pub fn config(&self) -> &config::Upstream {
+    pub fn config(&self) -> &Arc<config::Upstream> {
         &self.config
     }
 
@@ -170,13 +161,19 @@ impl Lane {
 
     /// Counts of exchanges by consumer.
     #[must_use]
-    pub fn tally(&self) -> &Tally {
+    pub fn tally(&self) -> &Arc<Tally> {
         &self.tally
+    }
+
+    /// What is kept of its answers, and of the other lanes'.
+    #[must_use]
+    pub fn cache(&self) -> &Arc<Cache> {
+        &self.cache
     }
 
     /// What the vendor did.
     #[must_use]
-    pub fn vendor(&self) -> &VendorCounts {
+    pub fn vendor(&self) -> &Arc<VendorCounts> {
         &self.vendor
     }
 }

@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::id::RequestId;
 
-pub use tally::{Counts, Tally};
+pub use tally::{Counts, Tally, VendorCounts};
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

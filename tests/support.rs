@@ -3,6 +3,7 @@
 //! Real sockets on port 0, the real binary, and an emulator whose counting
 //! shares no code with the gateway's.
 
+pub(crate) mod load;
 mod wire;
 
 use std::io::{BufRead, BufReader, Read};
@@ -203,6 +204,14 @@ impl Reply {
 
     pub(crate) fn price(&self) -> u32 {
         self.header("weir-price").parse().unwrap()
+    }
+
+    /// What is left of a limit, as `RateLimit` tells this caller.
+    pub(crate) fn remaining(&self, limit: &str) -> u32 {
+        let items = self.header("ratelimit").split(", ");
+        let own = items.filter_map(|item| item.strip_prefix(&format!("\"{limit}\";r="))).next();
+        let number = own.and_then(|own| own.split(';').next()?.parse().ok());
+        number.unwrap_or_else(|| panic!("no {limit} in {:?}", self.header("ratelimit")))
     }
 
     /// What the first of the envelope's errors says.

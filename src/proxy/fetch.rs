@@ -6,7 +6,6 @@
 //! its permit is refunded; after it, the answer is read to its end if it may be
 //! kept, since it is paid for (law 3).
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -25,7 +24,7 @@ use crate::budget::{Bid, Charge, Door, Permit};
 use crate::cache::{Entry, Exchange, Lead, NotStored, Now, Ticket};
 use crate::clock::{Moment, UnixTime};
 use crate::dialect::Signed;
-use crate::upstream::{BodyError, BoxError, Failure, SendError, UpstreamBody};
+use crate::upstream::{BodyError, BoxError, Failure, Reason, SendError, UpstreamBody};
 
 /// A request body on its way to the vendor.
 pub(super) type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -88,6 +87,11 @@ impl Fault {
             Self::Again => "retry",
             Self::Key => "proxy_configuration_error",
         }
+    }
+
+    /// Whether it is the caller's own body that broke off, or grew too large.
+    pub(super) fn is_callers(&self) -> bool {
+        matches!(self, Self::Unsent(f) | Self::Unanswered(f) if f.reason == Reason::HttpRequestError)
     }
 
     /// Whether the account was charged all the same.
@@ -186,7 +190,7 @@ impl Fetch {
         let granted = permit.granted_at();
         let charge = permit.sent();
         let sent = charge.sent_at();
-        lane.vendor.sent.fetch_add(1, Ordering::Relaxed);
+        lane.vendor.count_sent();
         match ready.send(request).await {
             Ok(response) => {
                 let received = Now { at: lane.clock.now(), wall: lane.clock.wall() };
@@ -198,7 +202,7 @@ impl Fetch {
             }
             Err(SendError::NeverLeft(failure)) => {
                 charge.never_left();
-                lane.vendor.sent.fetch_sub(1, Ordering::Relaxed);
+                lane.vendor.take_back_sent();
                 Err(Fault::Unsent(failure))
             }
             Err(SendError::MayHaveLeft(failure)) => {
@@ -244,6 +248,7 @@ impl Lane {
     fn remember_health(&self, leave: Leave<'_>, outcome: &Result<Option<Answered>, Fault>) {
         let failed = match outcome {
             Ok(None) | Err(Fault::Key) => return,
+            Err(fault) if fault.is_callers() => return,
             Ok(Some((response, _))) => response.status().is_server_error(),
             Err(_) => true,
         };
@@ -268,8 +273,8 @@ impl Lane {
         if let (Some(date), false) = (date, response.headers().contains_key(AGE)) {
             self.budget.vendor_date(UnixTime::from_system(date), exchange.sent, exchange.received.at);
         }
+        self.vendor.count_answer(status);
         if status == StatusCode::TOO_MANY_REQUESTS {
-            self.vendor.refused.fetch_add(1, Ordering::Relaxed);
             tracing::error!(
                 upstream = %self.config.name,
                 "the vendor answered 429: someone else uses this account, or its limits are lower than configured"

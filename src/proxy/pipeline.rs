@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::BodyExt;
+use http_body_util::Limited;
 use http_body_util::combinators::UnsyncBoxBody;
 
 use super::body::Body;
@@ -39,6 +39,10 @@ use crate::upstream::BoxError;
 /// that meant another representation, a fetch for its first caller alone).
 const MAX_LOOKS: u32 = 3;
 
+/// The largest request body that is passed on; uploads of samples are the largest
+/// that any of the vendors takes.
+const MAX_REQUEST_BODY_BYTES: usize = 1 << 30;
+
 impl Gateway {
     /// Answers one request from a connection whose other end is `peer`.
     ///
@@ -50,25 +54,25 @@ impl Gateway {
         B::Error: Into<BoxError>,
     {
         let (head, body) = request.into_parts();
-        let has_body = !body.is_end_stream();
-        let body = UnsyncBoxBody::new(body.map_err(Into::into));
+        let size = (!body.is_end_stream()).then(|| body.size_hint().lower());
+        let body = UnsyncBoxBody::new(Limited::new(body, MAX_REQUEST_BODY_BYTES));
         let mut exchange = Exchange::begin(self.ids.next(), self.clock, &head);
-        let answered = self.tell(&mut exchange, Request::from_parts(head, (body, has_body)), peer).await;
+        let answered = self.tell(&mut exchange, Request::from_parts(head, (body, size)), peer).await;
         exchange.end(answered)
     }
 
     async fn tell(
         &self,
         exchange: &mut Exchange,
-        request: Request<(RequestBody, bool)>,
+        request: Request<(RequestBody, Option<u64>)>,
         peer: IpAddr,
     ) -> Result<Answer, No> {
         if self.is_stopping() {
             return Err(No::Stopping);
         }
-        let (head, (body, has_body)) = request.into_parts();
+        let (head, (body, size)) = request.into_parts();
         exchange.seems_for(self.nearest(&head));
-        let mut call = self.route(head, has_body)?;
+        let mut call = self.route(head, size.is_some())?;
         exchange.routed(&call);
         let caller = self.identify(&mut call, peer)?;
         exchange.identified(&caller, &self.consumers.config(caller.consumer).name);
@@ -76,6 +80,9 @@ impl Gateway {
         self.admit_inbound(&caller)?;
         let now = self.clock.wall();
         self.check(&call, &caller, now)?;
+        if size.is_some_and(|bytes| bytes > MAX_REQUEST_BODY_BYTES as u64) {
+            return Err(No::TooLarge);
+        }
         let wish = Arc::new(Wish::of(call, &caller, now));
         exchange.limits = wish.limits;
         if wish.shareable {

@@ -28,6 +28,8 @@ pub(super) enum No {
     Malformed(&'static str),
     /// The dialect can tell that the vendor would refuse it; says why.
     Invalid(String),
+    /// A body larger than is passed on.
+    TooLarge,
     /// Unknown caller.
     SignIn(SignIn),
     /// Known, but not allowed there; says what is missing.
@@ -60,6 +62,7 @@ impl No {
     fn status(&self) -> StatusCode {
         match self {
             Self::Target(_) | Self::Malformed(_) | Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SignIn(SignIn::TooManyFailures { .. }) => StatusCode::TOO_MANY_REQUESTS,
             Self::SignIn(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
@@ -71,6 +74,7 @@ impl No {
             }
             Self::Inbound { .. } | Self::Budget(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
+            Self::Vendor(error) if error.is_callers() => StatusCode::BAD_REQUEST,
             Self::Vendor(error) if error.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
             Self::Vendor(_) => StatusCode::BAD_GATEWAY,
             Self::Abandoned | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
@@ -83,6 +87,7 @@ impl No {
             Self::Target(_) => "bad-target",
             Self::Malformed(_) => "malformed",
             Self::Invalid(_) => "invalid",
+            Self::TooLarge => "too-large",
             Self::SignIn(why) => why.as_str(),
             Self::Forbidden(_) => "not-allowed",
             Self::NoUpstream => "no-upstream",
@@ -105,6 +110,7 @@ impl No {
             Self::Target(_)
             | Self::Malformed(_)
             | Self::Invalid(_)
+            | Self::TooLarge
             | Self::SignIn(_)
             | Self::Forbidden(_)
             | Self::NoUpstream
@@ -116,7 +122,7 @@ impl No {
     /// The error type of RFC 9209, section 2.3.
     fn proxy_error(&self) -> &'static str {
         match self {
-            Self::Target(_) | Self::Malformed(_) | Self::Invalid(_) => "http_request_error",
+            Self::Target(_) | Self::Malformed(_) | Self::Invalid(_) | Self::TooLarge => "http_request_error",
             Self::SignIn(_) | Self::Forbidden(_) | Self::Method | Self::NotImplemented => {
                 "http_request_denied"
             }
@@ -145,6 +151,7 @@ impl No {
         match self {
             Self::Target(why) => format!("weir: {why}."),
             Self::Malformed(why) => format!("weir: {why}."),
+            Self::TooLarge => "weir: the request body is larger than is passed on.".into(),
             Self::Invalid(why) | Self::Forbidden(why) => why.clone(),
             Self::SignIn(SignIn::TooManyFailures { .. }) => {
                 "weir: too many failed sign-ins from this address.".into()

@@ -153,10 +153,20 @@ impl Caller {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::from(body.to_owned())).unwrap();
-        let response = self.client.request(request).await.unwrap();
-        let (head, body) = response.into_parts();
-        Reply { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
+        self.send(request.body(Full::from(body.to_owned())).unwrap()).await.unwrap()
+    }
+
+    /// The same as [`Caller::get`] where an answer may break off: `None`.
+    pub(crate) async fn try_get(&self, path: &str) -> Option<Reply> {
+        let request = Request::get(format!("{}{path}", self.base));
+        let request = request.header("authorization", format!("Bearer {}", self.token.as_deref()?));
+        self.send(request.body(Full::default()).unwrap()).await.ok()
+    }
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Reply, Box<dyn std::error::Error>> {
+        let (head, body) = self.client.request(request).await?.into_parts();
+        let body = body.collect().await?.to_bytes();
+        Ok(Reply { status: head.status, headers: head.headers, body })
     }
 }
 

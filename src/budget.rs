@@ -165,7 +165,8 @@ impl Budget {
         self.state.lock().desk.books().pacing().is_even(limit)
     }
 
-    /// Everything at one moment: for status, metrics and the dashboard.
+    /// Everything at one moment: for status, metrics and the dashboard. Holds the
+    /// lock while it looks at every consumer.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.change(|desk, now| Snapshot::of(desk, &self.plan, now))
@@ -269,7 +270,8 @@ impl Bid {
 
     /// The permit, once the first entry is admitted; `None` once everyone has
     /// gone (or if the permit was taken before). Waits if nobody has entered
-    /// yet. Safe to drop and call again: the permit is not lost.
+    /// yet. Safe to drop and call again: the permit is not lost. For one task, the
+    /// one that fetches.
     pub async fn granted(&self) -> Option<Permit> {
         loop {
             match self.door.budget.state.lock().desk.take(self.door.id) {
@@ -298,6 +300,9 @@ impl Door {
     /// # Errors
     /// [`Denied::Refused`] if the caller cannot leave before its deadline, or too
     /// many wait; [`Denied::Closed`] if the fetch is over: open another one.
+    ///
+    /// # Panics
+    /// If `ask.seat` is no consumer of the plan.
     pub fn enter(&self, ask: Ask) -> Result<Entry, Denied> {
         let id = self.budget.change(|desk, now| desk.enter(self.id, ask, now))?;
         Ok(Entry { budget: Arc::clone(&self.budget), id, deadline: ask.deadline })

@@ -49,8 +49,8 @@ pub use self::gate::Tally;
 pub use self::generic::Canned;
 pub use self::journal::{RawHead, Seen};
 pub use self::options::{
-    Coding, Count, CountAt, Key, Latency, Limit, Links, NotFound, Options, Refusals, Routes, Scope, Skew,
-    Vendor, Windows,
+    Coding, Count, CountAt, Credential, Key, Latency, Limit, Links, NotFound, Options, Refusals, Routes,
+    Scope, Skew, Vendor, Windows,
 };
 
 use self::chance::Chance;

@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::id::RequestId;
 
-pub use tally::{Counts, Tally};
+pub use tally::{Counts, Tally, VendorCounts};
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,12 +43,22 @@ pub enum Outcome {
     Rejected,
     /// The vendor failed, or weir had to give up.
     Failed,
+    /// The caller hung up before it was answered.
+    Left,
 }
 
 impl Outcome {
     /// All of them, in the order of their index.
-    pub const ALL: [Self; 7] =
-        [Self::Fresh, Self::Stale, Self::Joined, Self::Paid, Self::Refused, Self::Rejected, Self::Failed];
+    pub const ALL: [Self; 8] = [
+        Self::Fresh,
+        Self::Stale,
+        Self::Joined,
+        Self::Paid,
+        Self::Refused,
+        Self::Rejected,
+        Self::Failed,
+        Self::Left,
+    ];
 
     /// The word.
     #[must_use]
@@ -61,6 +71,7 @@ impl Outcome {
             Self::Refused => "refused",
             Self::Rejected => "rejected",
             Self::Failed => "failed",
+            Self::Left => "left",
         }
     }
 }
@@ -78,8 +89,8 @@ pub struct Exchange<'a> {
     pub method: &'a Method,
     /// The path without its query, which may hold what nobody should read.
     pub path: &'a str,
-    /// As answered.
-    pub status: StatusCode,
+    /// As answered; none if nobody was there to take it.
+    pub status: Option<StatusCode>,
     /// How it ended.
     pub outcome: Outcome,
     /// Why, in the word of whoever decided.
@@ -106,7 +117,7 @@ impl Exchange<'_> {
             upstream = self.upstream.unwrap_or("-"),
             method = %self.method,
             route = ?self.path,
-            status = self.status.as_u16(),
+            status = self.status.map(|status| status.as_u16()),
             outcome = self.outcome.as_str(),
             reason = ?self.reason,
             price = self.price,
@@ -123,7 +134,8 @@ impl Exchange<'_> {
 /// # Errors
 /// The filter cannot be read, or logging was started before.
 pub fn start(format: LogFormat, filter: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|e| format!("the log filter '{filter}' cannot be read: {e}"))?;
+    let filter =
+        EnvFilter::try_new(filter).map_err(|e| format!("the log filter '{filter}' cannot be read: {e}"))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

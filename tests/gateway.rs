@@ -5,7 +5,9 @@ use weir::emulator::{Emulator, Key, Options};
 use crate::support::{VENDOR_KEY, Weir, catchpoint, token_of};
 
 async fn vendor() -> Emulator {
-    Emulator::start(Options { keys: vec![Key::client("main", VENDOR_KEY)], ..Options::default() }).await.unwrap()
+    Emulator::start(Options { keys: vec![Key::client("main", VENDOR_KEY)], ..Options::default() })
+        .await
+        .unwrap()
 }
 
 #[tokio::test]

@@ -152,11 +152,16 @@ impl Desk {
         if fate == Fate::Free {
             return Ok(id);
         }
+        let first = fetch.waiting.first().copied();
         fetch.waiting.push(id);
         let waiter = Waiter { id, seat, set: fetch.set, urgency: ask.urgency.min(7) };
         self.queue.push(waiter, &self.books);
         self.dirty = true;
         self.tallies[ask.seat].waiting += 1;
+        if let Some(other) = first.and_then(|first| self.waiter(first)) {
+            self.queue.join(other, &self.books);
+            self.queue.join(waiter, &self.books);
+        }
         self.pump(now);
         match self.unwelcome(waiter, ask.deadline, now) {
             None => Ok(id),
@@ -259,6 +264,16 @@ impl Desk {
     /// The bids that have come to something since the last time.
     pub(super) fn take_decided(&mut self) -> Vec<BidId> {
         std::mem::take(&mut self.decided)
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_news(&self) -> bool {
+        !self.decided.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn forget_herds(&mut self) {
+        self.herds.clear();
     }
 
     pub(super) fn books(&self) -> &Books {

@@ -7,6 +7,7 @@
 //! same limit. Who else goes first depends on standings that change on the way.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use crate::clock::Moment;
 
@@ -37,15 +38,14 @@ fn account_slot(books: &Books, waiter: Waiter, limit: usize, ahead: u64, now: Mo
     let (window, clock) = (books.window(limit), books.vendor_clock());
     let [division, consumer] = books.path(waiter.seat);
     let holds = books.holds();
-    let held = u64::from(holds.total(limit));
-    let slot = if held == 0 || holds.is_covered(division, Some(consumer), limit) {
+    let slot = if !holds.any() || holds.is_covered(division, Some(consumer), limit) {
         window.slot(ahead, now, clock)
-    } else if ahead + held < u64::from(window.free()) {
+    } else if ahead + u64::from(holds.total(limit)) < u64::from(window.free()) {
         now
-    } else if window.period_end(clock).is_some() {
-        released(books, limit, ahead, now)
+    } else if let Some(life) = window.life() {
+        beside_holds(books, waiter, limit, ahead, (now, life))
     } else {
-        beside_holds(books, limit, ahead, now)
+        released(books, limit, ahead, now)
     };
     match books.pacing().next(limit) {
         Some(next) => {
@@ -69,28 +69,50 @@ fn released(books: &Books, limit: usize, ahead: u64, now: Moment) -> Moment {
 
 /// For a sliding window: a charge that lapses and was its owner's own goes back
 /// under its reserve, and opens nothing to others.
-fn beside_holds(books: &Books, limit: usize, ahead: u64, now: Moment) -> Moment {
+fn beside_holds(
+    books: &Books,
+    waiter: Waiter,
+    limit: usize,
+    ahead: u64,
+    (now, life): (Moment, Duration),
+) -> Moment {
     let (window, holds) = (books.window(limit), books.holds());
+    let [division, consumer] = books.path(waiter.seat);
     let mut free = u64::from(window.free());
     let mut held = u64::from(holds.total(limit));
     let mut lapsed: HashMap<NodeIndex, u32> = HashMap::new();
-    for (at, seat) in window.lapses() {
-        let [division, consumer] = books.path(seat);
-        let of_estate = |lapsed: &HashMap<NodeIndex, u32>| {
-            let used = |node| books.used_by(node, limit) - lapsed.get(&node).copied().unwrap_or(0);
-            u64::from(holds.estate_if(division, limit, used))
+    // Whose charges are in flight is not known; as a lower bound they are nobody's reserve.
+    let answered_now = |free: u64, held: u64| {
+        let free = free + u64::from(window.pending());
+        free > held + ahead || (free > ahead && holds.may_cover(division))
+    };
+    for (at, seat) in window.lapses(now) {
+        if at > now + life && answered_now(free, held) {
+            return now + life;
+        }
+        let [its_division, its_consumer] = books.path(seat);
+        let used = |lapsed: &HashMap<NodeIndex, u32>, node| {
+            books.used_by(node, limit) - lapsed.get(&node).copied().unwrap_or(0)
         };
-        let before = of_estate(&lapsed);
-        *lapsed.entry(division).or_default() += 1;
-        *lapsed.entry(consumer).or_default() += 1;
-        held = held + of_estate(&lapsed) - before;
+        held -= u64::from(holds.estate_if(its_division, limit, |node| used(&lapsed, node)));
+        *lapsed.entry(its_division).or_default() += 1;
+        *lapsed.entry(its_consumer).or_default() += 1;
+        held += u64::from(holds.estate_if(its_division, limit, |node| used(&lapsed, node)));
         free += 1;
-        if free > held + ahead {
+        let covered = || holds.covered_if((division, consumer), limit, |node| used(&lapsed, node));
+        if free > held + ahead || (free > ahead && covered()) {
             return at;
         }
     }
-    // What is in flight decides; whose it is does not matter for a lower bound.
-    window.slot(ahead + u64::from(holds.total(limit)), now, books.vendor_clock())
+    if answered_now(free, held) {
+        return now + life;
+    }
+    match ahead {
+        // Nothing but reserves: one of them would have to be used up and lapse.
+        0 => window.slot(u64::from(holds.total(limit)), now, books.vendor_clock()),
+        // So many go first that slots come round again: not before the first of them goes.
+        _ => beside_holds(books, waiter, limit, 0, (now, life)),
+    }
 }
 
 fn node_slot(books: &Books, node: NodeIndex, limit: usize, ahead: u64, now: Moment) -> Moment {

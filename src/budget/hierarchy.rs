@@ -85,8 +85,12 @@ impl Books {
         let clock = VendorClock::new(now, wall);
         let (limits, divisions, seats) = (plan.limits.len(), plan.divisions.len(), plan.consumers.len());
         let cells = (divisions + seats) * limits;
+        let windows = plan.limits.iter().map(|limit| Window::new(limit, now, &clock));
         let mut books = Self {
-            windows: plan.limits.iter().map(|limit| Window::new(limit, now, &clock)).collect(),
+            windows: match plan.counted_within {
+                Some(_) => windows.map(Window::count_early).collect(),
+                None => windows.collect(),
+            },
             stretches: plan.limits.iter().map(|limit| limit.window.clone()).collect(),
             pacing: Pacing::new(&plan.limits, plan.pace),
             holds: Holds::new(limits, divisions, divisions + seats),

@@ -14,7 +14,7 @@
 
 mod rank;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::clock::Moment;
 use crate::quota::{LimitSet, Plan};
@@ -66,7 +66,18 @@ struct Lane {
 #[derive(Clone, Debug, Default)]
 struct Flow {
     key: Option<Key>,
-    callers: BTreeSet<(u8, EntryId)>,
+    callers: BTreeMap<(u8, EntryId), Claim>,
+    /// How many of them share their fetch with other callers.
+    joined: usize,
+}
+
+/// Whose the fetch is that a caller waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claim {
+    /// This caller's alone.
+    Sole,
+    /// Others wait for it too, and may be the ones that pay.
+    Joined,
 }
 
 /// Where a caller stands among all that could go; the least goes first.
@@ -89,16 +100,25 @@ impl Queue {
             self.classes.len() - 1
         });
         let lane = self.classes[class].lanes.entry(division).or_default();
-        lane.flows.entry(consumer).or_default().callers.insert((waiter.urgency, waiter.id));
+        lane.flows.entry(consumer).or_default().callers.insert((waiter.urgency, waiter.id), Claim::Sole);
         self.waiting += 1;
         self.refresh(waiter.seat, books);
     }
 
     pub(super) fn remove(&mut self, waiter: Waiter, books: &Books) {
-        let flow = self.flow_mut(waiter, books.path(waiter.seat));
-        if flow.is_some_and(|flow| flow.callers.remove(&(waiter.urgency, waiter.id))) {
-            self.waiting -= 1;
-            self.refresh(waiter.seat, books);
+        let Some(flow) = self.flow_mut(waiter, books.path(waiter.seat)) else { return };
+        let Some(claim) = flow.callers.remove(&(waiter.urgency, waiter.id)) else { return };
+        flow.joined -= usize::from(claim == Claim::Joined);
+        self.waiting -= 1;
+        self.refresh(waiter.seat, books);
+    }
+
+    /// From now on others wait for the same fetch as `waiter`.
+    pub(super) fn join(&mut self, waiter: Waiter, books: &Books) {
+        let Some(flow) = self.flow_mut(waiter, books.path(waiter.seat)) else { return };
+        let claim = flow.callers.get_mut(&(waiter.urgency, waiter.id));
+        if claim.is_some_and(|claim| std::mem::replace(claim, Claim::Joined) == Claim::Sole) {
+            flow.joined += 1;
         }
     }
 
@@ -162,17 +182,21 @@ impl Queue {
         waiting.map(|class| (class.set, !class.ready.is_empty()))
     }
 
-    /// Callers of the same consumer that go before `waiter` whenever it could go
-    /// itself, and that take one of `limit`.
+    /// At least so many callers of the same consumer go before `waiter` whenever it
+    /// could go itself, and take one of `limit`. Joined ones do not count: another
+    /// consumer may pay for them.
     pub(super) fn ahead_of(&self, waiter: Waiter, limit: usize, books: &Books) -> u64 {
         let [division, consumer] = books.path(waiter.seat);
         let mine = (waiter.urgency, waiter.id);
         let classes = self.classes.iter().filter(|c| c.set.contains(limit) && within(c.set, waiter.set));
         let flows = classes.filter_map(|class| class.lanes.get(&division)?.flows.get(&consumer));
-        let ahead = flows.map(|flow| match flow.callers.last() {
-            Some(last) if *last < mine => flow.callers.len(),
-            Some(last) if *last == mine => flow.callers.len() - 1,
-            _ => flow.callers.range(..mine).count(),
+        let ahead = flows.map(|flow| {
+            let earlier = match flow.callers.last_key_value() {
+                Some((last, _)) if *last < mine => flow.callers.len(),
+                Some((last, _)) if *last == mine => flow.callers.len() - 1,
+                _ => flow.callers.range(..mine).count(),
+            };
+            earlier.saturating_sub(flow.joined)
         });
         ahead.sum::<usize>() as u64
     }
@@ -217,7 +241,7 @@ impl Class {
 
 impl Lane {
     fn turn(&self, division: Key, consumer: Key) -> Option<Turn> {
-        let caller = *self.flows.get(&consumer.node)?.callers.first()?;
+        let caller = *self.flows.get(&consumer.node)?.callers.first_key_value()?.0;
         Some(Turn { division, consumer, caller })
     }
 }

@@ -160,6 +160,39 @@ impl Holds {
         of(division).max(estate.consumers.iter().map(|&consumer| of(consumer)).sum())
     }
 
+    /// Whether a request of `consumer` in `division` would be covered then.
+    pub(super) fn covered_if(
+        &self,
+        (division, consumer): (NodeIndex, NodeIndex),
+        limit: usize,
+        used: impl Fn(NodeIndex) -> u32,
+    ) -> bool {
+        let Some(estate) = self.homes[division].map(|at| &self.estates[at]) else { return false };
+        let of = |node: NodeIndex| {
+            self.reserve_of(node).map_or(0, |reserve| reserve[limit].saturating_sub(used(node)))
+        };
+        of(consumer) > 0 || of(division) > estate.consumers.iter().map(|&consumer| of(consumer)).sum()
+    }
+
+    /// How much of `limit` is held for others than `consumer` of `division`.
+    pub(super) fn kept_from(&self, division: NodeIndex, consumer: NodeIndex, limit: usize) -> u32 {
+        let own = self.homes[division].map_or(0, |estate| {
+            let siblings = self.estates[estate].inner[limit] - self.held_for(consumer, limit);
+            self.of_estate(estate, limit) - siblings
+        });
+        self.total[limit] - own
+    }
+
+    /// Whether anybody has a reserve.
+    pub(super) fn any(&self) -> bool {
+        !self.owners.is_empty()
+    }
+
+    /// Whether a request in `division` can ever be covered.
+    pub(super) fn may_cover(&self, division: NodeIndex) -> bool {
+        self.homes[division].is_some()
+    }
+
     fn of_estate(&self, estate: usize, limit: usize) -> u32 {
         let estate = &self.estates[estate];
         estate.own.map_or(0, |slot| self.owners[slot].held[limit]).max(estate.inner[limit])

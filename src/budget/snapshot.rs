@@ -124,8 +124,10 @@ impl Remaining {
         let books = desk.books();
         let view = |limit: usize| {
             let window = books.window(limit);
-            let (mut allowed, mut remaining) = (window.requests(), window.free());
-            for node in books.path(seat) {
+            let [division, consumer] = books.path(seat);
+            let kept = books.holds().kept_from(division, consumer, limit);
+            let (mut allowed, mut remaining) = (window.requests(), window.free().saturating_sub(kept));
+            for node in [division, consumer] {
                 if let Some(cap) = books.cap_of(node, limit) {
                     allowed = allowed.min(cap);
                     remaining = remaining.min(cap.saturating_sub(books.used_by(node, limit)));

@@ -79,13 +79,14 @@ async fn of_those_who_join_one_pays_and_nobody_is_refused_after_that() {
     let budget = budget(&[(1, 1_000)]);
     spend(&budget, 0).await.settled();
     let bid = budget.bid(all(&budget));
-    let first = bid.enter(ask(&budget, 1, 5_000 * MS)).unwrap();
+    let first = bid.enter(Ask { seat: 1, deadline: Moment::NEVER, urgency: 3 }).unwrap();
     let second = bid.door().enter(ask(&budget, 2, 1_100 * MS)).unwrap();
     let permit = bid.granted().await.unwrap();
     let late = bid.door().enter(ask(&budget, 3, Duration::ZERO)).unwrap();
     assert_eq!([first.has_paid(), second.has_paid(), late.has_paid()], [true, false, false]);
     assert_eq!((permit.seat(), permit.waited(), budget.now()), (1, 1_000 * MS, at(1_000)));
     tokio::select! {
+        _ = first.refused() => panic!("it would wait for ever"),
         _ = second.refused() => panic!("it is paid for"),
         _ = late.refused() => panic!("it is paid for"),
         () = pass(&budget, 10_000 * MS) => {}
@@ -182,4 +183,20 @@ async fn the_timer_ends_when_nobody_waits_or_the_budget_is_gone() {
     assert_eq!(entry.unwrap_err(), Denied::Closed);
     drop(bid);
     assert_eq!(Arc::strong_count(&budget), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_consumer_sees_what_is_left_for_it() {
+    let mut plan = plan(&[(10, 1_000)], 4);
+    plan.divisions[1].reserve = vec![super::laws::quantity(0, 4)];
+    plan.consumers[1].reserve = vec![super::laws::quantity(0, 3)];
+    plan.consumers[2].caps = vec![super::laws::quantity(0, 5)];
+    let budget = Budget::new(plan, Clock::virtual_at(UnixTime::from_secs(1_000)));
+    let left = || (0..4).map(|seat| budget.view(seat, all(&budget))[0].remaining).collect::<Vec<_>>();
+    assert_eq!(left(), [6, 10, 5, 7]);
+    let charge = spend(&budget, 1).await;
+    assert_eq!(left(), [6, 9, 5, 7]);
+    drop(charge);
+    let view = budget.view(2, all(&budget)).remove(0);
+    assert_eq!((view.allowed, view.window, view.reset), (5, 1_000 * MS, 1_500 * MS));
 }

@@ -58,7 +58,7 @@ impl VendorClock {
     pub(super) fn learn(&mut self, date: UnixTime, sent: Moment, head: Moment) -> Shift {
         let half = head.since(sent) / 2;
         let (new, uncertainty) = (offset(date, sent + half), half + GRAIN);
-        let aged = self.uncertainty + drift(head.since(self.as_of));
+        let aged = self.wide(head.since(self.as_of));
         let contradicts = (new - self.offset).unsigned_abs() > (uncertainty + aged).as_nanos();
         if self.source == Source::Date && uncertainty > aged && !contradicts {
             return Shift::Small;
@@ -71,14 +71,22 @@ impl VendorClock {
     pub(super) fn around(&self, edge: UnixTime) -> (Moment, Moment) {
         let middle = Moment::from_nanos(clip(i128::from(edge.as_nanos()) - self.offset));
         let apart = middle.since(self.as_of).max(self.as_of.since(middle));
-        let wide = self.uncertainty + drift(apart);
+        let wide = self.wide(apart);
         (middle - wide, middle + wide)
     }
 
     /// The least that the vendor's clock can read at `now`.
     pub(super) fn at_least(&self, now: Moment) -> UnixTime {
         let middle = UnixTime::from_nanos(clip(i128::from(now.as_nanos()) + self.offset));
-        middle - (self.uncertainty + drift(now.since(self.as_of)))
+        middle - self.wide(now.since(self.as_of))
+    }
+
+    /// The uncertainty so long after the clock was last heard of; the wall is heard all the time.
+    fn wide(&self, after: Duration) -> Duration {
+        match self.source {
+            Source::Wall => self.uncertainty,
+            Source::Date => self.uncertainty + drift(after),
+        }
     }
 
     fn shift_to(&mut self, offset: i128) -> Shift {

@@ -28,6 +28,8 @@ pub(super) struct Window {
     rule: Rule,
     pending: u32,
     log: Log,
+    /// A logged moment may yet turn out earlier (`counted_within`).
+    counts_early: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -53,7 +55,13 @@ impl Window {
                 Rule::Calendar { calendar: calendar.clone(), edge: calendar.next_edge(clock.at_least(now)) }
             }
         };
-        Self { requests, rule, pending: 0, log: Log::new(requests, nanos) }
+        Self { requests, rule, pending: 0, log: Log::new(requests, nanos), counts_early: false }
+    }
+
+    /// Logged moments are promises, which a head may still undercut.
+    pub(super) fn count_early(mut self) -> Self {
+        self.counts_early = true;
+        self
     }
 
     pub(super) fn requests(&self) -> u32 {
@@ -157,7 +165,7 @@ impl Window {
             most: self.requests,
             pending: self.pending,
             settled: self.log.charges(),
-            nth: |earlier| self.log.nth(earlier),
+            nth: |earlier| self.log.nth(earlier).map(|until| self.earliest(until, now)),
         };
         self.slot_among(&claims, ahead, now, clock)
     }
@@ -178,18 +186,32 @@ impl Window {
             most: cap,
             pending: used.saturating_sub(settled),
             settled,
-            nth: |earlier: usize| untils.get(earlier).copied(),
+            nth: |earlier: usize| untils.get(earlier).map(|&until| self.earliest(until, now)),
         };
         self.slot_among(&claims, ahead, now, clock)
     }
 
-    /// Settled charges in the order in which they lapse, with the moment; for sliding windows.
-    pub(super) fn lapses(&self) -> impl Iterator<Item = (Moment, Seat)> {
-        let life = match &self.rule {
-            Rule::Sliding { life } => *life,
-            Rule::Calendar { .. } => Duration::MAX,
-        };
-        self.log.iter().map(move |(until, seat)| (until + life, seat))
+    /// W + slack; none for calendar windows.
+    pub(super) fn life(&self) -> Option<Duration> {
+        match &self.rule {
+            Rule::Sliding { life } => Some(*life),
+            Rule::Calendar { .. } => None,
+        }
+    }
+
+    /// Charges in flight of which nobody has promised when they are counted.
+    pub(super) fn pending(&self) -> u32 {
+        self.pending
+    }
+
+    /// Settled charges in the order in which they lapse at the earliest, with the moment.
+    pub(super) fn lapses(&self, now: Moment) -> impl Iterator<Item = (Moment, Seat)> {
+        let life = self.life().unwrap_or(Duration::MAX);
+        self.log.iter().map(move |(until, seat)| (self.earliest(until, now) + life, seat))
+    }
+
+    fn earliest(&self, until: Moment, now: Moment) -> Moment {
+        if self.counts_early { until.min(now) } else { until }
     }
 
     fn slot_among<F: Fn(usize) -> Option<Moment>>(

@@ -9,13 +9,15 @@ use super::directives::{self, ResponseDirectives};
 use super::fields::Seen;
 use super::policy::Sharing;
 use super::{Exchange, Now};
-use crate::clock::UnixTime;
+use crate::clock::{Moment, UnixTime};
 
 /// What an answer said about its own life, fixed when its head came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Freshness {
     /// When the head came (`response_time`).
     pub(super) received: Now,
+    /// The answer's `Date`, or when it came.
+    pub(super) date: UnixTime,
     /// `corrected_initial_age`.
     pub(super) initial_age: Duration,
     /// `freshness_lifetime`, measured in age.
@@ -68,6 +70,12 @@ impl Freshness {
         self.age(now).saturating_sub(self.lifetime)
     }
 
+    /// When it stops being fresh.
+    #[must_use]
+    pub fn stale_at(&self) -> Moment {
+        self.received.at + self.remaining(self.received)
+    }
+
     /// Who set the lifetime.
     #[must_use]
     pub fn source(&self) -> Source {
@@ -113,7 +121,7 @@ fn age_value(seen: Seen<'_>) -> Duration {
 
 /// The answer's `Date`; without a valid one the time of receipt stands in (RFC
 /// 9110, section 6.6.1).
-fn date_value(seen: Seen<'_>, received: UnixTime) -> UnixTime {
+pub(super) fn date_value(seen: Seen<'_>, received: UnixTime) -> UnixTime {
     seen.first(&DATE).and_then(date).unwrap_or(received)
 }
 

@@ -5,20 +5,23 @@
 //! `no-cache` and lifetimes. It does not answer "for whom": `private`,
 //! `Authorization` and `Vary` bind a shared cache whatever a rule says (law 10).
 
+mod verdict;
+
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, DATE, ETAG, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::directives::{Delta, ResponseDirectives};
-use super::entry::{Body, Entry, Fields};
 use super::fields::{self, Seen};
 use super::freshness::{self, Freshness, Source};
-use super::key::Key;
 use super::vary::Vary;
 use super::{Asked, Exchange, Head};
+
 use crate::config::CacheRule;
 use crate::dialect::Dialect;
+
+pub use self::verdict::{Fate, NotStored, Storable};
 
 /// The largest body that is kept unless a rule says otherwise, in bytes.
 pub const DEFAULT_MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -44,49 +47,6 @@ pub enum Sharing {
     Private,
     /// Everybody's: no key, each caller's `Authorization` is sent on.
     Shared,
-}
-
-/// Why an answer is not kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotStored {
-    /// Neither GET nor a method that the rule allows.
-    Method,
-    /// The caller said `no-store` (section 5.2.1.5).
-    RequestNoStore,
-    /// Its status is never kept: interim, 206, 304, 429 and its kin (RFC 6585).
-    Status,
-    /// An error of the key's (401, 403, 407), which its renewal mends.
-    AboutTheKey,
-    /// The status is not understood, and must be (section 5.2.2.3).
-    MustUnderstand,
-    /// The rule's `ttl`, or its time for this error, is zero.
-    Rule,
-    /// The dialect knows that it must not be.
-    Dialect,
-    /// The vendor said `no-store` (section 5.2.2.5).
-    NoStore,
-    /// `private` in a shared cache (section 5.2.2.7).
-    Private,
-    /// `Authorization` in a shared cache (section 3.5).
-    Authorization,
-    /// It sets a cookie, and nothing says that it is for everybody.
-    SetCookie,
-    /// `Vary: *` (section 4.1).
-    Vary,
-    /// Stale at once, cannot be validated, and may not be served stale.
-    NoUse,
-    /// Larger than `max_bytes`.
-    TooLarge,
-}
-
-/// An answer that may be kept as soon as its body is complete.
-#[derive(Clone, Debug)]
-pub struct Storable {
-    status: StatusCode,
-    fields: Vec<(HeaderName, HeaderValue)>,
-    vary: Vary,
-    freshness: Freshness,
-    max_bytes: u64,
 }
 
 /// A lifetime and who set it.
@@ -126,15 +86,28 @@ impl Policy<'_> {
         self.rule.map_or(DEFAULT_MAX_BYTES, |rule| rule.max_bytes)
     }
 
-    /// Whether callers who joined a fetch may share an answer that is not kept.
-    /// Within one key's scope everybody may see it; elsewhere only what a shared
-    /// cache could reuse (section 4).
+    /// What becomes of a flight with this answer. Those who joined before its head
+    /// share it if they are of one key's scope; elsewhere only what a shared cache
+    /// could reuse (section 4). Later ones share what is fresh.
     #[must_use]
-    pub fn followers_may_share(&self, admitted: &Result<Storable, NotStored>) -> bool {
-        match (self.sharing, admitted) {
-            (Sharing::Private, _) => true,
-            (Sharing::Shared, Ok(storable)) => storable.is_reusable_at_once(),
-            (Sharing::Shared, Err(why)) => *why == NotStored::TooLarge,
+    pub fn fate(&self, admitted: &Result<Storable, NotStored>) -> Fate {
+        let private = self.sharing == Sharing::Private;
+        match admitted {
+            Ok(storable) => {
+                let reusable = storable.is_reusable_at_once();
+                Fate {
+                    keep_bytes: Some(storable.max_bytes),
+                    followers: reusable || private,
+                    open_until: reusable.then(|| storable.freshness.stale_at()),
+                    lasting: !reusable && !private,
+                }
+            }
+            Err(why) => Fate {
+                keep_bytes: None,
+                followers: private || *why == NotStored::TooLarge,
+                open_until: None,
+                lasting: why.is_lasting(),
+            },
         }
     }
 
@@ -241,6 +214,7 @@ impl Policy<'_> {
         let proxies = said.proxy_revalidate || said.s_maxage != Delta::Absent;
         Freshness {
             received: exchange.received,
+            date: freshness::date_value(seen, exchange.received.wall),
             initial_age,
             lifetime,
             source: ranked.source,
@@ -294,62 +268,6 @@ impl Policy<'_> {
             all.extend(HeaderValue::try_from(date).map(|date| (DATE, date)));
         }
         all
-    }
-}
-
-impl Storable {
-    /// The entry, once the body is complete.
-    ///
-    /// # Errors
-    /// [`NotStored::TooLarge`] if the body is, whatever its `Content-Length` said.
-    pub fn entry(&self, key: &Key, body: Body) -> Result<Entry, NotStored> {
-        if body.len() > self.max_bytes {
-            return Err(NotStored::TooLarge);
-        }
-        let fields: Vec<_> = self.fields.iter().map(|(name, value)| (name, value)).collect();
-        Ok(Entry {
-            key: key.clone(),
-            status: self.status,
-            fields: Fields::copied(&fields),
-            body,
-            vary: self.vary.clone(),
-            freshness: self.freshness.clone(),
-        })
-    }
-
-    /// Its age and lifetime.
-    #[must_use]
-    pub fn freshness(&self) -> &Freshness {
-        &self.freshness
-    }
-
-    /// Whether it could be reused in the moment of its receipt.
-    #[must_use]
-    pub fn is_reusable_at_once(&self) -> bool {
-        self.freshness.is_fresh(self.freshness.received) && !self.freshness.validate_always
-    }
-}
-
-impl NotStored {
-    /// One word for log, metric and header.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Method => "method",
-            Self::RequestNoStore => "request-no-store",
-            Self::Status => "status",
-            Self::AboutTheKey => "about-the-key",
-            Self::MustUnderstand => "must-understand",
-            Self::Rule => "rule",
-            Self::Dialect => "dialect",
-            Self::NoStore => "no-store",
-            Self::Private => "private",
-            Self::Authorization => "authorization",
-            Self::SetCookie => "set-cookie",
-            Self::Vary => "vary",
-            Self::NoUse => "no-use",
-            Self::TooLarge => "too-large",
-        }
     }
 }
 

@@ -15,6 +15,7 @@
 //! 2. a purge P is logged, under the write half of the gate, then removes;
 //! 3. F inserts, under the read half: the log since its ticket selects its key,
 //!    so A, which may be older than what P was called for, is refused.
+//!
 //! If 3 comes before 2, the read half lets F finish first, and P removes A.
 
 mod index;
@@ -163,6 +164,7 @@ impl Cache {
             },
             None => Op::Nop,
         });
+        self.slots.run_pending_tasks();
     }
 
     /// Drops what the selector means, also what is on its way; says how many
@@ -230,9 +232,10 @@ impl fmt::Debug for Cache {
 }
 
 impl Slot {
-    /// Section 4.1: of those that match, the most recent.
+    /// Section 4.1: of those that match, the most recent by `Date`, then by receipt.
     fn select(&self, sent: &HeaderMap) -> Option<Arc<Entry>> {
-        self.variants.iter().find(|entry| entry.vary.matches(sent)).cloned()
+        let matching = self.variants.iter().rev().filter(|entry| entry.vary.matches(sent));
+        matching.max_by_key(|entry| (entry.freshness.date, entry.received())).cloned()
     }
 
     fn without(self, gone: impl Fn(&Arc<Entry>) -> bool) -> Option<Self> {
@@ -262,3 +265,6 @@ impl Log {
         since > self.recent.len() || self.recent.iter().rev().take(since).any(|s| s.selects(key))
     }
 }
+
+#[cfg(test)]
+mod tests;

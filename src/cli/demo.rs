@@ -27,6 +27,8 @@ pub(super) fn main(args: Args) -> Result<(), Failure> {
     let outcome = runtime.block_on(demo::run(Duration::from_secs(args.seconds), view, print))?;
     match outcome.refused_by_vendor {
         0 => Ok(()),
-        refused => Err(Failure::Running(anyhow!("the vendor said 429 to {refused} requests; it never should"))),
+        refused => {
+            Err(Failure::Running(anyhow!("the vendor said 429 to {refused} requests; it never should")))
+        }
     }
 }

@@ -42,5 +42,6 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 
 /// The environment; what is not UTF-8 cannot be one of ours.
 pub(super) fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }

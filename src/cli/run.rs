@@ -49,9 +49,13 @@ impl LogArgs {
 }
 
 pub(super) fn main(args: Args) -> Result<(), Failure> {
-    let config = config::load(&args.config, output::environment()).map_err(|e| Failure::Usage(e.to_string()))?;
+    let config =
+        config::load(&args.config, output::environment()).map_err(|e| Failure::Usage(e.to_string()))?;
     args.log.start()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot start")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime cannot start")?;
     runtime.block_on(async {
         let app = App::start(config).await?;
         app.serve_until_signal().await

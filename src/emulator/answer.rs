@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -13,6 +13,8 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use crate::clock::{Clock, UnixTime};
+
+const FLUSH: Duration = Duration::from_millis(20);
 
 /// The body of every answer; an error in it cuts the connection.
 pub(crate) type Body = BoxBody<Bytes, io::Error>;
@@ -126,9 +128,14 @@ impl Content {
         match self {
             Self::Whole(body) => Full::new(body).map_err(|never| match never {}).boxed(),
             Self::CutShort(body) => {
-                let half = Frame::data(body.slice(..body.len() / 2));
-                let cut = io::Error::new(io::ErrorKind::ConnectionAborted, "cut short, as asked");
-                StreamBody::new(stream::iter([Ok(half), Err(cut)])).boxed()
+                let half = stream::iter([Ok(Frame::data(body.slice(..body.len() / 2)))]);
+                // hyper throws away what it has not written yet when a body
+                // fails, so the failure waits until it had time to write.
+                let cut = stream::once(async move {
+                    clock.sleep_until(clock.now() + FLUSH).await;
+                    Err(io::Error::new(io::ErrorKind::ConnectionAborted, "cut short, as asked"))
+                });
+                BodyExt::boxed(StreamBody::new(half.chain(Box::pin(cut))))
             }
             Self::Drip { line, lines, every } => {
                 let drops = stream::unfold(0, move |sent| {

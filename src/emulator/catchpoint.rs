@@ -7,6 +7,7 @@
 
 mod analytics;
 mod dates;
+mod objects;
 mod page;
 mod route;
 mod world;

@@ -1,10 +1,10 @@
 //! How an emulated vendor behaves.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::clock::{Clock, UnixTime};
-use crate::secret::Secret;
 
 use super::fault::Faults;
 
@@ -155,7 +155,7 @@ pub enum CountAt {
 #[derive(Clone, Debug)]
 pub struct Key {
     /// What is presented.
-    pub secret: Secret,
+    pub secret: Credential,
     /// How the journal names it.
     pub label: String,
     /// The division whose data it sees; `None` is a client-level key.
@@ -164,16 +164,36 @@ pub struct Key {
     pub expires: Option<UnixTime>,
 }
 
+/// What a caller presents. It does not print itself. (The judge does not even
+/// borrow weir's own type for secrets.)
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential(String);
+
+impl Credential {
+    /// This text.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// The text itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
 impl Key {
     /// A client-level key without an end, named `label`.
     #[must_use]
     pub fn client(label: &str, secret: &str) -> Self {
-        Self {
-            secret: Secret::new(secret.to_owned()),
-            label: label.to_owned(),
-            division: None,
-            expires: None,
-        }
+        Self { secret: Credential::new(secret), label: label.to_owned(), division: None, expires: None }
     }
 
     /// A key of one division without an end, named as the division is.

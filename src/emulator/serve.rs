@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,27 +58,21 @@ pub(crate) async fn listen(emulated: Arc<Emulated>, listener: TcpListener, stop:
 /// Resolves when the emulator stops.
 pub(crate) async fn stopped(mut stop: watch::Receiver<bool>) {
     // An error means that the handle is gone, which stops it just the same.
-    let _ = stop.wait_for(|stop| *stop).await.is_ok();
+    drop(stop.wait_for(|stop| *stop).await);
 }
 
-fn connection(
-    emulated: Arc<Emulated>,
-    stream: TcpStream,
-    address: SocketAddr,
-) -> impl Future<Output = ()> + Send {
-    async move {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "the emulator answers without TCP_NODELAY");
-        }
-        let (tap, splitter) = Tap::new(stream);
-        let service =
-            service_fn(move |request| answer(Arc::clone(&emulated), request, address, Arc::clone(&splitter)));
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS);
-        if let Err(error) = builder.serve_connection(TokioIo::new(tap), service).await {
-            tracing::debug!(%error, "a connection to the emulator ended");
-        }
+async fn connection(emulated: Arc<Emulated>, stream: TcpStream, address: SocketAddr) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "the emulator answers without TCP_NODELAY");
+    }
+    let (tap, splitter) = Tap::new(stream);
+    let service =
+        service_fn(move |request| answer(Arc::clone(&emulated), request, address, Arc::clone(&splitter)));
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS);
+    if let Err(error) = builder.serve_connection(TokioIo::new(tap), service).await {
+        tracing::debug!(%error, "a connection to the emulator ended");
     }
 }
 

@@ -143,7 +143,7 @@ impl Edges {
         let shifted = u128::from(now) + u128::from(self.width - self.phase);
         let number = u64::try_from(shifted / u128::from(self.width)).unwrap_or(u64::MAX);
         let into = u64::try_from(shifted % u128::from(self.width)).unwrap_or(u64::MAX);
-        if into < self.lateness(number) { number - 1 } else { number }
+        if into < self.lateness(number) { number.saturating_sub(1) } else { number }
     }
 
     /// Nanoseconds since the window that `now` falls into began on time.
@@ -272,5 +272,59 @@ mod tests {
             counter.count(5 * SECOND);
             assert!(!counter.admits(500 * SECOND), "{windows:?}");
         }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(400))]
+
+        /// Against definitions that look at the whole history anew each time.
+        #[test]
+        fn counters_agree_with_their_definitions(
+            requests in 1..8_u64,
+            depth in 1..8_u64,
+            width in 1..60_u64,
+            phase in 0..60_u64,
+            gaps in proptest::collection::vec(0..20_u64, 1..120),
+        ) {
+            let edges = Edges { width, phase: phase % width, late: 0, seed: 0 };
+            let bucket = Windows::Bucket(Some(depth));
+            for windows in [Windows::Sliding, Windows::Fixed, Windows::Counter, bucket] {
+                let mut counter = Counter::new(requests, windows, edges);
+                let (mut now, mut taken) = (1_000_u64, Vec::new());
+                for gap in &gaps {
+                    now += gap;
+                    let fits = match windows {
+                        Windows::Sliding => in_log(&taken, now, width) < requests,
+                        Windows::Fixed => in_window(&taken, now, edges).0 < requests,
+                        Windows::Counter => {
+                            let (used, before) = in_window(&taken, now, edges);
+                            let into = (now + width - edges.phase) % width;
+                            before * (width - into) + (used + 1) * width <= requests * width
+                        }
+                        // A bucket holds back exactly if some stretch that ends now would
+                        // hold more than its depth and what drips in meanwhile.
+                        Windows::Bucket(_) => taken.iter().enumerate().all(|(index, since)| {
+                            let stretch = (taken.len() - index + 1) as u64;
+                            stretch * width <= depth * width + (now - since) * requests
+                        }),
+                    };
+                    proptest::prop_assert_eq!(counter.admits(now), fits, "{:?} at {}", windows, now);
+                    if fits {
+                        counter.count(now);
+                        taken.push(now);
+                    }
+                }
+            }
+        }
+    }
+
+    fn in_log(taken: &[u64], now: u64, width: u64) -> u64 {
+        taken.iter().filter(|at| **at + width > now).count() as u64
+    }
+
+    fn in_window(taken: &[u64], now: u64, edges: Edges) -> (u64, u64) {
+        let number = |at: u64| (at + edges.width - edges.phase) / edges.width;
+        let count = |which: u64| taken.iter().filter(|at| number(**at) == which).count() as u64;
+        (count(number(now)), count(number(now) - 1))
     }
 }

@@ -103,7 +103,8 @@ impl Gateway {
             .consumers
             .access(known, call.lane.index)
             .ok_or_else(|| No::Forbidden("weir: this consumer has no access to this upstream.".into()))?;
-        let (wait, clipped_wait) = patience(&call.headers, access.max_wait.unwrap_or(call.lane.config.max_wait));
+        let (wait, clipped_wait) =
+            patience(&call.headers, access.max_wait.unwrap_or(call.lane.config.max_wait));
         Ok(Caller {
             consumer: known,
             access,
@@ -176,7 +177,8 @@ fn host_of(uri: &Uri, headers: &HeaderMap) -> Result<Option<String>, No> {
 /// How long the caller waits for its turn: `Prefer: wait=N` (RFC 7240, section
 /// 4.3), at most `most`; and N as applied, if that is less than was asked.
 fn patience(headers: &HeaderMap, most: Duration) -> (Duration, Option<u64>) {
-    let preferences = headers.get_all("prefer").iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
+    let preferences =
+        headers.get_all("prefer").iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
     let wait = preferences.filter_map(|preference| {
         let (name, value) = preference.split(';').next()?.split_once('=')?;
         let value = value.trim().trim_matches('"');
@@ -231,7 +233,10 @@ mod tests {
     #[test]
     fn one_host_counts() {
         let origin: Uri = "/x".parse().unwrap();
-        assert_eq!(host_of(&origin, &with("host", "Weir.Internal:8080")).unwrap().as_deref(), Some("weir.internal"));
+        assert_eq!(
+            host_of(&origin, &with("host", "Weir.Internal:8080")).unwrap().as_deref(),
+            Some("weir.internal")
+        );
         let absolute: Uri = "http://a.example/x".parse().unwrap();
         assert_eq!(host_of(&absolute, &with("host", "b.example")).unwrap().as_deref(), Some("a.example"));
         let mut twice = with("host", "a");

@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn what_connection_names_ends_here() {
-        let mut headers = map(&[("connection", "close, X-Mine"), ("x-mine", "1"), ("te", "trailers"), ("a", "b")]);
+        let mut headers =
+            map(&[("connection", "close, X-Mine"), ("x-mine", "1"), ("te", "trailers"), ("a", "b")]);
         remove_hop_by_hop(&mut headers);
         assert_eq!(headers, map(&[("a", "b")]));
     }

@@ -14,19 +14,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::BodyExt;
+use http_body_util::Limited;
 use http_body_util::combinators::UnsyncBoxBody;
 
 use super::body::Body;
+use super::cache_status::CacheStatus;
 use super::call::Caller;
-use super::exchange::{Answer, CacheStatus, Exchange};
+use super::exchange::{Answer, Exchange};
 use super::fetch::{Admission, Fault, Fetch, RequestBody, Shared};
 use super::refusal::No;
 use super::wish::Wish;
 use super::{Gateway, Lane};
 use crate::budget::{Ask, Denied, Entry as Place, Refusal};
 use crate::cache::{
-    self, answer, validate, FlightError, Forward, Head, Hit, Joined, Landing, Listener, Lookup, Now, Occasion, Stale,
+    self, FlightError, Forward, Head, Hit, Joined, Landing, Listener, Lookup, Now, Occasion, Stale, answer,
+    validate,
 };
 use crate::config::Mode;
 use crate::quota::LimitSet;
@@ -36,6 +38,10 @@ use crate::upstream::BoxError;
 /// How often a caller looks again after a fetch that ended without a word (a 304
 /// that meant another representation, a fetch for its first caller alone).
 const MAX_LOOKS: u32 = 3;
+
+/// The largest request body that is passed on; uploads of samples are the largest
+/// that any of the vendors takes.
+const MAX_REQUEST_BODY_BYTES: usize = 1 << 30;
 
 impl Gateway {
     /// Answers one request from a connection whose other end is `peer`.
@@ -48,32 +54,34 @@ impl Gateway {
         B::Error: Into<BoxError>,
     {
         let (head, body) = request.into_parts();
-        let has_body = !body.is_end_stream();
-        let body = UnsyncBoxBody::new(body.map_err(Into::into));
-        let mut exchange =
-            Exchange::begin(self.ids.next(), self.clock.now(), &head.method, head.uri.path(), &head.headers);
-        let answered = self.tell(&mut exchange, Request::from_parts(head, (body, has_body)), peer).await;
-        exchange.end(self, answered)
+        let size = (!body.is_end_stream()).then(|| body.size_hint().lower());
+        let body = UnsyncBoxBody::new(Limited::new(body, MAX_REQUEST_BODY_BYTES));
+        let mut exchange = Exchange::begin(self.ids.next(), self.clock, &head);
+        let answered = self.tell(&mut exchange, Request::from_parts(head, (body, size)), peer).await;
+        exchange.end(answered)
     }
 
     async fn tell(
         &self,
         exchange: &mut Exchange,
-        request: Request<(RequestBody, bool)>,
+        request: Request<(RequestBody, Option<u64>)>,
         peer: IpAddr,
     ) -> Result<Answer, No> {
         if self.is_stopping() {
             return Err(No::Stopping);
         }
-        let (head, (body, has_body)) = request.into_parts();
-        let mut call = self.route(head, has_body)?;
+        let (head, (body, size)) = request.into_parts();
+        let mut call = self.route(head, size.is_some())?;
         exchange.routed(&call);
         let caller = self.identify(&mut call, peer)?;
-        exchange.identified(&caller);
+        exchange.identified(&caller, &self.consumers.config(caller.consumer).name);
         caller.may(&call)?;
         self.admit_inbound(&caller)?;
         let now = self.clock.wall();
         call.check(now)?;
+        if size.is_some_and(|bytes| bytes > MAX_REQUEST_BODY_BYTES as u64) {
+            return Err(No::TooLarge);
+        }
         let wish = Arc::new(Wish::of(call, &caller, now));
         exchange.limits = wish.limits;
         if wish.shareable {
@@ -90,7 +98,12 @@ impl Gateway {
     }
 
     /// An answer that may come from the cache, or from another caller's fetch.
-    async fn shared(&self, exchange: &mut Exchange, wish: &Arc<Wish>, caller: &Caller<'_>) -> Result<Answer, No> {
+    async fn shared(
+        &self,
+        exchange: &mut Exchange,
+        wish: &Arc<Wish>,
+        caller: &Caller<'_>,
+    ) -> Result<Answer, No> {
         for _ in 0..MAX_LOOKS {
             let (stale, why) = match wish.lookup() {
                 Lookup::Fresh(hit) => return Ok(wish.from_cache(&hit, None)),
@@ -105,7 +118,7 @@ impl Gateway {
                     (Some(stale), why)
                 }
             };
-            let listener = match wish.join(stale.as_ref(), caller) {
+            let listener = match wish.join(stale.as_ref(), caller, exchange.tries) {
                 Ok(listener) => listener,
                 Err(hit) => return Ok(wish.from_cache(&hit, None)),
             };
@@ -146,10 +159,10 @@ impl Wish {
 
     /// The flight that will serve this wish: another's, or one that begins here.
     /// `Err` if the answer has landed between the lookup and now.
-    fn join(self: &Arc<Self>, stale: Option<&Stale>, caller: &Caller<'_>) -> Result<Ear, Hit> {
+    fn join(self: &Arc<Self>, stale: Option<&Stale>, caller: &Caller<'_>, tries: u32) -> Result<Ear, Hit> {
         let lane = &self.lane;
+        let fetch = Fetch { tries, ..Fetch::of(self, stale.map(|stale| Arc::clone(&stale.entry))) };
         if !self.asked().may_join() {
-            let fetch = Fetch::of(self, stale.map(|stale| Arc::clone(&stale.entry)));
             return Ok(lane.launch(fetch, caller));
         }
         let mut admission = None;
@@ -167,7 +180,6 @@ impl Wish {
             Joined::Follower(listener) => Ok(listener),
             Joined::Leader(lead, listener) => {
                 if let Some(admission) = admission {
-                    let fetch = Fetch::of(self, stale.map(|stale| Arc::clone(&stale.entry)));
                     tokio::spawn(fetch.run(admission, lead));
                 }
                 Ok(listener)
@@ -208,7 +220,6 @@ impl Wish {
         exchange.waited = told.map_or(Duration::ZERO, |told| told.granted.since(entered));
         // Without a place in the queue (observed, or refreshed) whoever began it pays.
         let pays = place.as_ref().map_or(listener.leads(), Place::has_paid) && !self.limits.is_empty();
-        let price = u32::from(pays);
         drop(place);
         let leads = listener.leads();
         let forwarded = CacheStatus::Forwarded {
@@ -221,13 +232,20 @@ impl Wish {
         let mut answer = match landed {
             Ok(Landing::Head(head)) => self.live(&head, listener),
             Ok(Landing::Entry(entry)) => self.from_cache(&Hit::at(entry, self.lane.now()), None),
-            Err(FlightError::Failed(fault)) => return Err(Missed::No(No::Vendor(fault))),
+            Err(FlightError::Failed(fault)) => {
+                exchange.price += u32::from(pays && fault.was_charged());
+                if matches!(fault, Fault::Again) {
+                    exchange.tries += 1;
+                    return Err(Missed::Again);
+                }
+                return Err(Missed::No(No::Vendor(fault)));
+            }
             Err(FlightError::Abandoned | FlightError::GoAlone) => return Err(Missed::Again),
         };
+        exchange.price += u32::from(pays);
         answer.cache = forwarded;
-        answer.outcome = if price > 0 || leads { Outcome::Paid } else { Outcome::Joined };
+        answer.outcome = if pays || leads { Outcome::Paid } else { Outcome::Joined };
         answer.reason = why.as_str();
-        answer.price = price;
         answer.upstream_time = told.map_or(Duration::ZERO, |told| told.upstream_time);
         Ok(answer)
     }
@@ -298,9 +316,7 @@ impl Lane {
                 let door = Some(bid.door());
                 (Admission::Bid(bid), door)
             }
-            Mode::Observe => {
-                (Admission::Permit(self.budget.charge_anyway(limits, caller.access.seat)), None)
-            }
+            Mode::Observe => (Admission::Permit(self.budget.charge_anyway(limits, caller.access.seat)), None),
         };
         (admission, Shared { door, told: OnceLock::new() })
     }

@@ -19,7 +19,6 @@ use crate::id::RequestId;
 use crate::target::BadTarget;
 use crate::telemetry::Outcome;
 
-
 /// Why weir answers for itself.
 #[derive(Debug)]
 pub(super) enum No {
@@ -29,6 +28,8 @@ pub(super) enum No {
     Malformed(&'static str),
     /// The dialect can tell that the vendor would refuse it; says why.
     Invalid(String),
+    /// A body larger than is passed on.
+    TooLarge,
     /// Unknown caller.
     SignIn(SignIn),
     /// Known, but not allowed there; says what is missing.
@@ -61,15 +62,19 @@ impl No {
     fn status(&self) -> StatusCode {
         match self {
             Self::Target(_) | Self::Malformed(_) | Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SignIn(SignIn::TooManyFailures { .. }) => StatusCode::TOO_MANY_REQUESTS,
             Self::SignIn(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NoUpstream => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
-            Self::Budget(refusal) if matches!(refusal.reason, budget::Reason::AllQueuesFull) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Budget(refusal) if matches!(refusal.reason, budget::Reason::AllQueuesFull) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Inbound { .. } | Self::Budget(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
+            Self::Vendor(error) if error.is_callers() => StatusCode::BAD_REQUEST,
             Self::Vendor(error) if error.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
             Self::Vendor(_) => StatusCode::BAD_GATEWAY,
             Self::Abandoned | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
@@ -82,6 +87,7 @@ impl No {
             Self::Target(_) => "bad-target",
             Self::Malformed(_) => "malformed",
             Self::Invalid(_) => "invalid",
+            Self::TooLarge => "too-large",
             Self::SignIn(why) => why.as_str(),
             Self::Forbidden(_) => "not-allowed",
             Self::NoUpstream => "no-upstream",
@@ -104,6 +110,7 @@ impl No {
             Self::Target(_)
             | Self::Malformed(_)
             | Self::Invalid(_)
+            | Self::TooLarge
             | Self::SignIn(_)
             | Self::Forbidden(_)
             | Self::NoUpstream
@@ -115,8 +122,10 @@ impl No {
     /// The error type of RFC 9209, section 2.3.
     fn proxy_error(&self) -> &'static str {
         match self {
-            Self::Target(_) | Self::Malformed(_) | Self::Invalid(_) => "http_request_error",
-            Self::SignIn(_) | Self::Forbidden(_) | Self::Method | Self::NotImplemented => "http_request_denied",
+            Self::Target(_) | Self::Malformed(_) | Self::Invalid(_) | Self::TooLarge => "http_request_error",
+            Self::SignIn(_) | Self::Forbidden(_) | Self::Method | Self::NotImplemented => {
+                "http_request_denied"
+            }
             Self::Inbound { .. } | Self::Budget(..) | Self::OnlyIfCached => "http_request_denied",
             Self::NoUpstream => "destination_not_found",
             Self::Vendor(error) => error.as_str(),
@@ -138,8 +147,11 @@ impl No {
         match self {
             Self::Target(why) => format!("weir: {why}."),
             Self::Malformed(why) => format!("weir: {why}."),
+            Self::TooLarge => "weir: the request body is larger than is passed on.".into(),
             Self::Invalid(why) | Self::Forbidden(why) => why.clone(),
-            Self::SignIn(SignIn::TooManyFailures { .. }) => "weir: too many failed sign-ins from this address.".into(),
+            Self::SignIn(SignIn::TooManyFailures { .. }) => {
+                "weir: too many failed sign-ins from this address.".into()
+            }
             // One sentence for all: who holds a stolen token should not learn that it is one.
             Self::SignIn(_) => "Invalid credentials".into(),
             Self::NoUpstream => "weir: no upstream is reached at this path or host.".into(),
@@ -147,7 +159,9 @@ impl No {
             Self::NotImplemented => "weir: CONNECT and protocol upgrades are not passed on.".into(),
             Self::Inbound { .. } => "weir: this consumer asks faster than its inbound rate allows.".into(),
             Self::Budget(refusal) => {
-                format!("weir: the allowance shared by this company does not admit this request now ({refusal}).")
+                format!(
+                    "weir: the allowance shared by this company does not admit this request now ({refusal})."
+                )
             }
             Self::OnlyIfCached => "weir: only-if-cached was asked, and no such answer is kept.".into(),
             Self::Vendor(error) => format!("weir: the vendor did not answer ({}).", error.as_str()),
@@ -159,7 +173,9 @@ impl No {
     /// Seconds for `Retry-After`: rounded up, at least 1.
     fn retry_after(&self) -> Option<u64> {
         let wait = match self {
-            Self::Inbound { retry_after } | Self::SignIn(SignIn::TooManyFailures { retry_after }) => *retry_after,
+            Self::Inbound { retry_after } | Self::SignIn(SignIn::TooManyFailures { retry_after }) => {
+                *retry_after
+            }
             Self::Budget(refusal) => refusal.retry_after,
             Self::Abandoned | Self::Stopping => Duration::from_secs(1),
             _ => return None,
@@ -184,7 +200,10 @@ impl No {
             headers.insert(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"weir\""));
         }
         if status == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert(http::header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+            headers.insert(
+                http::header::ALLOW,
+                HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+            );
         }
         response
     }
@@ -193,7 +212,8 @@ impl No {
     fn proxy_status(&self) -> HeaderValue {
         let details = self.details();
         let mut list = sfv::ListSerializer::new();
-        let item = list.bare_item(token("weir")).parameter(KeyRef::constant("error"), token(self.proxy_error()));
+        let item =
+            list.bare_item(token("weir")).parameter(KeyRef::constant("error"), token(self.proxy_error()));
         if let Ok(details) = StringRef::from_str(&details) {
             let _ = item.parameter(KeyRef::constant("details"), details);
         }

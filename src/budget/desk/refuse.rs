@@ -13,7 +13,9 @@ impl Desk {
     pub(super) fn unwelcome(&self, waiter: Waiter, deadline: Moment, now: Moment) -> Option<Reason> {
         self.waiter(waiter.id)?;
         let bounds = self.plan.queue;
-        if self.forecast(waiter, 0, now).1 > deadline {
+        // A joined fetch may be paid for by another: then only the deadline itself decides.
+        let earliest = if self.is_joined(waiter) { now } else { self.forecast(waiter, 0, now).1 };
+        if earliest > deadline || now >= deadline {
             Some(Reason::Limit)
         } else if self.tallies[waiter.seat as usize].waiting > bounds.per_consumer {
             Some(Reason::QueueFull)
@@ -22,6 +24,11 @@ impl Desk {
         } else {
             None
         }
+    }
+
+    fn is_joined(&self, waiter: Waiter) -> bool {
+        let bid = self.entries.get(&waiter.id).and_then(|entry| self.bids.get(&entry.bid));
+        bid.is_some_and(|bid| bid.waiting.len() > 1)
     }
 
     fn forecast(&self, waiter: Waiter, spread: u64, now: Moment) -> (Obstacle, Moment) {

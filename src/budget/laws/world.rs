@@ -56,6 +56,7 @@ struct Sent {
     grant: Grant,
     flight: Flight,
     counted_at: Moment,
+    in_flight: bool,
 }
 
 struct Waiting {
@@ -161,7 +162,8 @@ impl World {
                 sent.flight.counted_by = self.desk.all_sent(sent.grant, now);
             }
             Event::Head(flight) => {
-                let sent = &self.sent[flight];
+                let sent = &mut self.sent[flight];
+                sent.in_flight = false;
                 self.desk.settle(sent.grant, sent.flight, now);
                 if let Some(zero) = self.vendor_at_zero {
                     let date = UnixTime::from_secs((zero + sent.counted_at.as_nanos()) / 1_000_000_000);
@@ -169,7 +171,8 @@ impl World {
                 }
             }
             Event::GiveUp(flight) => {
-                let sent = &self.sent[flight];
+                let sent = &mut self.sent[flight];
+                sent.in_flight = false;
                 self.desk.lose(sent.grant, sent.flight, now);
             }
             Event::Deadline(id) => {
@@ -199,7 +202,10 @@ impl World {
         };
         *last_bid = Some((bid, set));
         let deadline = caller.patience.map_or(Moment::NEVER, |patience| self.now + patience);
-        match self.desk.enter(bid, Ask { seat: caller.seat, deadline, urgency: caller.urgency }, self.now) {
+        let ask = Ask { seat: caller.seat, deadline, urgency: caller.urgency };
+        let before = caller.patience.map(|_| self.desk.clone());
+        self.desk.forget_herds();
+        match self.desk.enter(bid, ask, self.now) {
             // Paid for already.
             Ok(id) if self.granted.contains(&bid) => self.desk.leave(id, self.now),
             Ok(id) => {
@@ -213,8 +219,12 @@ impl World {
                 }
             }
             Err(Denied::Refused(refusal)) => {
-                assert!(caller.patience.is_some(), "{refusal:?} without a deadline");
-                assert!(refusal.retry_at > deadline, "{refusal:?} although there was time");
+                assert!(
+                    deadline == self.now || refusal.retry_at > deadline,
+                    "{refusal:?} although there was time"
+                );
+                let truth = self.truth(before.expect("only a deadline is refused"), ask, set);
+                assert!(refusal.retry_at <= truth, "law 7: {refusal:?}, but a yes at {truth:?}");
             }
             Err(Denied::Closed) => assert!(caller.joins),
         }
@@ -238,7 +248,12 @@ impl World {
                 Fate::Lost if self.plan.counted_within.is_none() => head + self.plan.linger,
                 _ => self.now + caller.up,
             };
-            self.sent.push(Sent { grant, flight: Flight { sent: self.now, counted_by: None }, counted_at });
+            self.sent.push(Sent {
+                grant,
+                flight: Flight { sent: self.now, counted_by: None },
+                counted_at,
+                in_flight: true,
+            });
             if self.plan.counted_within.is_some() {
                 self.after(self.now, Event::AllSent(flight));
             }
@@ -247,6 +262,49 @@ impl World {
             self.after(head, end);
         }
         !decided.is_empty()
+    }
+
+    /// When such a caller would be admitted if it could wait, everything in flight
+    /// were answered now, and every later request at once.
+    pub(crate) fn truth(&self, mut desk: Desk, ask: Ask, set: LimitSet) -> Moment {
+        let mut now = self.now;
+        let mine = desk.open(set);
+        desk.enter(mine, Ask { deadline: Moment::NEVER, ..ask }, now).expect("it waits for ever");
+        for sent in self.sent.iter().filter(|sent| sent.in_flight) {
+            desk.settle(sent.grant, sent.flight, now);
+        }
+        loop {
+            for bid in desk.take_decided() {
+                match desk.take(bid) {
+                    Outcome::Granted(_) if bid == mine => return now,
+                    Outcome::Granted(grant) => {
+                        desk.settle(grant, Flight { sent: now, counted_by: None }, now)
+                    }
+                    Outcome::Waiting | Outcome::Over => {}
+                }
+            }
+            if desk.has_news() {
+                continue;
+            }
+            now = desk.next_wake().expect("somebody waits, and all is settled");
+            desk.pump(now);
+        }
+    }
+
+    /// Who asks at `at` and does not wait: admitted, or the moment it is told.
+    pub(crate) fn ask_at(&self, at: Moment, seat: usize, set: LimitSet) -> Result<(), Moment> {
+        let mut desk = self.desk.clone();
+        desk.forget_herds();
+        let bid = desk.open(set);
+        match desk.enter(bid, Ask { seat, deadline: at, urgency: 3 }, at) {
+            Ok(_) => Ok(()),
+            Err(Denied::Refused(refusal)) => Err(refusal.retry_at),
+            Err(Denied::Closed) => unreachable!("a new bid is open"),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        self.now
     }
 
     /// What holds between any two events.

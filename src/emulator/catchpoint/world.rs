@@ -14,25 +14,12 @@ use crate::clock::UnixTime;
 
 use super::super::chance::mix;
 use super::super::options::Options;
+use super::objects;
 
 /// Objects of one kind, those made by requests included.
 pub(super) const OBJECTS: usize = 200_000;
 const DIVISIONS: [&str; 3] = ["web", "mobile", "api"];
 const NODES: u32 = 120;
-const CITIES: [(&str, &str); 8] = [
-    ("Frankfurt", "Germany"),
-    ("Ashburn", "United States"),
-    ("Sao Paulo", "Brazil"),
-    ("Singapore", "Singapore"),
-    ("London", "United Kingdom"),
-    ("Sydney", "Australia"),
-    ("Mumbai", "India"),
-    ("Johannesburg", "South Africa"),
-];
-const PROVIDERS: [&str; 5] = ["Telia", "Lumen", "NTT", "Cogent", "Zayo"];
-const PLACES: [&str; 8] =
-    ["Home", "Checkout", "Search", "Login", "Product page", "Basket", "Health", "Images"];
-const PEOPLE: [&str; 6] = ["Ada", "Grace", "Alan", "Edsger", "Barbara", "Donald"];
 const LEVELS: [(u8, &str); 2] = [(0, "Warning"), (1, "Critical")];
 
 /// A kind of object.
@@ -72,8 +59,10 @@ pub(super) struct World {
     pub(super) instants: BTreeMap<i64, Instant>,
     /// Alert to e-mail address.
     pub(super) acknowledged: BTreeMap<u64, String>,
-    divisions: Vec<String>,
-    products: u32,
+    pub(super) divisions: Vec<String>,
+    pub(super) products: u32,
+    /// The highest number ever given out.
+    newest: BTreeMap<Collection, i64>,
     shelves: BTreeMap<Collection, BTreeMap<i64, Object>>,
 }
 
@@ -124,7 +113,7 @@ impl Collection {
         }
     }
 
-    const fn first(self) -> i64 {
+    pub(super) const fn first(self) -> i64 {
         match self {
             Self::Tests => 100_001,
             Self::Nodes => 1,
@@ -155,6 +144,7 @@ impl World {
             acknowledged: BTreeMap::new(),
             divisions,
             products,
+            newest: BTreeMap::new(),
             shelves: BTreeMap::new(),
         };
         world.fill();
@@ -167,7 +157,8 @@ impl World {
         let index = known.unwrap_or_else(|| {
             self.divisions.push(name.to_owned());
             let id = Collection::Divisions.first() + offset(self.divisions.len() - 1);
-            self.put(Collection::Divisions, id, division(id, name));
+            let object = objects::division(id, name);
+            self.put(Collection::Divisions, id, object);
             self.divisions.len() - 1
         });
         Collection::Divisions.first() + offset(index)
@@ -184,12 +175,14 @@ impl World {
     }
 
     pub(super) fn put(&mut self, of: Collection, id: i64, object: Object) {
+        let newest = self.newest.entry(of).or_insert(id);
+        *newest = id.max(*newest);
         self.shelf_mut(of).insert(id, object);
     }
 
     /// A number that was not given out before.
     pub(super) fn next_id(&self, of: Collection) -> i64 {
-        self.shelf(of).last_key_value().map_or_else(|| of.first(), |(id, _)| id + 1)
+        self.newest.get(&of).map_or_else(|| of.first(), |newest| newest + 1)
     }
 
     /// A number that depends on the seed, the subject and the index alone.
@@ -206,85 +199,29 @@ impl World {
     /// The node with this index, as other objects refer to it.
     pub(super) fn node(&self, index: u64) -> Value {
         let index = index % u64::from(NODES);
-        json!({"id": signed(index) + 1, "name": self.node_name(index)})
+        json!({"id": signed(index) + 1, "name": objects::node_name(self, index)})
     }
 
-    fn division_of(&self, product: u64) -> i64 {
+    pub(super) fn division_of(&self, product: u64) -> i64 {
         Collection::Divisions.first() + signed(product % (self.divisions.len().max(1) as u64))
     }
 
-    fn node_name(&self, index: u64) -> String {
-        let (city, country) = pick(&CITIES, index);
-        format!("{city}, {country} - {} {}", pick(&PROVIDERS, self.made_up(1, index)), index / 8 + 1)
-    }
-
     fn fill(&mut self) {
-        for (index, name) in self.divisions.clone().iter().enumerate() {
-            let id = Collection::Divisions.first() + offset(index);
-            self.put(Collection::Divisions, id, division(id, name));
+        let products = u64::from(self.products);
+        for (of, count) in [
+            (Collection::Divisions, self.divisions.len() as u64),
+            (Collection::Nodes, u64::from(NODES)),
+            (Collection::Products, products),
+            (Collection::Folders, products * 3),
+            (Collection::Labels, 15),
+            (Collection::Contacts, 20),
+            (Collection::Tests, u64::from(self.tests)),
+        ] {
+            for index in 0..count {
+                let object = objects::make(self, of, index);
+                self.put(of, of.first() + signed(index), object);
+            }
         }
-        for index in 0..u64::from(NODES) {
-            let node = self.full_node(index);
-            self.put(Collection::Nodes, signed(index) + 1, node);
-        }
-        for index in 0..u64::from(self.products) {
-            let (id, of) = (Collection::Products.first() + signed(index), self.division_of(index));
-            let value = json!({"id": id, "divisionId": of, "name": format!("Product {}", index + 1),
-                "status": {"id": 0, "name": "Active"}, "alertGroupId": 900 + id});
-            self.put(Collection::Products, id, Object { division: Some(of), value });
-        }
-        for index in 0..u64::from(self.products) * 3 {
-            let product = index % u64::from(self.products);
-            let (id, of) = (Collection::Folders.first() + signed(index), self.division_of(product));
-            let value = json!({"id": id, "parentId": Value::Null, "divisionId": of,
-                "productId": Collection::Products.first() + signed(product), "name": format!("Folder {}", index + 1)});
-            self.put(Collection::Folders, id, Object { division: Some(of), value });
-        }
-        for index in 0..15 {
-            let (id, of) = (Collection::Labels.first() + signed(index), self.division_of(index));
-            let value = json!({"id": id, "name": format!("label-{}", index + 1), "divisionId": of, "color": "#2f6fde",
-                "labelValues": [{"id": id * 10, "name": "yes"}, {"id": id * 10 + 1, "name": "no"}]});
-            self.put(Collection::Labels, id, Object { division: Some(of), value });
-        }
-        for index in 0..20 {
-            let (id, of) = (Collection::Contacts.first() + signed(index), self.division_of(index));
-            let first = pick(&PEOPLE, index);
-            let value = json!({"id": id, "firstName": first, "lastName": format!("Example{}", index + 1),
-                "email": format!("{}{}@example.com", first.to_lowercase(), index + 1),
-                "status": {"id": 0, "name": "Active"}, "division": {"id": of, "name": self.divisions[usize::try_from(of - 101).unwrap_or_default()]}});
-            self.put(Collection::Contacts, id, Object { division: Some(of), value });
-        }
-        for index in 0..u64::from(self.tests) {
-            let (id, test) = self.full_test(index);
-            self.put(Collection::Tests, id, test);
-        }
-    }
-
-    fn full_node(&self, index: u64) -> Object {
-        let (city, country) = pick(&CITIES, index);
-        let value = json!({"id": signed(index) + 1, "name": self.node_name(index), "isPaused": false,
-            "status": {"id": 0, "name": "Active"}, "networkType": {"id": 0, "name": "Backbone"},
-            "city": {"id": index % 8 + 1, "name": city}, "country": {"id": index % 8 + 1, "name": country},
-            "internetServiceProvider": {"id": index % 5 + 1, "name": pick(&PROVIDERS, self.made_up(1, index))},
-            "isIPv6": index % 3 == 0, "capacity": 1_000, "instanceCount": 2, "activeInstanceCount": 2});
-        Object { division: None, value }
-    }
-
-    fn full_test(&self, index: u64) -> (i64, Object) {
-        let (id, of) = self.original_test(index);
-        let product = index % u64::from(self.products);
-        let folder = product + u64::from(self.products) * (self.made_up(2, index) % 3);
-        let place = pick(&PLACES, self.made_up(3, index));
-        let active = u8::from(self.made_up(4, index).is_multiple_of(10));
-        let value = json!({"id": id, "divisionId": of, "productId": Collection::Products.first() + signed(product),
-            "folderId": Collection::Folders.first() + signed(folder), "name": format!("{place} {}", index + 1),
-            "description": format!("Watches {place}."), "url": format!("https://shop{}.example.com/", index % 17),
-            "monitor": {"id": 18, "name": "Chrome"}, "testType": {"id": 0, "name": "Web"},
-            "status": {"id": active, "name": if active == 0 { "Active" } else { "Inactive" }},
-            "alertsPaused": false, "enableTestDataWebhook": false, "changeDate": "2026-01-15T08:30:00",
-            "startTime": "2026-01-15T08:30:00", "endTime": "2028-01-15T08:30:00",
-            "requestHttpMethod": {"id": 0, "name": "GET"}, "labels": []});
-        (id, Object { division: Some(of), value })
     }
 }
 
@@ -294,16 +231,11 @@ pub(super) fn level(chance: u64) -> Value {
     json!({"id": id, "name": name})
 }
 
-fn division(id: i64, name: &str) -> Object {
-    let value = json!({"id": id, "name": name, "status": {"id": 0, "name": "Active"}});
-    Object { division: Some(id), value }
-}
-
-fn pick<T: Copy>(from: &[T], by: u64) -> T {
+pub(super) fn pick<T: Copy>(from: &[T], by: u64) -> T {
     from[usize::try_from(by % from.len() as u64).unwrap_or_default()]
 }
 
-fn signed(index: u64) -> i64 {
+pub(super) fn signed(index: u64) -> i64 {
     i64::try_from(index).unwrap_or(i64::MAX)
 }
 

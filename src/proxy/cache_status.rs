@@ -1,0 +1,106 @@
+//! `Cache-Status` (RFC 9211): what the cache did with a request.
+
+use http::HeaderValue;
+use sfv::{KeyRef, TokenRef};
+
+use crate::cache::{Forward, Hit};
+
+/// `Cache-Status` (RFC 9211) in parts.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum CacheStatus {
+    /// Answered from the cache.
+    Hit {
+        /// Seconds of freshness left; negative when stale.
+        ttl: i64,
+        /// Why it is stale.
+        detail: Option<&'static str>,
+    },
+    /// Asked for at the vendor.
+    Forwarded {
+        /// Why.
+        why: Forward,
+        /// The vendor's status, if it answered.
+        status: Option<u16>,
+        /// Whether the answer is being kept.
+        stored: bool,
+        /// Whether it was another caller's fetch.
+        collapsed: bool,
+        /// Why it is not kept.
+        detail: Option<&'static str>,
+    },
+    /// Not concerned.
+    None,
+}
+
+impl CacheStatus {
+    pub(super) fn of_hit(hit: &Hit, detail: Option<&'static str>) -> Self {
+        Self::Hit { ttl: hit.ttl, detail }
+    }
+
+    /// The field's value; none where the cache was not concerned.
+    pub(super) fn header(self) -> Option<HeaderValue> {
+        const DETAIL: &KeyRef = KeyRef::constant("detail");
+        let mut list = sfv::ListSerializer::new();
+        let item = list.bare_item(TokenRef::constant("weir"));
+        match self {
+            Self::None => return None,
+            Self::Hit { ttl, detail } => {
+                let ttl = sfv::Integer::try_from(ttl).unwrap_or(sfv::Integer::MAX);
+                let mut item =
+                    item.parameter(KeyRef::constant("hit"), true).parameter(KeyRef::constant("ttl"), ttl);
+                if let Some(detail) = detail {
+                    item = item.parameter(DETAIL, word(detail));
+                }
+                drop(item);
+            }
+            Self::Forwarded { why, status, stored, collapsed, detail } => {
+                let mut item = item.parameter(KeyRef::constant("fwd"), word(why.as_str()));
+                if let Some(status) = status {
+                    item = item.parameter(KeyRef::constant("fwd-status"), status);
+                }
+                if stored {
+                    item = item.parameter(KeyRef::constant("stored"), true);
+                }
+                if collapsed {
+                    item = item.parameter(KeyRef::constant("collapsed"), true);
+                }
+                if let Some(detail) = detail {
+                    item = item.parameter(DETAIL, word(detail));
+                }
+                drop(item);
+            }
+        }
+        list.finish().and_then(|text| HeaderValue::try_from(text).ok())
+    }
+}
+
+/// Reasons are words: lower case, digits, `-` and `_`, which make a token (RFC 8941).
+fn word(text: &'static str) -> &'static TokenRef {
+    TokenRef::from_str(text).unwrap_or(TokenRef::constant("other"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(status: CacheStatus) -> String {
+        status.header().unwrap().to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn cache_status_is_a_structured_field() {
+        assert_eq!(text(CacheStatus::Hit { ttl: 30, detail: None }), "weir;hit;ttl=30");
+        assert_eq!(
+            text(CacheStatus::Hit { ttl: -5, detail: Some("limited") }),
+            "weir;hit;ttl=-5;detail=limited"
+        );
+        let forwarded = CacheStatus::Forwarded {
+            why: Forward::UriMiss,
+            status: Some(200),
+            stored: true,
+            collapsed: true,
+            detail: None,
+        };
+        assert_eq!(text(forwarded), "weir;fwd=uri-miss;fwd-status=200;stored;collapsed");
+    }
+}

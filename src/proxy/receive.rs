@@ -1,0 +1,152 @@
+//! The vendor's answer, from its head to its last byte: passed on to whoever
+//! listens, edited as it streams in, and stored before the flight ends.
+
+use std::sync::Arc;
+
+use http::header::LOCATION;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http_body_util::BodyExt;
+
+use super::Lane;
+use super::edit::{Corrupt, Edit};
+use super::fetch::{Fault, FetchLead, Sent, Told};
+use super::headers;
+use super::wish::Wish;
+use crate::cache::validate::{self, Refreshed};
+use crate::cache::{Cache, Entry, Head, NotStored, Pushed, Selector, Storable, Ticket};
+use crate::dialect::{Keeping, Rewritten};
+use crate::upstream::UpstreamBody;
+
+/// What is known of an answer when its body begins.
+struct Begun {
+    storable: Result<Storable, NotStored>,
+    ticket: Ticket,
+    edit: Edit,
+    body: UpstreamBody,
+}
+
+/// The head has come: a 304 renews what is stored, anything else is passed on.
+pub(super) async fn receive(
+    wish: &Wish,
+    stale: Option<&Arc<Entry>>,
+    response: Response<UpstreamBody>,
+    sent: Sent,
+    mut lead: FetchLead,
+) {
+    let (parts, body) = response.into_parts();
+    let lane = &wish.lane;
+    let mut head = Head { status: parts.status, headers: parts.headers };
+    headers::from_vendor(&mut head.headers);
+    rewrite_location(lane, &mut head.headers);
+    let upstream_time = sent.exchange.received.at.since(sent.exchange.sent);
+    let told = |not_stored| Told { granted: sent.granted, upstream_time, status: parts.status, not_stored };
+    if let (Some(stale), StatusCode::NOT_MODIFIED) = (stale, head.status) {
+        let _ = lead.shared().told.set(told(None));
+        return renew(wish, stale, &head, &sent, lead);
+    }
+    invalidate(wish, head.status);
+    let edits = lane.config.dialect.edits(&head.headers, &lane.links);
+    let edit = Edit::of(&mut head.headers, wish.asks_gzip, edits);
+    let policy = wish.policy();
+    let storable = match wish.shareable {
+        true => policy.admit(&wish.asked(), &head, &sent.exchange),
+        false => Err(NotStored::Method),
+    };
+    let fate = policy.fate(&storable);
+    let _ = lead.shared().told.set(told(storable.as_ref().err().copied()));
+    lead.head(head, fate, lane.clock.now());
+    let begun = Begun { storable, ticket: sent.ticket, edit, body };
+    pump(wish, begun, lead).await;
+}
+
+/// The body, edited as it streams in; stored, if it may be, before the flight ends.
+async fn pump(wish: &Wish, begun: Begun, mut lead: FetchLead) {
+    let Begun { storable, ticket, mut edit, mut body } = begun;
+    while let Some(frame) = body.frame().await {
+        let chunk = match frame.map(http_body::Frame::into_data) {
+            Ok(Ok(chunk)) => chunk,
+            // Trailers: nothing of theirs is passed on.
+            Ok(Err(_)) => continue,
+            Err(error) => return lead.fail(Fault::Body(error)),
+        };
+        for part in edit.parts(chunk) {
+            match edit.push(part) {
+                Ok(out) if out.is_empty() => {}
+                Ok(out) => {
+                    if lead.push(out).await == Pushed::Nobody {
+                        return;
+                    }
+                }
+                Err(Corrupt) => return lead.fail(Fault::Corrupt),
+            }
+        }
+    }
+    let Ok((rest, observed)) = edit.finish() else { return lead.fail(Fault::Corrupt) };
+    if !rest.is_empty() && lead.push(rest).await == Pushed::Nobody {
+        return;
+    }
+    if let Some(link) = observed.as_ref().and_then(|observed| observed.foreign.as_deref()) {
+        tracing::warn!(upstream = %wish.lane.config.name, ?link, "a link to elsewhere was left out of an answer");
+    }
+    let keeping = wish.lane.config.dialect.keeping(observed.as_ref());
+    if let (Ok(storable), Keeping::May, Some(body)) = (storable, keeping, lead.body()) {
+        // A body that grew too large on the way is simply not kept.
+        if let Ok(entry) = storable.entry(&wish.key, body) {
+            wish.lane.cache.insert(ticket, entry.into());
+        }
+    }
+    lead.finish();
+}
+
+/// A 304 to what was stored (RFC 9111, section 4.3.4).
+fn renew(wish: &Wish, stale: &Arc<Entry>, head: &Head, sent: &Sent, lead: FetchLead) {
+    let cache: &Cache = &wish.lane.cache;
+    match stale.refresh(&wish.policy(), &wish.asked(), head, &sent.exchange) {
+        Refreshed::Updated(entry) => {
+            let entry = Arc::new(entry);
+            cache.insert(sent.ticket, Arc::clone(&entry));
+            lead.land(entry);
+        }
+        Refreshed::Once(entry, _) => {
+            cache.remove(stale);
+            lead.land(entry.into());
+        }
+        // Dropping the lead sends the callers back to look again: they find nothing
+        // stored, and ask without conditions.
+        Refreshed::Mismatch => cache.remove(stale),
+    }
+}
+
+/// After a write the resource and what lists it are gone from the cache, also what
+/// is on its way (RFC 9111, section 4.4, and beyond: under every key of the upstream).
+fn invalidate(wish: &Wish, status: StatusCode) {
+    let lane = &wish.lane;
+    if !validate::invalidates(&wish.method, status)
+        || lane.config.dialect.reads(&wish.method, wish.target.path())
+    {
+        return;
+    }
+    let path = wish.target.path();
+    let above = path.trim_end_matches('/').rsplit_once('/').map_or("", |(above, _)| above);
+    // A POST to a collection changes the collection; anything else a member of it.
+    let collection = if wish.method == Method::POST || above.is_empty() { path } else { above };
+    let selector = Selector::Prefix(lane.config.name.clone(), collection.to_owned());
+    lane.cache.purge(&selector);
+    lane.flights.shut(&selector);
+}
+
+/// A `Location` that points to the vendor leads back through weir; another is dropped.
+fn rewrite_location(lane: &Lane, headers: &mut HeaderMap) {
+    let Some(location) = headers.get(LOCATION).and_then(|value| value.to_str().ok()) else { return };
+    match lane.links.rewrite(location) {
+        Rewritten::Same => {}
+        Rewritten::To(link) => match HeaderValue::try_from(link) {
+            Ok(link) => drop(headers.insert(LOCATION, link)),
+            Err(_) => drop(headers.remove(LOCATION)),
+        },
+        Rewritten::Foreign => {
+            tracing::warn!(upstream = %lane.config.name, "a Location to elsewhere was dropped");
+            headers.remove(LOCATION);
+        }
+    }
+}

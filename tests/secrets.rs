@@ -141,7 +141,7 @@ async fn refused(weir: &Weir, grafana: &Caller, run: &mut Run) {
     let token = token_of("grafana");
     let escaped = token.replace('/', "%2F").replace('+', "%2B").replace('=', "%3D");
     for path in
-        [format!("/api//v2/{escaped}"), "/api/v2/tests?pageSize=1000".into(), "/api/v2/%2e%2e/".into()]
+        [format!("/api//v2?token={escaped}"), "/api/v2/tests?pageSize=1000".into(), "/api/v2/%2e%2e/".into()]
     {
         run.replies.push(grafana.get(&path).await);
     }
@@ -280,8 +280,9 @@ fn mistakes_in_the_config_are_told_without_their_values() {
     ] {
         std::fs::write(&file, &config).unwrap();
         for command in ["check", "run"] {
-            let output = Command::new(env!("CARGO_BIN_EXE_weir")).args([command, "--config"]).arg(&file);
-            let output = { output }.env("WEIR_LOG", "trace").output().unwrap();
+            let mut weir = Command::new(env!("CARGO_BIN_EXE_weir"));
+            let output =
+                weir.args([command, "--config"]).arg(&file).env("WEIR_LOG", "trace").output().unwrap();
             let printed = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
             assert_eq!(output.status.code(), Some(2), "{config}\n{printed}");
             assert_eq!(Needle::of("the key", VENDOR_KEY).found_in(&printed), None, "{config}\n{printed}");

@@ -53,7 +53,10 @@ pub(super) async fn receive(
         false => Err(NotStored::Method),
     };
     let fate = policy.fate(&storable);
-    let _ = lead.shared().told.set(told(storable.as_ref().err().copied()));
+    // What no end of the body can prove whole is shared while it streams, but not kept.
+    let unproven = !edit.is_judged() && lane.config.dialect.keeping(None) != Keeping::May;
+    let not_stored = storable.as_ref().err().copied().or(unproven.then_some(NotStored::Dialect));
+    let _ = lead.shared().told.set(told(not_stored));
     lead.head(head, fate, lane.clock.now());
     let begun = Begun { storable, ticket: sent.ticket, edit, body };
     pump(wish, begun, lead).await;

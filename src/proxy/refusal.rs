@@ -138,6 +138,10 @@ impl No {
         match self {
             Self::Inbound { .. } => "inbound rate".to_owned(),
             Self::Budget(refusal) => refusal.to_string(),
+            // Told apart in the log alone, as in the message.
+            Self::SignIn(SignIn::Missing | SignIn::Unknown | SignIn::WrongAddress(_)) => {
+                "credentials".to_owned()
+            }
             other => other.reason().to_owned(),
         }
     }

@@ -173,7 +173,7 @@ fn escape(text: &str, kept: &str, noise: &mut impl Iterator<Item = u8>) -> Strin
     let mut escapes_left = 0;
     let spell = |c: char| {
         let dice = noise.next().unwrap();
-        escapes_left = if c == '%' { 3u8 } else { escapes_left }.saturating_sub(1);
+        escapes_left = if c == '%' { 4u8 } else { escapes_left }.saturating_sub(1);
         let may = escapes_left == 0 && !"%#=+".contains(c) && (!kept.contains(c) || ":,@".contains(c));
         match dice {
             0..30 if may && c != '/' => format!("%{:02X}", u32::from(c)),

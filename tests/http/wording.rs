@@ -1,6 +1,6 @@
 //! The fields that say what weir did: structured, and true.
 
-use sfv::{BareItemFromInput, Dictionary, List, ListEntry, Parser};
+use sfv::{List, ListEntry, Parser};
 use weir::emulator::Emulator;
 
 use super::{front, vendor};
@@ -31,9 +31,9 @@ async fn rate_limits_are_structured_fields_of_ones_own_view() {
     assert_eq!(
         items(&reply, "ratelimit-policy"),
         [
-            ("day".to_owned(), vec![of("q", 2_000), of("w", 86_400)]),
-            ("hour".to_owned(), vec![of("q", 500), of("w", 3_600)]),
             ("minute".to_owned(), vec![of("q", 10), of("w", 60)]),
+            ("hour".to_owned(), vec![of("q", 500), of("w", 3_600)]),
+            ("day".to_owned(), vec![of("q", 2_000), of("w", 86_400)]),
         ]
     );
     let left = items(&reply, "ratelimit");

@@ -41,17 +41,12 @@ impl Wire {
 
     /// The next answer to anything but HEAD.
     pub(crate) async fn answer(&mut self) -> Reply {
-        timeout(PATIENCE, self.take(false)).await.expect("no answer in time").expect("no whole answer")
-    }
-
-    /// The next answer to a HEAD.
-    pub(crate) async fn head(&mut self) -> Reply {
-        timeout(PATIENCE, self.take(true)).await.expect("no answer in time").expect("no whole answer")
+        timeout(PATIENCE, self.take()).await.expect("no answer in time").expect("no whole answer")
     }
 
     /// Whether the next answer ends before it is whole.
     pub(crate) async fn breaks(&mut self) -> bool {
-        timeout(PATIENCE, self.take(false)).await.expect("no end in time").is_none()
+        timeout(PATIENCE, self.take()).await.expect("no end in time").is_none()
     }
 
     /// Whether the other end closes without another word.
@@ -60,7 +55,7 @@ impl Wire {
     }
 
     /// None if the connection ended before the answer did.
-    async fn take(&mut self, bodiless: bool) -> Option<Reply> {
+    async fn take(&mut self) -> Option<Reply> {
         let end = loop {
             match self.read.windows(4).position(|four| four == b"\r\n\r\n") {
                 Some(end) => break end,
@@ -69,11 +64,11 @@ impl Wire {
         };
         let head = String::from_utf8(self.read.drain(..end + 4).collect()).unwrap();
         let mut lines = head.trim_end().split("\r\n");
-        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let status: u16 = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
         let headers: HeaderMap = lines.map(field).collect();
         let length = headers.get("content-length").map(|length| length.to_str().unwrap().parse().unwrap());
         let body = match length {
-            _ if bodiless || matches!(status, 204 | 304) => Vec::new(),
+            _ if matches!(status, 100..200 | 204 | 304) => Vec::new(),
             Some(length) => self.exactly(length).await?,
             None if headers.contains_key("transfer-encoding") => self.chunks().await?,
             None => self.to_the_end().await,

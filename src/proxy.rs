@@ -27,14 +27,17 @@ mod receive;
 mod refusal;
 mod wish;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
 
 use crate::budget::Budget;
 use crate::cache::{Cache, CacheLimits, FlightLimits, Flights, Scope};
 use crate::clock::Clock;
 use crate::config::{self, Config, Mount};
-use crate::consumer::Consumers;
+use crate::consumer::{ConsumerIx, Consumers};
 use crate::dialect::Links;
 use crate::id::RequestIds;
 use crate::telemetry::{Tally, VendorCounts};
@@ -72,6 +75,8 @@ pub struct Lane {
     breaker: Breaker,
     views: Views,
     vendor: Arc<VendorCounts>,
+    /// Whom it has warned of what.
+    warned: Mutex<HashSet<(ConsumerIx, String)>>,
     clock: Clock,
 }
 
@@ -137,6 +142,7 @@ impl Lane {
             views: Views::new(upstream.plan.consumers.len()),
             vendor: Arc::default(),
             config: Arc::new(upstream.clone()),
+            warned: Mutex::default(),
             clock,
         })
     }

@@ -7,4 +7,6 @@ mod budget;
 mod config;
 mod emulator;
 mod gateway;
+mod http;
+mod secrets;
 mod support;

@@ -123,6 +123,7 @@ fn rule() -> CacheRule {
         ignore_query: Vec::new(),
         key_headers: Vec::new(),
         methods: vec![Method::GET],
+        snap: None,
         max_bytes: 1_000,
     }
 }

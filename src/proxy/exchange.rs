@@ -76,6 +76,11 @@ impl Exchange {
         }
     }
 
+    /// The upstream that it seems to be for, whose words are spoken if no more is found.
+    pub(super) fn seems_for(&mut self, lane: Option<&Arc<Lane>>) {
+        self.lane = lane.cloned();
+    }
+
     /// The upstream and the canonical path are known.
     pub(super) fn routed(&mut self, call: &Call) {
         self.lane = Some(Arc::clone(&call.lane));

@@ -71,6 +71,7 @@ impl Gateway {
             return Err(No::Stopping);
         }
         let (head, (body, size)) = request.into_parts();
+        exchange.seems_for(self.nearest(&head));
         let mut call = self.route(head, size.is_some())?;
         exchange.routed(&call);
         let caller = self.identify(&mut call, peer)?;
@@ -78,7 +79,7 @@ impl Gateway {
         caller.may(&call)?;
         self.admit_inbound(&caller)?;
         let now = self.clock.wall();
-        call.check(now)?;
+        self.check(&call, &caller, now)?;
         if size.is_some_and(|bytes| bytes > MAX_REQUEST_BODY_BYTES as u64) {
             return Err(No::TooLarge);
         }
@@ -106,13 +107,13 @@ impl Gateway {
     ) -> Result<Answer, No> {
         for _ in 0..MAX_LOOKS {
             let (stale, why) = match wish.lookup() {
-                Lookup::Fresh(hit) => return Ok(wish.from_cache(&hit, None)),
+                Lookup::Fresh(hit) => return Ok(wish.stored(&hit, None)),
                 Lookup::OnlyIfCached => return Err(No::OnlyIfCached),
                 Lookup::Miss(why) => (None, why),
                 Lookup::Stale(stale) => {
                     if let Some(hit) = stale.may_serve(Occasion::Revalidating, wish.lane.now()) {
                         wish.refresh(&stale, caller);
-                        return Ok(wish.from_cache(&hit, Some("revalidating")));
+                        return Ok(wish.stored(&hit, Some("revalidating")));
                     }
                     let why = stale.why;
                     (Some(stale), why)
@@ -120,7 +121,7 @@ impl Gateway {
             };
             let listener = match wish.join(stale.as_ref(), caller, exchange.tries) {
                 Ok(listener) => listener,
-                Err(hit) => return Ok(wish.from_cache(&hit, None)),
+                Err(hit) => return Ok(wish.stored(&hit, None)),
             };
             match wish.listen(exchange, caller, listener, why).await {
                 Ok(answer) if validate::is_error(answer.response.status()) => {
@@ -231,7 +232,7 @@ impl Wish {
         };
         let mut answer = match landed {
             Ok(Landing::Head(head)) => self.live(&head, listener),
-            Ok(Landing::Entry(entry)) => self.from_cache(&Hit::at(entry, self.lane.now()), None),
+            Ok(Landing::Entry(entry)) => self.stored(&Hit::at(entry, self.lane.now()), None),
             Err(FlightError::Failed(fault)) => {
                 exchange.price += u32::from(pays && fault.was_charged());
                 if matches!(fault, Fault::Again) {
@@ -270,7 +271,7 @@ impl Wish {
         Answer::of(response, Outcome::Paid)
     }
 
-    fn from_cache(&self, hit: &Hit, detail: Option<&'static str>) -> Answer {
+    fn stored(&self, hit: &Hit, detail: Option<&'static str>) -> Answer {
         let stored = hit.answer(&self.asked());
         let mut response = Response::new(Body::from(stored.body));
         *response.status_mut() = stored.status;
@@ -285,7 +286,7 @@ impl Wish {
     /// A stale answer rather than none, if the policy allows it now.
     fn rather_stale(&self, stale: Option<&Stale>, on: Occasion, detail: &'static str) -> Option<Answer> {
         let hit = stale?.may_serve(on, self.lane.now())?;
-        Some(self.from_cache(&hit, Some(detail)))
+        Some(self.stored(&hit, Some(detail)))
     }
 
     /// Renews a stale answer behind its reader's back, if that takes nobody's turn.

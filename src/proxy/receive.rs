@@ -53,7 +53,10 @@ pub(super) async fn receive(
         false => Err(NotStored::Method),
     };
     let fate = policy.fate(&storable);
-    let _ = lead.shared().told.set(told(storable.as_ref().err().copied()));
+    // What no end of the body can prove whole is shared while it streams, but not kept.
+    let unproven = !edit.is_judged() && lane.config.dialect.keeping(None) != Keeping::May;
+    let not_stored = storable.as_ref().err().copied().or(unproven.then_some(NotStored::Dialect));
+    let _ = lead.shared().told.set(told(not_stored));
     lead.head(head, fate, lane.clock.now());
     let begun = Begun { storable, ticket: sent.ticket, edit, body };
     pump(wish, begun, lead).await;
@@ -137,8 +140,14 @@ fn invalidate(wish: &Wish, status: StatusCode) {
 
 /// A `Location` that points to the vendor leads back through weir; another is dropped.
 fn rewrite_location(lane: &Lane, headers: &mut HeaderMap) {
-    let Some(location) = headers.get(LOCATION).and_then(|value| value.to_str().ok()) else { return };
-    match lane.links.rewrite(location) {
+    let mut all = headers.get_all(LOCATION).iter();
+    let (Some(first), second) = (all.next(), all.next()) else { return };
+    // Two, or one that is not text: who knows which host a client would read in it.
+    let rewritten = match (first.to_str(), second) {
+        (Ok(location), None) => lane.links.rewrite(location),
+        _ => Rewritten::Foreign,
+    };
+    match rewritten {
         Rewritten::Same => {}
         Rewritten::To(link) => match HeaderValue::try_from(link) {
             Ok(link) => drop(headers.insert(LOCATION, link)),

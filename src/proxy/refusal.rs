@@ -35,7 +35,7 @@ pub(super) enum No {
     /// Known, but not allowed there; says what is missing.
     Forbidden(String),
     /// No upstream at this path or host.
-    NoUpstream,
+    NotRouted,
     /// TRACE, or a method override.
     Method,
     /// CONNECT or Upgrade.
@@ -66,7 +66,7 @@ impl No {
             Self::SignIn(SignIn::TooManyFailures { .. }) => StatusCode::TOO_MANY_REQUESTS,
             Self::SignIn(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::NoUpstream => StatusCode::NOT_FOUND,
+            Self::NotRouted => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::Budget(refusal) if matches!(refusal.reason, budget::Reason::AllQueuesFull) => {
@@ -90,7 +90,7 @@ impl No {
             Self::TooLarge => "too-large",
             Self::SignIn(why) => why.as_str(),
             Self::Forbidden(_) => "not-allowed",
-            Self::NoUpstream => "no-upstream",
+            Self::NotRouted => "no-upstream",
             Self::Method => "method",
             Self::NotImplemented => "not-implemented",
             Self::Inbound { .. } => "inbound-rate",
@@ -113,7 +113,7 @@ impl No {
             | Self::TooLarge
             | Self::SignIn(_)
             | Self::Forbidden(_)
-            | Self::NoUpstream
+            | Self::NotRouted
             | Self::Method
             | Self::NotImplemented => Outcome::Rejected,
         }
@@ -127,7 +127,7 @@ impl No {
                 "http_request_denied"
             }
             Self::Inbound { .. } | Self::Budget(..) | Self::OnlyIfCached => "http_request_denied",
-            Self::NoUpstream => "destination_not_found",
+            Self::NotRouted => "destination_not_found",
             Self::Vendor(error) => error.as_str(),
             Self::Abandoned | Self::Stopping => "proxy_internal_response",
         }
@@ -138,6 +138,10 @@ impl No {
         match self {
             Self::Inbound { .. } => "inbound rate".to_owned(),
             Self::Budget(refusal) => refusal.to_string(),
+            // Told apart in the log alone, as in the message.
+            Self::SignIn(SignIn::Missing | SignIn::Unknown | SignIn::WrongAddress(_)) => {
+                "credentials".to_owned()
+            }
             other => other.reason().to_owned(),
         }
     }
@@ -154,7 +158,7 @@ impl No {
             }
             // One sentence for all: who holds a stolen token should not learn that it is one.
             Self::SignIn(_) => "Invalid credentials".into(),
-            Self::NoUpstream => "weir: no upstream is reached at this path or host.".into(),
+            Self::NotRouted => "weir: no upstream is reached at this path or host.".into(),
             Self::Method => "weir: this method, or a method override, is not passed on.".into(),
             Self::NotImplemented => "weir: CONNECT and protocol upgrades are not passed on.".into(),
             Self::Inbound { .. } => "weir: this consumer asks faster than its inbound rate allows.".into(),

@@ -273,7 +273,7 @@ fn follow(pipe: impl Read + Send + 'static, output: Arc<Mutex<String>>, listenin
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {
             // As text: `… listening address=127.0.0.1:1`.
             let event: Value = serde_json::from_str(&line).unwrap_or_default();
-            let text = line.split_once("listening address=").map(|(_, address)| address);
+            let text = line.split_once(": listening address=").map(|(_, address)| address);
             if let Some(address) =
                 event["address"].as_str().filter(|_| event["message"] == "listening").or(text)
             {

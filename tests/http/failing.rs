@@ -5,7 +5,7 @@ use std::time::Duration;
 use weir::emulator::{Faults, Latency, Options};
 
 use super::{bearer, canned, consumer, echo, front, generic, vendor, vendor_with};
-use crate::support::{Reply, Weir, Wire, token_of};
+use crate::support::{Reply, Weir, Wire, catchpoint, token_of};
 
 const PATH: &str = "/api/v2/tests/100001";
 
@@ -100,6 +100,20 @@ async fn a_stale_answer_is_served_while_a_new_one_is_fetched() {
     crate::support::until("it is fetched anew", || vendor.requests().len() == 2).await;
     crate::support::until("it is answered", || vendor.requests()[1].answered.is_some()).await;
     assert_eq!(vendor.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn a_stale_answer_is_better_than_a_429() {
+    let vendor = vendor().await;
+    let rule = "[[upstreams.catchpoint.cache]]\nmatch = \"GET /api/v2/tests/alerts\"\nttl = \"1s\"\nstale_if_limited = \"1h\"\n";
+    let more = format!("limits = {{ second = false, minute = \"1/1m\" }}\n{rule}");
+    let weir = Weir::start(&catchpoint(&vendor.url(), &more, &[("grafana", "web", "")]));
+    let grafana = weir.caller(&token_of("grafana"));
+    let fresh = grafana.get("/api/v2/tests/alerts").await;
+    a_second().await;
+    let stale = grafana.get_with("/api/v2/tests/alerts", &[("prefer", "wait=0")]).await;
+    assert_eq!((stale.status.as_u16(), stale.price(), &stale.body), (200, 0, &fresh.body));
+    assert!(stale.header("cache-status").ends_with(";detail=limited"), "{stale:?}");
 }
 
 #[tokio::test]

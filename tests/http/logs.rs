@@ -33,7 +33,7 @@ async fn an_answer_names_its_line() {
 async fn what_a_caller_writes_cannot_write_the_log() {
     let vendor = vendor().await;
     let (weir, _) = front(&vendor, "");
-    for path in ["/a\u{7f}\u{9b}2J", "/a\u{202e}gnp", "/a\\n\"b", "/%0d%0a%1b[2J"] {
+    for path in ["/a\u{9b}2J", "/a\u{202e}gnp", "/a\\n\"b", "/%0d%0a%1b[2J"] {
         let request = format!("GET {path} HTTP/1.1\r\nHost: weir\r\n{}\r\n", bearer("grafana"));
         let reply = once(weir.address(), request).await;
         assert_eq!(reply.status, 400, "{path:?}");

@@ -12,6 +12,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::budget::Ledger;
+use crate::budget::ledger::{self, Begun};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::proxy::Gateway;
@@ -33,16 +35,19 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A running weir. Dropping it stops accepting; [`App::stop`] also waits.
 pub struct App {
     gateway: Arc<Gateway>,
+    ledger: Arc<Ledger>,
     address: SocketAddr,
     stop: watch::Sender<bool>,
     served: JoinHandle<Drained>,
 }
 
 impl App {
-    /// Builds everything and listens. When it returns, the first request can come.
+    /// Builds everything and listens. When it returns, the first request can come;
+    /// it can leave as well, unless a predecessor still has the ledger.
     ///
     /// # Errors
-    /// An address is taken, or an upstream's TLS roots cannot be read.
+    /// An address is taken, an upstream's TLS roots cannot be read, or the ledger
+    /// is one that this weir cannot use.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let clock = Clock::system();
         for warning in &config.warnings {
@@ -50,13 +55,19 @@ impl App {
         }
         let mut process = [0; 8];
         getrandom::fill(&mut process).context("the system has no randomness")?;
-        let gateway = Gateway::new(&config, clock, u64::from_le_bytes(process))?;
+        let options = ledger::Options { path: config.store.path.clone(), on_empty: config.store.on_empty };
+        let ledger = Ledger::open(options, clock).context("the ledger's thread cannot start")?;
+        let gateway = Gateway::new(&config, &ledger, clock, u64::from_le_bytes(process))?;
+        match ledger.begun().await? {
+            Begun::Loaded => gateway.recall(),
+            Begun::Waits => drop(tokio::spawn(recall(Arc::clone(&ledger), Arc::clone(&gateway)))),
+        }
         let wanted = config.server.listen.context("server.listen names no address")?;
         let listener =
             TcpListener::bind(wanted).await.with_context(|| format!("{wanted} cannot be listened on"))?;
         let address = listener.local_addr()?;
         let (stop, stopped) = watch::channel(false);
-        let served = listener::serve(listener, service(&gateway), options(&config, clock), until(stopped));
+        let served = listener::serve(listener, service(&gateway), bounds(&config, clock), until(stopped));
         for lane in gateway.lanes() {
             let upstream = lane.config();
             tracing::info!(
@@ -68,7 +79,7 @@ impl App {
             );
         }
         tracing::info!(%address, "listening");
-        Ok(Self { gateway, address, stop, served })
+        Ok(Self { gateway, ledger, address, stop, served })
     }
 
     /// Where consumers reach it: the port that was really bound.
@@ -109,16 +120,29 @@ impl App {
     }
 
     /// Accepts nothing new, answers what is under way, tells the rest to go
-    /// elsewhere. Says how many connections had to be cut.
+    /// elsewhere; then lets go of the ledger, for which a successor may be waiting.
+    /// Says how many connections had to be cut.
     pub async fn stop(self) -> usize {
         self.gateway.stop();
         self.stop.send_replace(true);
-        match self.served.await {
+        let cut = match self.served.await {
             Ok(drained) => drained.cut,
             Err(error) => {
                 tracing::error!(%error, "the listener failed");
                 0
             }
+        };
+        self.ledger.close().await;
+        cut
+    }
+}
+
+/// Takes up the past as soon as the ledger can be had.
+async fn recall(ledger: Arc<Ledger>, gateway: Arc<Gateway>) {
+    match ledger.loaded().await {
+        Ok(()) => gateway.recall(),
+        Err(error) => {
+            tracing::error!(%error, "nothing will leave before this is repaired and weir restarted")
         }
     }
 }
@@ -141,7 +165,7 @@ fn service(
     }
 }
 
-fn options(config: &Config, clock: Clock) -> Options {
+fn bounds(config: &Config, clock: Clock) -> Options {
     Options {
         clock,
         max_connections: MAX_CONNECTIONS,

@@ -132,7 +132,9 @@ impl Gateway {
                 Err(Missed::No(no)) => {
                     let instead = match &no {
                         No::Budget(..) => wish.rather_stale(stale.as_ref(), Occasion::Limited, "limited"),
-                        No::Vendor(_) => wish.rather_stale(stale.as_ref(), Occasion::Error, "error"),
+                        No::Ledger | No::Vendor(_) => {
+                            wish.rather_stale(stale.as_ref(), Occasion::Error, "error")
+                        }
                         _ => None,
                     };
                     return instead.ok_or(no);
@@ -233,6 +235,7 @@ impl Wish {
         let mut answer = match landed {
             Ok(Landing::Head(head)) => self.live(&head, listener),
             Ok(Landing::Entry(entry)) => self.stored(&Hit::at(entry, self.lane.now()), None),
+            Err(FlightError::Failed(Fault::Ledger(_))) => return Err(Missed::No(No::Ledger)),
             Err(FlightError::Failed(fault)) => {
                 exchange.price += u32::from(pays && fault.was_charged());
                 if matches!(fault, Fault::Again) {

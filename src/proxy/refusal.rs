@@ -49,6 +49,8 @@ pub(super) enum No {
     Budget(budget::Refusal),
     /// `only-if-cached`, and it is not (RFC 9111, section 5.2.1.7).
     OnlyIfCached,
+    /// Nothing can be booked, so nothing may leave.
+    Ledger,
     /// The vendor failed.
     Vendor(Fault),
     /// The fetch ended without an answer, and not by the vendor's fault.
@@ -69,15 +71,13 @@ impl No {
             Self::NotRouted => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
-            Self::Budget(refusal) if matches!(refusal.reason, budget::Reason::AllQueuesFull) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Budget(refusal) if is_our_own(refusal.reason) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Inbound { .. } | Self::Budget(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
             Self::Vendor(error) if error.is_callers() => StatusCode::BAD_REQUEST,
             Self::Vendor(error) if error.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
             Self::Vendor(_) => StatusCode::BAD_GATEWAY,
-            Self::Abandoned | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Ledger | Self::Abandoned | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -97,6 +97,7 @@ impl No {
             Self::Budget(refusal) => refusal.reason.as_str(),
             Self::OnlyIfCached => "only-if-cached",
             Self::Vendor(error) => error.as_str(),
+            Self::Ledger => "ledger-down",
             Self::Abandoned => "abandoned",
             Self::Stopping => "stopping",
         }
@@ -106,7 +107,7 @@ impl No {
     pub(super) fn outcome(&self) -> Outcome {
         match self {
             Self::Inbound { .. } | Self::Budget(..) | Self::OnlyIfCached => Outcome::Refused,
-            Self::Vendor(_) | Self::Abandoned | Self::Stopping => Outcome::Failed,
+            Self::Ledger | Self::Vendor(_) | Self::Abandoned | Self::Stopping => Outcome::Failed,
             Self::Target(_)
             | Self::Malformed(_)
             | Self::Invalid(_)
@@ -129,6 +130,7 @@ impl No {
             Self::Inbound { .. } | Self::Budget(..) | Self::OnlyIfCached => "http_request_denied",
             Self::NotRouted => "destination_not_found",
             Self::Vendor(error) => error.as_str(),
+            Self::Ledger => "proxy_internal_error",
             Self::Abandoned | Self::Stopping => "proxy_internal_response",
         }
     }
@@ -137,11 +139,15 @@ impl No {
     fn details(&self) -> String {
         match self {
             Self::Inbound { .. } => "inbound rate".to_owned(),
+            Self::Budget(refusal) if refusal.reason == budget::Reason::Loading => {
+                "the ledger is not loaded yet".to_owned()
+            }
             Self::Budget(refusal) => refusal.to_string(),
             // Told apart in the log alone, as in the message.
             Self::SignIn(SignIn::Missing | SignIn::Unknown | SignIn::WrongAddress(_)) => {
                 "credentials".to_owned()
             }
+            Self::Ledger => "the ledger cannot be written".to_owned(),
             other => other.reason().to_owned(),
         }
     }
@@ -162,6 +168,9 @@ impl No {
             Self::Method => "weir: this method, or a method override, is not passed on.".into(),
             Self::NotImplemented => "weir: CONNECT and protocol upgrades are not passed on.".into(),
             Self::Inbound { .. } => "weir: this consumer asks faster than its inbound rate allows.".into(),
+            Self::Budget(refusal) if refusal.reason == budget::Reason::Loading => {
+                "weir: what was spent before this instance is not known yet; try again.".into()
+            }
             Self::Budget(refusal) => {
                 format!(
                     "weir: the allowance shared by this company does not admit this request now ({refusal})."
@@ -169,6 +178,7 @@ impl No {
             }
             Self::OnlyIfCached => "weir: only-if-cached was asked, and no such answer is kept.".into(),
             Self::Vendor(error) => format!("weir: the vendor did not answer ({}).", error.as_str()),
+            Self::Ledger => "weir: the ledger cannot be written, so nothing may leave; try again.".into(),
             Self::Abandoned => "weir: the request was given up; try again.".into(),
             Self::Stopping => "weir: this instance is stopping; try again.".into(),
         }
@@ -181,7 +191,7 @@ impl No {
                 *retry_after
             }
             Self::Budget(refusal) => refusal.retry_after,
-            Self::Abandoned | Self::Stopping => Duration::from_secs(1),
+            Self::Ledger | Self::Abandoned | Self::Stopping => Duration::from_secs(1),
             _ => return None,
         };
         Some((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
@@ -225,6 +235,11 @@ impl No {
             .and_then(|text| HeaderValue::try_from(text).ok())
             .unwrap_or_else(|| HeaderValue::from_static("weir"))
     }
+}
+
+/// Whether weir itself, and not an allowance, is what stops a request.
+fn is_our_own(reason: budget::Reason) -> bool {
+    matches!(reason, budget::Reason::AllQueuesFull | budget::Reason::Loading)
 }
 
 fn token(text: &'static str) -> &'static TokenRef {

@@ -42,11 +42,10 @@ mod tests {
         let member = br#"{"clientId":1,"limits":{"minute":20,"hour":500,"day":2000},
             "runs":{"minute":3,"hour":40,"day":1999},"exceededMessage":null,"divisionUsageStatistics":[]}"#;
         let read = read(member);
-        assert_eq!(read.iter().map(|u| (u.limit, u.used)).collect::<Vec<_>>(), [
-            ("minute", 3),
-            ("hour", 40),
-            ("day", 1999)
-        ]);
+        assert_eq!(
+            read.iter().map(|u| (u.limit, u.used)).collect::<Vec<_>>(),
+            [("minute", 3), ("hour", 40), ("day", 1999)]
+        );
     }
 
     #[test]

@@ -12,6 +12,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::admin::{Admin, Watched};
+use crate::budget::Ledger;
+use crate::budget::ledger::{self, Begun};
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -22,6 +24,7 @@ use listener::{Drained, Options};
 /// A running weir. Dropping it stops accepting; [`App::stop`] also waits.
 pub struct App {
     gateway: Arc<Gateway>,
+    ledger: Arc<Ledger>,
     address: SocketAddr,
     admin: Arc<Admin>,
     admin_address: SocketAddr,
@@ -31,10 +34,12 @@ pub struct App {
 }
 
 impl App {
-    /// Builds everything and listens. When it returns, the first request can come.
+    /// Builds everything and listens. When it returns, the first request can come;
+    /// it can leave as well, unless a predecessor still has the ledger.
     ///
     /// # Errors
-    /// An address is taken, or an upstream's TLS roots cannot be read.
+    /// An address is taken, an upstream's TLS roots cannot be read, or the ledger
+    /// is one that this weir cannot use.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let clock = Clock::system();
         for warning in &config.warnings {
@@ -42,7 +47,13 @@ impl App {
         }
         let mut process = [0; 8];
         getrandom::fill(&mut process).context("the system has no randomness")?;
-        let gateway = Gateway::new(&config, clock, u64::from_le_bytes(process))?;
+        let options = ledger::Options { path: config.store.path.clone(), on_empty: config.store.on_empty };
+        let ledger = Ledger::open(options, clock).context("the ledger's thread cannot start")?;
+        let gateway = Gateway::new(&config, &ledger, clock, u64::from_le_bytes(process))?;
+        match ledger.begun().await? {
+            Begun::Loaded => gateway.recall(),
+            Begun::Waits => drop(tokio::spawn(recall(Arc::clone(&ledger), Arc::clone(&gateway)))),
+        }
         let (listener, address) = bind(config.server.listen.context("server.listen names no address")?)?;
         let (admin_listener, admin_address) = bind(config.admin.listen)?;
         let (stop, stopped) = watch::channel(false);
@@ -66,7 +77,7 @@ impl App {
         }
         tracing::info!(address = %admin_address, "admin listening");
         tracing::info!(%address, "listening");
-        Ok(Self { gateway, address, admin, admin_address, stop, served, admin_served })
+        Ok(Self { gateway, ledger, address, admin, admin_address, stop, served, admin_served })
     }
 
     /// Where consumers reach it: the port that was really bound.
@@ -113,7 +124,8 @@ impl App {
     }
 
     /// Accepts nothing new, answers what is under way, tells the rest to go
-    /// elsewhere. Says how many connections had to be cut.
+    /// elsewhere; then lets go of the ledger, for which a successor may be waiting.
+    /// Says how many connections had to be cut.
     pub async fn stop(self) -> usize {
         self.gateway.stop();
         self.admin.stop();
@@ -121,12 +133,24 @@ impl App {
         if let Ok(Err(error)) = self.admin_served.await {
             tracing::error!(%error, "the admin listener failed");
         }
-        match self.served.await {
+        let cut = match self.served.await {
             Ok(drained) => drained.cut,
             Err(error) => {
                 tracing::error!(%error, "the listener failed");
                 0
             }
+        };
+        self.ledger.close().await;
+        cut
+    }
+}
+
+/// Takes up the past as soon as the ledger can be had.
+async fn recall(ledger: Arc<Ledger>, gateway: Arc<Gateway>) {
+    match ledger.loaded().await {
+        Ok(()) => gateway.recall(),
+        Err(error) => {
+            tracing::error!(%error, "nothing will leave before this is repaired and weir restarted")
         }
     }
 }

@@ -16,6 +16,7 @@ mod forecast;
 mod hierarchy;
 #[cfg(test)]
 mod laws;
+pub mod ledger;
 mod log;
 mod pace;
 mod permit;
@@ -39,6 +40,7 @@ use crate::clock::{Clock, Moment, UnixTime};
 use crate::quota::{LimitSet, Plan};
 
 pub use desk::Ask;
+pub use ledger::{Ledger, LedgerDown};
 pub use permit::{Charge, Permit};
 pub use refusal::{Denied, Node, Reason, Refusal};
 pub use snapshot::{LimitState, NodeState, Remaining, Snapshot};
@@ -53,6 +55,8 @@ pub struct Budget {
     clock: Clock,
     has_edges: bool,
     state: Mutex<State>,
+    /// Where charges outlive the process, if they do.
+    link: Option<ledger::Link>,
     /// Tells the timer that it may have to wake earlier.
     rearm: Arc<Notify>,
     me: Weak<Self>,
@@ -101,9 +105,13 @@ pub struct Entry {
 }
 
 impl Budget {
-    /// A budget with nothing used. Spawns nothing until somebody waits.
+    /// A budget with nothing used, that forgets. Spawns nothing until somebody waits.
     #[must_use]
     pub fn new(plan: Plan, clock: Clock) -> Arc<Self> {
+        Self::build(plan, clock, None)
+    }
+
+    fn build(plan: Plan, clock: Clock, link: Option<ledger::Link>) -> Arc<Self> {
         let has_edges = plan.limits.iter().any(|l| matches!(l.window, crate::quota::Window::Calendar(_)));
         let books = Books::new(&plan, clock.now(), clock.wall());
         let desk = Desk::new(plan.clone(), books);
@@ -111,6 +119,7 @@ impl Budget {
             plan,
             clock,
             has_edges,
+            link,
             state: Mutex::new(State { desk, signals: HashMap::new(), timer: None, timers: 0 }),
             rearm: Arc::new(Notify::new()),
             me: me.clone(),
@@ -121,6 +130,12 @@ impl Budget {
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// What it tells the time by.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock
     }
 
     /// Opens a bid for one fetch that counts against `limits`.
@@ -135,7 +150,7 @@ impl Budget {
     /// Charges `seat` even over its limits and never waits: for `mode = "observe"`.
     pub fn charge_anyway(&self, limits: LimitSet, seat: usize) -> Permit {
         let grant = self.change(|desk, now| desk.charge_anyway(seat_of(seat), limits, now));
-        Permit::new(self.arc(), grant)
+        Permit::observed(self.arc(), grant)
     }
 
     /// Admits now, without taking a slot that somebody waits for or has reserved,
@@ -149,7 +164,13 @@ impl Budget {
     /// The vendor's `Date` of a response whose request was sent at `sent` and whose
     /// head came at `head`. To be left out when the response has an `Age`.
     pub fn vendor_date(&self, date: UnixTime, sent: Moment, head: Moment) {
-        self.change(|desk, now| desk.learn_date(date, sent, head, now));
+        let dated = self.change(|desk, now| {
+            desk.learn_date(date, sent, head, now);
+            desk.books().vendor_clock().dated()
+        });
+        if let (Some(link), Some(dated)) = (&self.link, dated) {
+            link.remember_clock(dated);
+        }
     }
 
     /// From now on the requests on the limit at `limit` (a sliding one) are evenly

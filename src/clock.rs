@@ -5,8 +5,9 @@
 //! follows tokio's hand-turned clock, so tests never sleep for real.
 //!
 //! Two kinds of time, never mixed:
-//! * [`Moment`]: monotone nanoseconds since this clock was made. Intervals,
-//!   lapses and deadlines are measured in it.
+//! * [`Moment`]: monotone nanoseconds of this process. Intervals, lapses and
+//!   deadlines are measured in it. [`Clock::present`] relates it to a clock that
+//!   outlives the process, for what is written to disk.
 //! * [`UnixTime`]: the wall's nanoseconds since 1970-01-01T00:00:00Z. It may
 //!   step; only calendar edges, dates in headers and logs use it.
 
@@ -26,12 +27,33 @@ pub struct Moment(u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixTime(u64);
 
+/// One boot of one machine: within it, moments of different processes compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BootId(pub [u8; 16]);
+
+/// Now, on this process's clock and on the one that outlives it.
+#[derive(Clone, Copy, Debug)]
+pub struct Present {
+    /// On this process's clock.
+    pub now: Moment,
+    /// Nanoseconds since the machine was booted, sleep included (`CLOCK_BOOTTIME`).
+    pub since_boot: u64,
+    /// Which boot that was.
+    pub boot: BootId,
+}
+
 /// Reads both clocks and sleeps on the monotone one. Cheap to copy.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Instant,
+    /// What the clock reads at its origin, in nanoseconds.
+    base: u64,
     wall: Wall,
 }
+
+/// A clock of the machine starts here, so that what was done before this process
+/// has a moment too: longer than any window lasts.
+const PAST: Duration = Duration::from_secs(400 * 86_400);
 
 #[derive(Clone, Copy, Debug)]
 enum Wall {
@@ -45,19 +67,29 @@ impl Clock {
     /// The machine's clocks.
     #[must_use]
     pub fn system() -> Self {
-        Self { origin: instant_now(), wall: Wall::Machine }
+        Self { origin: instant_now(), base: nanos(PAST), wall: Wall::Machine }
     }
 
     /// A clock whose wall reads `start` now and moves with tokio's clock only.
     #[must_use]
     pub fn virtual_at(start: UnixTime) -> Self {
-        Self { origin: instant_now(), wall: Wall::Virtual(start) }
+        Self { origin: instant_now(), base: 0, wall: Wall::Virtual(start) }
     }
 
-    /// Monotone time since this clock was made.
+    /// Monotone time.
     #[must_use]
     pub fn now(&self) -> Moment {
-        Moment(nanos(instant_now().saturating_duration_since(self.origin)))
+        Moment(self.base.saturating_add(nanos(self.age())))
+    }
+
+    /// Now, also on the machine's clock that goes on while processes come and go.
+    #[must_use]
+    pub fn present(&self, boot: BootId) -> Present {
+        let since_boot = match self.wall {
+            Wall::Machine => since_boot(),
+            Wall::Virtual(_) => nanos(self.age()),
+        };
+        Present { now: self.now(), since_boot, boot }
     }
 
     /// The wall's time.
@@ -65,7 +97,7 @@ impl Clock {
     pub fn wall(&self) -> UnixTime {
         match self.wall {
             Wall::Machine => UnixTime::machine_now(),
-            Wall::Virtual(start) => start + Duration::from_nanos(self.now().0),
+            Wall::Virtual(start) => start + self.age(),
         }
     }
 
@@ -77,7 +109,23 @@ impl Clock {
     /// `at` on tokio's own scale, for its timers.
     #[must_use]
     pub fn instant(&self, at: Moment) -> Instant {
-        self.origin + Duration::from_nanos(at.0)
+        self.origin + Duration::from_nanos(at.0.saturating_sub(self.base))
+    }
+
+    /// Since this clock was made.
+    fn age(&self) -> Duration {
+        instant_now().saturating_duration_since(self.origin)
+    }
+}
+
+impl BootId {
+    /// This machine's present boot; `None` where the kernel does not say, and then
+    /// nothing that an earlier process wrote can be compared with now.
+    #[must_use]
+    pub fn of_this_machine() -> Option<Self> {
+        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        let digits: String = text.trim().chars().filter(|c| *c != '-').collect();
+        u128::from_str_radix(&digits, 16).ok().map(|id| Self(id.to_be_bytes()))
     }
 }
 
@@ -124,7 +172,7 @@ impl Silence {
 }
 
 impl Moment {
-    /// The clock's origin.
+    /// The beginning of all moments.
     pub const ZERO: Self = Self(0);
     /// Later than anything a clock will say.
     pub const NEVER: Self = Self(u64::MAX);
@@ -236,6 +284,12 @@ impl std::ops::Sub<Duration> for UnixTime {
 #[allow(clippy::disallowed_methods, reason = "the one place where the monotone clock is read")]
 fn instant_now() -> Instant {
     Instant::now()
+}
+
+fn since_boot() -> u64 {
+    let at = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let (secs, nanos) = (u64::try_from(at.tv_sec).unwrap_or(0), u64::try_from(at.tv_nsec).unwrap_or(0));
+    secs.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
 /// Durations beyond 584 years are clipped to it.

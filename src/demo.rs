@@ -8,6 +8,7 @@
 mod consumers;
 mod table;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -72,8 +73,10 @@ pub async fn run(
     .context("the emulated vendor cannot start")?;
     let tokens: Vec<Token> = CONSUMERS.iter().map(|_| Token::generate()).collect::<Result<_, _>>()?;
     let text = config_text(&vendor.url(), &key, &tokens);
-    let config =
+    let folder = Folder::fresh().context("the system's folder for temporary files cannot be used")?;
+    let mut config =
         config::load_str("the demo's config", &text, std::iter::empty()).map_err(anyhow::Error::msg)?;
+    config.store.path = folder.0.clone();
     let app = App::start(config).await?;
     let base = format!("http://{}", app.address());
     print(&format!(
@@ -109,6 +112,26 @@ pub async fn run(
     app.stop().await;
     vendor.shutdown().await;
     Ok(outcome)
+}
+
+/// Where the demo's ledger lives; removed with all that is in it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn fresh() -> anyhow::Result<Self> {
+        let mut number = [0; 8];
+        getrandom::fill(&mut number).context("the system has no randomness")?;
+        let folder = format!("weir-demo-{}-{:016x}", std::process::id(), u64::from_le_bytes(number));
+        Ok(Self(std::env::temp_dir().join(folder)))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::debug!(%error, folder = %self.0.display(), "the demo's folder is left behind");
+        }
+    }
 }
 
 /// The guide's limits, with the minute scaled and the hour in proportion to it.

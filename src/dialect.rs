@@ -23,7 +23,7 @@ use crate::quota::{Limit, RouteClass};
 use crate::secret::Secret;
 use crate::target::Target;
 
-pub use catchpoint::Catchpoint;
+pub use catchpoint::{Catchpoint, Usage};
 pub use generic::{Credential, Generic};
 pub use json::{Editor, Edits, Observed};
 pub use links::{Links, Rewritten};
@@ -242,6 +242,16 @@ impl Dialect {
         match self {
             Self::Catchpoint(_) => catchpoint::keeping(observed),
             Self::Generic(_) => Keeping::May,
+        }
+    }
+
+    /// What the vendor says that the whole account has used, in what was left out
+    /// of a body.
+    #[must_use]
+    pub fn usage(&self, removed: &[u8]) -> Vec<Usage> {
+        match self {
+            Self::Catchpoint(_) => catchpoint::usage(removed),
+            Self::Generic(_) => Vec::new(),
         }
     }
 

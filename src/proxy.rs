@@ -33,7 +33,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Ledger};
 use crate::cache::{Cache, CacheLimits, FlightLimits, Flights, Scope};
 use crate::clock::Clock;
 use crate::config::{self, Config, Mount};
@@ -81,14 +81,22 @@ pub struct Lane {
 }
 
 impl Gateway {
-    /// Builds every lane of `config`; connects to nothing yet.
+    /// Builds every lane of `config`; connects to nothing yet. Nothing leaves
+    /// before [`Gateway::recall`].
     ///
     /// # Errors
     /// An upstream's TLS roots cannot be read.
-    pub fn new(config: &Config, clock: Clock, process: u64) -> Result<Arc<Self>, SetupError> {
+    pub fn new(
+        config: &Config,
+        ledger: &Arc<Ledger>,
+        clock: Clock,
+        process: u64,
+    ) -> Result<Arc<Self>, SetupError> {
         let cache = Arc::new(Cache::new(CacheLimits::default()));
         let lane = |(index, upstream): (usize, &config::Upstream)| {
-            Lane::new(index, upstream, config, Arc::clone(&cache), clock).map(Arc::new)
+            let link = ledger.link(upstream.name.clone(), upstream.connect_timeout + upstream.timeout);
+            let budget = Budget::durable(upstream.plan.clone(), clock, link);
+            Lane::new(index, upstream, config, budget, Arc::clone(&cache)).map(Arc::new)
         };
         Ok(Arc::new(Self {
             lanes: config.upstreams.iter().enumerate().map(lane).collect::<Result<_, _>>()?,
@@ -97,6 +105,13 @@ impl Gateway {
             clock,
             stopping: AtomicBool::new(false),
         }))
+    }
+
+    /// The ledger is loaded: every budget takes up what was charged before.
+    pub fn recall(&self) {
+        for lane in &self.lanes {
+            lane.budget.recall();
+        }
     }
 
     /// From now on, new requests are told to go elsewhere.
@@ -120,17 +135,18 @@ impl Lane {
         index: usize,
         upstream: &config::Upstream,
         config: &Config,
+        budget: Arc<Budget>,
         cache: Arc<Cache>,
-        clock: Clock,
     ) -> Result<Self, SetupError> {
         let scope = |key| Scope { upstream: upstream.name.clone(), key };
         let mut scopes: Vec<Scope> = upstream.keys.iter().map(|key| scope(Some(key.name.clone()))).collect();
         if scopes.is_empty() {
             scopes.push(scope(None));
         }
+        let clock = budget.clock();
         Ok(Self {
             index,
-            budget: Budget::new(upstream.plan.clone(), clock),
+            budget,
             upstream: Upstream::new(upstream, clock)?,
             cache,
             flights: Flights::new(FlightLimits::default()),

@@ -6,6 +6,7 @@
 
 mod calendar;
 mod caps;
+mod faults;
 mod guide;
 mod hang_up;
 mod refusals;

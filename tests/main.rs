@@ -1,5 +1,7 @@
 //! The one integration test binary: a test goes where its subject is named.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
+
 mod architecture;
 mod budget;
 mod config;

@@ -189,6 +189,13 @@ impl Caller {
         self.send(request).await.unwrap()
     }
 
+    /// The same as [`Caller::get`] where an answer may break off: `None`.
+    pub(crate) async fn try_get(&self, path: &str) -> Option<Reply> {
+        let request = Request::get(format!("{}{path}", self.base));
+        let request = request.header("authorization", format!("Bearer {}", self.token.as_deref()?));
+        self.send(request.body(Full::default()).unwrap()).await.ok()
+    }
+
     /// Any request, as it is; an error if no whole answer comes.
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Reply, BoxError> {
         let (head, body) = self.client.request(request).await?.into_parts();

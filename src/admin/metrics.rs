@@ -21,6 +21,9 @@ use crate::telemetry::{Counts, Outcome};
 /// Consumers of one upstream that have labels of their own.
 const MAX_CONSUMERS: usize = 500;
 
+/// What a gauge reads of a limit's state.
+type Read = fn(&LimitState) -> u32;
+
 /// Everything in the exposition format.
 pub(super) fn text(admin: &Admin) -> String {
     let mut registry = Registry::with_prefix("weir");
@@ -107,7 +110,7 @@ impl Reading {
     fn budgets(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let snapshots: Vec<_> = self.upstreams.iter().map(|watched| watched.budget.snapshot()).collect();
         let kind = ConstGauge::new(0.0).metric_type();
-        let read: [(&str, &str, fn(&LimitState) -> u32); 2] = [
+        let read: [(&str, &str, Read); 2] = [
             ("budget_used", "Charges that count now", |state| state.used),
             ("budget_limit", "The most that may be used in one window", |state| state.allowed),
         ];

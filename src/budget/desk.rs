@@ -4,6 +4,7 @@
 //! who could leave. The desk reads no clock: `now` is given, and never falls.
 
 mod charges;
+mod past;
 mod refuse;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use super::refusal::{Denied, Reason, Refusal};
 use super::vendor_clock::Shift;
 
 pub(super) use charges::Flight;
+use past::Past;
 
 /// One fetch that wants to leave.
 pub(super) type BidId = u64;
@@ -73,6 +75,7 @@ pub(super) struct Desk {
     /// Refusals told the same slot so far, by what stood in the way.
     herds: HashMap<(Place, usize), (Moment, u64)>,
     next_id: u64,
+    past: Past,
     /// Bids whose outcome is no longer `Waiting`, since last asked.
     decided: Vec<BidId>,
     /// Something has changed since the last look at who may leave.
@@ -123,6 +126,7 @@ impl Desk {
             entries: HashMap::new(),
             herds: HashMap::new(),
             next_id: 0,
+            past: Past::default(),
             decided: Vec::new(),
             dirty: true,
             next_wake: None,
@@ -236,7 +240,7 @@ impl Desk {
             self.dirty = true;
             self.queue.refresh(seat, &self.books);
         }
-        if !self.dirty && self.next_wake.is_none_or(|at| now < at) {
+        if self.past.is_unknown || (!self.dirty && self.next_wake.is_none_or(|at| now < at)) {
             return;
         }
         while let Some(waiter) = self.queue.next(&self.books, now) {

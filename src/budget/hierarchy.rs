@@ -5,6 +5,9 @@
 //! kept in step with that log, so a charge enters and leaves all of its nodes
 //! in one step (DESIGN, law 2) and an idle consumer costs a few words.
 
+mod obstacle;
+mod restore;
+
 use std::time::Duration;
 
 use crate::clock::{Moment, UnixTime};
@@ -12,15 +15,18 @@ use crate::quota::{LimitSet, Plan, Quantity, Scope, Window as Stretch};
 
 use super::log::Seat;
 use super::pace::Pacing;
-use super::refusal::Node;
 use super::reserve::Holds;
 use super::vendor_clock::{Shift, VendorClock};
 use super::window::Window;
 
+pub(super) use obstacle::{Obstacle, Place};
+
 /// No cap.
 const UNCAPPED: u32 = u32::MAX;
 
-/// A division or a consumer: divisions first, in the plan's order, then consumers.
+/// A division or a consumer: divisions first, in the plan's order, then consumers;
+/// last a consumer and a division that nobody is in, who own what was charged to
+/// names that the plan no longer knows.
 pub(super) type NodeIndex = usize;
 
 /// All counters of one upstream.
@@ -44,13 +50,6 @@ pub(super) struct Books {
     is_touched: Vec<bool>,
 }
 
-/// What stands in a request's way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Obstacle {
-    pub(super) place: Place,
-    pub(super) limit: usize,
-}
-
 /// Whom the account has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Gate {
@@ -60,13 +59,6 @@ pub(super) enum Gate {
     OwnersOnly,
     /// Nobody.
     Shut,
-}
-
-/// At which level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Place {
-    Account,
-    Node(NodeIndex),
 }
 
 /// How a node stands against its cap and its share, for some limits.
@@ -84,7 +76,7 @@ impl Books {
     pub(super) fn new(plan: &Plan, now: Moment, wall: UnixTime) -> Self {
         let clock = VendorClock::new(now, wall);
         let (limits, divisions, seats) = (plan.limits.len(), plan.divisions.len(), plan.consumers.len());
-        let cells = (divisions + seats) * limits;
+        let nodes = divisions + seats + 2;
         let windows = plan.limits.iter().map(|limit| Window::new(limit, now, &clock));
         let mut books = Self {
             windows: match plan.counted_within {
@@ -93,16 +85,16 @@ impl Books {
             },
             stretches: plan.limits.iter().map(|limit| limit.window.clone()).collect(),
             pacing: Pacing::new(&plan.limits, plan.pace),
-            holds: Holds::new(limits, divisions, divisions + seats),
+            holds: Holds::new(limits, nodes, nodes),
             scopes: plan.limits.iter().map(|limit| limit.scope).collect(),
             clock,
             divisions,
-            home: plan.consumers.iter().map(|c| u32::try_from(c.division).unwrap_or(u32::MAX)).collect(),
-            used: vec![0; cells],
-            caps: vec![UNCAPPED; cells],
-            fair: vec![0; cells],
+            home: plan.consumers.iter().map(|c| c.division).chain([nodes - 1]).map(index).collect(),
+            used: vec![0; nodes * limits],
+            caps: vec![UNCAPPED; nodes * limits],
+            fair: vec![0; nodes * limits],
             touched: Vec::new(),
-            is_touched: vec![false; seats],
+            is_touched: vec![false; seats + 1],
         };
         for (index, division) in plan.divisions.iter().enumerate() {
             books.set_up(index, &division.caps, u64::from(division.share.0) * MILLION);
@@ -338,14 +330,6 @@ impl Books {
         Some(self.caps[self.cell(node, limit)]).filter(|&cap| cap != UNCAPPED)
     }
 
-    /// The most requests that the limit in the way allows in one window.
-    pub(super) fn most_at(&self, obstacle: Obstacle) -> u32 {
-        match obstacle.place {
-            Place::Account => self.windows[obstacle.limit].requests(),
-            Place::Node(node) => self.most(node, obstacle.limit),
-        }
-    }
-
     /// The nodes below the account that a request of `seat` is charged to.
     pub(super) fn path(&self, seat: Seat) -> [NodeIndex; 2] {
         [self.home[seat as usize] as usize, self.divisions + seat as usize]
@@ -368,16 +352,6 @@ impl Books {
         &mut self.pacing
     }
 
-    /// Whose limit `obstacle` is, in the operator's words.
-    pub(super) fn name(&self, obstacle: Obstacle, plan: &Plan) -> Node {
-        match obstacle.place {
-            Place::Account if self.scopes[obstacle.limit] == Scope::Address => Node::Address,
-            Place::Account => Node::Account,
-            Place::Node(node) if node < self.divisions => Node::Division(plan.divisions[node].name.clone()),
-            Place::Node(node) => Node::Consumer(plan.consumers[node - self.divisions].name.clone()),
-        }
-    }
-
     /// Whether `node` has used up its cap on `limit`.
     pub(super) fn capped(&self, node: NodeIndex, limit: usize) -> bool {
         let cell = self.cell(node, limit);
@@ -394,6 +368,10 @@ impl Books {
     fn cell(&self, node: NodeIndex, limit: usize) -> usize {
         node * self.windows.len() + limit
     }
+}
+
+fn index(node: NodeIndex) -> u32 {
+    u32::try_from(node).unwrap_or(u32::MAX)
 }
 
 const MILLION: u64 = 1_000_000;

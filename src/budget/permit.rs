@@ -1,6 +1,7 @@
 //! What is acquired is a value, and giving it back is `Drop`.
 //!
-//! [`Permit`]: the right to send one request; dropped, it is refunded.
+//! [`Permit`]: the right to send one request; dropped, it is refunded. It has to be
+//! [booked](Permit::booked) before it is used, so that a crash cannot forget it.
 //! [`Charge`]: the first byte may have left; it stands, and ends at the response
 //! head ([`Charge::settled`]) or at give-up ([`Charge::lost`], also by `Drop`).
 
@@ -10,7 +11,8 @@ use std::time::Duration;
 use crate::clock::Moment;
 
 use super::Budget;
-use super::desk::{Flight, Grant};
+use super::desk::{Desk, Flight, Grant};
+use super::ledger::{Booking, End, LedgerDown};
 
 /// The right to send one request, charged to every limit on its path.
 ///
@@ -20,6 +22,9 @@ use super::desk::{Flight, Grant};
 pub struct Permit {
     budget: Arc<Budget>,
     grant: Grant,
+    booking: Option<Booking>,
+    /// Observed: nothing may hold it up, so it leaves whether it is durable or not.
+    is_observed: bool,
     sent: bool,
 }
 
@@ -31,13 +36,42 @@ pub struct Permit {
 pub struct Charge {
     budget: Arc<Budget>,
     grant: Grant,
+    booking: Option<Booking>,
     flight: Flight,
     over: bool,
 }
 
 impl Permit {
     pub(super) fn new(budget: Arc<Budget>, grant: Grant) -> Self {
-        Self { budget, grant, sent: false }
+        Self { budget, grant, booking: None, is_observed: false, sent: false }
+    }
+
+    pub(super) fn observed(budget: Arc<Budget>, grant: Grant) -> Self {
+        let mut permit = Self::new(budget, grant);
+        permit.is_observed = true;
+        permit
+    }
+
+    /// Resolves when the charge is on disk; at once, where nothing outlives the
+    /// process or nothing may be held up. To be awaited before [`Permit::sent`].
+    /// Safe to drop and call again.
+    ///
+    /// # Errors
+    /// The ledger cannot be written: the permit is to be dropped.
+    pub async fn booked(&mut self) -> Result<(), LedgerDown> {
+        let Some(link) = &self.budget.link else { return Ok(()) };
+        if self.booking.is_none() {
+            let vendor = self.budget.change(|desk, now| desk.books().vendor_clock().at_most(now));
+            match link.book(&self.budget.plan, self.grant, vendor) {
+                Ok(booking) => self.booking = Some(booking),
+                Err(LedgerDown) if self.is_observed => return Ok(()),
+                Err(LedgerDown) => return Err(LedgerDown),
+            }
+        }
+        match &mut self.booking {
+            Some(booking) if !self.is_observed => booking.durable(self.budget.clock).await,
+            _ => Ok(()),
+        }
     }
 
     /// The consumer that pays: its index in the plan.
@@ -61,8 +95,14 @@ impl Permit {
     /// To be called right before the first byte: from here on the charge stands.
     pub fn sent(mut self) -> Charge {
         self.sent = true;
+        let is_durable = self.booking.as_ref().is_some_and(Booking::is_durable);
+        debug_assert!(
+            is_durable || self.is_observed || self.budget.link.is_none(),
+            "sent before it was booked"
+        );
         let flight = Flight { sent: self.budget.now(), counted_by: None };
-        Charge { budget: Arc::clone(&self.budget), grant: self.grant, flight, over: false }
+        let booking = self.booking.take();
+        Charge { budget: Arc::clone(&self.budget), grant: self.grant, booking, flight, over: false }
     }
 }
 
@@ -70,6 +110,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         if !self.sent {
             self.budget.change(|desk, now| desk.refund(self.grant, now));
+            forget(&self.budget, self.booking.as_ref());
         }
     }
 }
@@ -91,15 +132,17 @@ impl Charge {
     /// `counted_within`: the charge then lapses W after the earlier of the head
     /// and that long after now.
     pub fn last_byte(&mut self) {
-        if self.flight.counted_by.is_none() {
-            self.flight.counted_by = self.budget.change(|desk, now| desk.all_sent(self.grant, now));
-        }
+        let Some(linger) = self.budget.plan.counted_within.filter(|_| self.flight.counted_by.is_none())
+        else {
+            return;
+        };
+        self.flight.counted_by = self.end(linger, |desk, grant, _, now| desk.all_sent(grant, now));
     }
 
     /// The response head (not a 1xx) has come just now.
     pub fn settled(mut self) {
         self.over = true;
-        self.budget.change(|desk, now| desk.settle(self.grant, self.flight, now));
+        self.end(Duration::ZERO, Desk::settle);
     }
 
     /// Nothing has left after all: the connection that stood died before it took
@@ -107,6 +150,7 @@ impl Charge {
     pub fn never_left(mut self) {
         self.over = true;
         self.budget.change(|desk, now| desk.refund(self.grant, now));
+        forget(&self.budget, self.booking.as_ref());
     }
 
     /// Given up just now without a head, or with one that an intermediary may
@@ -114,12 +158,32 @@ impl Charge {
     pub fn lost(self) {
         drop(self);
     }
+
+    /// It ends now, as `change` says, counted at most `linger` later.
+    fn end<T>(&self, linger: Duration, change: impl FnOnce(&mut Desk, Grant, Flight, Moment) -> T) -> T {
+        let (result, at, vendor) = self.budget.change(|desk, now| {
+            let result = change(desk, self.grant, self.flight, now);
+            (result, now, desk.books().vendor_clock().at_most(now))
+        });
+        // What was promised for all that was sent holds, unless the head came before it.
+        let is_promised = self.flight.counted_by.is_some_and(|promised| !linger.is_zero() || promised <= at);
+        if let (Some(link), Some(booking), false) = (&self.budget.link, &self.booking, is_promised) {
+            link.settle(booking, &self.budget.plan, self.grant, End { at, vendor, linger });
+        }
+        result
+    }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
         if !self.over {
-            self.budget.change(|desk, now| desk.lose(self.grant, self.flight, now));
+            self.end(self.budget.plan.linger, Desk::lose);
         }
+    }
+}
+
+fn forget(budget: &Budget, booking: Option<&Booking>) {
+    if let (Some(link), Some(booking)) = (&budget.link, booking) {
+        link.forget(booking);
     }
 }

@@ -32,6 +32,8 @@ pub enum Reason {
     QueueFull,
     /// As many callers wait, over all consumers, as may.
     AllQueuesFull,
+    /// What was charged before this process is not known yet.
+    Loading,
 }
 
 /// An owner of limits.
@@ -67,6 +69,7 @@ impl Reason {
             Self::WaitOver => "wait_over",
             Self::QueueFull => "queue_full",
             Self::AllQueuesFull => "all_queues_full",
+            Self::Loading => "ledger_loading",
         }
     }
 }

@@ -26,6 +26,15 @@ pub(super) struct VendorClock {
     source: Source,
 }
 
+/// The vendor's clock as its own dates show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Dated {
+    /// Vendor's nanoseconds since 1970 less ours.
+    pub(super) offset: i128,
+    pub(super) uncertainty: Duration,
+    pub(super) as_of: Moment,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
     Wall,
@@ -79,6 +88,24 @@ impl VendorClock {
     pub(super) fn at_least(&self, now: Moment) -> UnixTime {
         let middle = UnixTime::from_nanos(clip(i128::from(now.as_nanos()) + self.offset));
         middle - self.wide(now.since(self.as_of))
+    }
+
+    /// The most that the vendor's clock can read at `now`, if the vendor has told.
+    pub(super) fn at_most(&self, now: Moment) -> Option<UnixTime> {
+        let middle = UnixTime::from_nanos(clip(i128::from(now.as_nanos()) + self.offset));
+        (self.source == Source::Date).then(|| middle + self.wide(now.since(self.as_of)))
+    }
+
+    /// What the vendor's own dates have told so far, to be taken up again by [`VendorClock::recall`].
+    pub(super) fn dated(&self) -> Option<Dated> {
+        let Self { offset, uncertainty, as_of, source } = *self;
+        (source == Source::Date).then_some(Dated { offset, uncertainty, as_of })
+    }
+
+    /// Takes up what an earlier process had learnt from the vendor.
+    pub(super) fn recall(&mut self, dated: Dated) -> Shift {
+        (self.uncertainty, self.as_of, self.source) = (dated.uncertainty, dated.as_of, Source::Date);
+        self.shift_to(dated.offset)
     }
 
     /// The uncertainty so long after the clock was last heard of; the wall is heard all the time.

@@ -130,6 +130,30 @@ impl Window {
         }
     }
 
+    /// Whether a charge that was counted by `until` at the latest counts no more at `now`.
+    pub(super) fn is_over(&self, until: Moment, now: Moment, clock: &VendorClock) -> bool {
+        match &self.rule {
+            Rule::Sliding { life } => until + *life <= now,
+            Rule::Calendar { calendar, .. } => {
+                let mut edge = calendar.next_edge(clock.at_least(until));
+                if clock.around(edge).0 <= until {
+                    edge = calendar.next_edge(edge);
+                }
+                clock.around(edge).1 <= now
+            }
+        }
+    }
+
+    /// A charge from before this process.
+    pub(super) fn restore(&mut self, until: Moment, seat: Seat) {
+        self.log.insert(until, seat);
+    }
+
+    /// Takes out a logged charge; false if it has lapsed.
+    pub(super) fn take_out(&mut self, until: Moment, seat: Seat) -> bool {
+        self.log.remove(until, seat)
+    }
+
     /// When something comes back even if nothing in flight is answered.
     pub(super) fn next_release(&self, clock: &VendorClock) -> Option<Moment> {
         match &self.rule {

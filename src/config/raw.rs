@@ -72,7 +72,7 @@ tables! {
         /// Shared by replicas.
         @not_built redis: Redis,
         /// What a ledger file that is new means: trust (nothing was spent) or cautious (all current windows are).
-        @no_effect on_empty: OnEmptyWord,
+        on_empty: OnEmptyWord,
     }
 
     /// A Redis or Valkey that replicas share.

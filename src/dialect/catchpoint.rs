@@ -7,6 +7,7 @@
 mod check;
 mod routes;
 mod times;
+mod usage;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -23,6 +24,9 @@ use crate::quota::{Calendar, Limit, RouteClass, Routes, Scope, Window};
 use crate::target::Target;
 
 use self::routes::Kept;
+
+pub use self::usage::Usage;
+pub(super) use self::usage::read as usage;
 
 /// What config says about Catchpoint.
 #[derive(Clone, Debug, Default)]

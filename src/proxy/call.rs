@@ -68,9 +68,9 @@ impl Gateway {
         }
         let target = Target::parse(head.uri.path(), head.uri.query()).map_err(No::Target)?;
         let host = host_of(&head.uri, &head.headers)?;
-        let lane = self.lane_at(host.as_deref(), target.path()).ok_or(No::NoUpstream)?;
+        let lane = self.lane_at(host.as_deref(), target.path()).ok_or(No::NotRouted)?;
         let target = match &lane.config.mount {
-            Mount::Prefix(prefix) => target.strip_mount(prefix).ok_or(No::NoUpstream)?,
+            Mount::Prefix(prefix) => target.strip_mount(prefix).ok_or(No::NotRouted)?,
             Mount::Host(_) => target,
         };
         let lane = Arc::clone(lane);

@@ -20,7 +20,7 @@ use super::breaker::Leave;
 use super::keys::{self, Chosen};
 use super::receive::receive;
 use super::wish::Wish;
-use crate::budget::{Bid, Charge, Door, Permit};
+use crate::budget::{Bid, Charge, Door, LedgerDown, Permit};
 use crate::cache::{Entry, Exchange, Lead, NotStored, Now, Ticket};
 use crate::clock::{Moment, UnixTime};
 use crate::dialect::Signed;
@@ -74,6 +74,9 @@ pub(super) enum Fault {
     /// No usable key.
     #[error("the vendor's key cannot be sent")]
     Key,
+    /// It could not be booked, so it was not sent.
+    #[error("{0}")]
+    Ledger(LedgerDown),
 }
 
 impl Fault {
@@ -86,6 +89,7 @@ impl Fault {
             Self::Open => "destination_unavailable",
             Self::Again => "retry",
             Self::Key => "proxy_configuration_error",
+            Self::Ledger(_) => "proxy_internal_error",
         }
     }
 
@@ -98,7 +102,7 @@ impl Fault {
     pub(super) fn was_charged(&self) -> bool {
         match self {
             Self::Unanswered(_) | Self::Body(_) | Self::Corrupt | Self::Again => true,
-            Self::Unsent(_) | Self::Open | Self::Key => false,
+            Self::Unsent(_) | Self::Open | Self::Key | Self::Ledger(_) => false,
         }
     }
 
@@ -107,7 +111,7 @@ impl Fault {
         match self {
             Self::Unsent(failure) | Self::Unanswered(failure) => failure.reason.is_timeout(),
             Self::Body(error) => error.reason().is_timeout(),
-            Self::Corrupt | Self::Open | Self::Again | Self::Key => false,
+            Self::Corrupt | Self::Open | Self::Again | Self::Key | Self::Ledger(_) => false,
         }
     }
 }
@@ -178,10 +182,13 @@ impl Fetch {
     }
 
     /// Sends once; nothing if everyone left before the first byte.
-    async fn send(self, permit: Permit, lead: &FetchLead) -> Result<Option<Answered>, Fault> {
+    async fn send(self, mut permit: Permit, lead: &FetchLead) -> Result<Option<Answered>, Fault> {
         let lane = &self.wish.lane;
         let (request, key) = self.wish.signed(self.stale.as_deref(), lane.clock.wall(), self.body)?;
-        let ready = lane.upstream.ready().await.map_err(|error| Fault::Unsent(error.into_failure()))?;
+        // What may leave is on disk before it leaves (law 8), while the connection is made.
+        let ((), ready) = tokio::try_join!(async { permit.booked().await.map_err(Fault::Ledger) }, async {
+            lane.upstream.ready().await.map_err(|error| Fault::Unsent(error.into_failure()))
+        },)?;
         if lead.listeners() == 0 && !self.in_background {
             return Ok(None);
         }
@@ -263,15 +270,16 @@ impl Lane {
     /// is known better. An intermediary's own error says nothing about the vendor.
     fn settle(&self, charge: Charge, response: &Response<UpstreamBody>, exchange: &Exchange) {
         let status = response.status();
+        let date =
+            response.headers().get(DATE).and_then(|v| httpdate::parse_http_date(v.to_str().ok()?).ok());
+        // First, so that the ledger can write the charge's end on the vendor's own clock.
+        if let (Some(date), false) = (date, response.headers().contains_key(AGE)) {
+            self.budget.vendor_date(UnixTime::from_system(date), exchange.sent, exchange.received.at);
+        }
         if matches!(status.as_u16(), 502..=504 | 520..=530) {
             charge.lost();
         } else {
             charge.settled();
-        }
-        let date =
-            response.headers().get(DATE).and_then(|v| httpdate::parse_http_date(v.to_str().ok()?).ok());
-        if let (Some(date), false) = (date, response.headers().contains_key(AGE)) {
-            self.budget.vendor_date(UnixTime::from_system(date), exchange.sent, exchange.received.at);
         }
         self.vendor.count_answer(status);
         if status == StatusCode::TOO_MANY_REQUESTS {

@@ -107,13 +107,13 @@ impl Gateway {
     ) -> Result<Answer, No> {
         for _ in 0..MAX_LOOKS {
             let (stale, why) = match wish.lookup() {
-                Lookup::Fresh(hit) => return Ok(wish.from_cache(&hit, None)),
+                Lookup::Fresh(hit) => return Ok(wish.stored(&hit, None)),
                 Lookup::OnlyIfCached => return Err(No::OnlyIfCached),
                 Lookup::Miss(why) => (None, why),
                 Lookup::Stale(stale) => {
                     if let Some(hit) = stale.may_serve(Occasion::Revalidating, wish.lane.now()) {
                         wish.refresh(&stale, caller);
-                        return Ok(wish.from_cache(&hit, Some("revalidating")));
+                        return Ok(wish.stored(&hit, Some("revalidating")));
                     }
                     let why = stale.why;
                     (Some(stale), why)
@@ -121,7 +121,7 @@ impl Gateway {
             };
             let listener = match wish.join(stale.as_ref(), caller, exchange.tries) {
                 Ok(listener) => listener,
-                Err(hit) => return Ok(wish.from_cache(&hit, None)),
+                Err(hit) => return Ok(wish.stored(&hit, None)),
             };
             match wish.listen(exchange, caller, listener, why).await {
                 Ok(answer) if validate::is_error(answer.response.status()) => {
@@ -132,7 +132,9 @@ impl Gateway {
                 Err(Missed::No(no)) => {
                     let instead = match &no {
                         No::Budget(..) => wish.rather_stale(stale.as_ref(), Occasion::Limited, "limited"),
-                        No::Vendor(_) => wish.rather_stale(stale.as_ref(), Occasion::Error, "error"),
+                        No::Ledger | No::Vendor(_) => {
+                            wish.rather_stale(stale.as_ref(), Occasion::Error, "error")
+                        }
                         _ => None,
                     };
                     return instead.ok_or(no);
@@ -232,7 +234,8 @@ impl Wish {
         };
         let mut answer = match landed {
             Ok(Landing::Head(head)) => self.live(&head, listener),
-            Ok(Landing::Entry(entry)) => self.from_cache(&Hit::at(entry, self.lane.now()), None),
+            Ok(Landing::Entry(entry)) => self.stored(&Hit::at(entry, self.lane.now()), None),
+            Err(FlightError::Failed(Fault::Ledger(_))) => return Err(Missed::No(No::Ledger)),
             Err(FlightError::Failed(fault)) => {
                 exchange.price += u32::from(pays && fault.was_charged());
                 if matches!(fault, Fault::Again) {
@@ -271,7 +274,7 @@ impl Wish {
         Answer::of(response, Outcome::Paid)
     }
 
-    fn from_cache(&self, hit: &Hit, detail: Option<&'static str>) -> Answer {
+    fn stored(&self, hit: &Hit, detail: Option<&'static str>) -> Answer {
         let stored = hit.answer(&self.asked());
         let mut response = Response::new(Body::from(stored.body));
         *response.status_mut() = stored.status;
@@ -286,7 +289,7 @@ impl Wish {
     /// A stale answer rather than none, if the policy allows it now.
     fn rather_stale(&self, stale: Option<&Stale>, on: Occasion, detail: &'static str) -> Option<Answer> {
         let hit = stale?.may_serve(on, self.lane.now())?;
-        Some(self.from_cache(&hit, Some(detail)))
+        Some(self.stored(&hit, Some(detail)))
     }
 
     /// Renews a stale answer behind its reader's back, if that takes nobody's turn.

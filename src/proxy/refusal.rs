@@ -35,7 +35,7 @@ pub(super) enum No {
     /// Known, but not allowed there; says what is missing.
     Forbidden(String),
     /// No upstream at this path or host.
-    NoUpstream,
+    NotRouted,
     /// TRACE, or a method override.
     Method,
     /// CONNECT or Upgrade.
@@ -49,6 +49,8 @@ pub(super) enum No {
     Budget(budget::Refusal),
     /// `only-if-cached`, and it is not (RFC 9111, section 5.2.1.7).
     OnlyIfCached,
+    /// Nothing can be booked, so nothing may leave.
+    Ledger,
     /// The vendor failed.
     Vendor(Fault),
     /// The fetch ended without an answer, and not by the vendor's fault.
@@ -66,18 +68,16 @@ impl No {
             Self::SignIn(SignIn::TooManyFailures { .. }) => StatusCode::TOO_MANY_REQUESTS,
             Self::SignIn(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::NoUpstream => StatusCode::NOT_FOUND,
+            Self::NotRouted => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
-            Self::Budget(refusal) if matches!(refusal.reason, budget::Reason::AllQueuesFull) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Budget(refusal) if is_our_own(refusal.reason) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Inbound { .. } | Self::Budget(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
             Self::Vendor(error) if error.is_callers() => StatusCode::BAD_REQUEST,
             Self::Vendor(error) if error.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
             Self::Vendor(_) => StatusCode::BAD_GATEWAY,
-            Self::Abandoned | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Ledger | Self::Abandoned | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -90,13 +90,14 @@ impl No {
             Self::TooLarge => "too-large",
             Self::SignIn(why) => why.as_str(),
             Self::Forbidden(_) => "not-allowed",
-            Self::NoUpstream => "no-upstream",
+            Self::NotRouted => "no-upstream",
             Self::Method => "method",
             Self::NotImplemented => "not-implemented",
             Self::Inbound { .. } => "inbound-rate",
             Self::Budget(refusal) => refusal.reason.as_str(),
             Self::OnlyIfCached => "only-if-cached",
             Self::Vendor(error) => error.as_str(),
+            Self::Ledger => "ledger-down",
             Self::Abandoned => "abandoned",
             Self::Stopping => "stopping",
         }
@@ -106,14 +107,14 @@ impl No {
     pub(super) fn outcome(&self) -> Outcome {
         match self {
             Self::Inbound { .. } | Self::Budget(..) | Self::OnlyIfCached => Outcome::Refused,
-            Self::Vendor(_) | Self::Abandoned | Self::Stopping => Outcome::Failed,
+            Self::Ledger | Self::Vendor(_) | Self::Abandoned | Self::Stopping => Outcome::Failed,
             Self::Target(_)
             | Self::Malformed(_)
             | Self::Invalid(_)
             | Self::TooLarge
             | Self::SignIn(_)
             | Self::Forbidden(_)
-            | Self::NoUpstream
+            | Self::NotRouted
             | Self::Method
             | Self::NotImplemented => Outcome::Rejected,
         }
@@ -127,8 +128,9 @@ impl No {
                 "http_request_denied"
             }
             Self::Inbound { .. } | Self::Budget(..) | Self::OnlyIfCached => "http_request_denied",
-            Self::NoUpstream => "destination_not_found",
+            Self::NotRouted => "destination_not_found",
             Self::Vendor(error) => error.as_str(),
+            Self::Ledger => "proxy_internal_error",
             Self::Abandoned | Self::Stopping => "proxy_internal_response",
         }
     }
@@ -137,11 +139,15 @@ impl No {
     fn details(&self) -> String {
         match self {
             Self::Inbound { .. } => "inbound rate".to_owned(),
+            Self::Budget(refusal) if refusal.reason == budget::Reason::Loading => {
+                "the ledger is not loaded yet".to_owned()
+            }
             Self::Budget(refusal) => refusal.to_string(),
             // Told apart in the log alone, as in the message.
             Self::SignIn(SignIn::Missing | SignIn::Unknown | SignIn::WrongAddress(_)) => {
                 "credentials".to_owned()
             }
+            Self::Ledger => "the ledger cannot be written".to_owned(),
             other => other.reason().to_owned(),
         }
     }
@@ -158,10 +164,13 @@ impl No {
             }
             // One sentence for all: who holds a stolen token should not learn that it is one.
             Self::SignIn(_) => "Invalid credentials".into(),
-            Self::NoUpstream => "weir: no upstream is reached at this path or host.".into(),
+            Self::NotRouted => "weir: no upstream is reached at this path or host.".into(),
             Self::Method => "weir: this method, or a method override, is not passed on.".into(),
             Self::NotImplemented => "weir: CONNECT and protocol upgrades are not passed on.".into(),
             Self::Inbound { .. } => "weir: this consumer asks faster than its inbound rate allows.".into(),
+            Self::Budget(refusal) if refusal.reason == budget::Reason::Loading => {
+                "weir: what was spent before this instance is not known yet; try again.".into()
+            }
             Self::Budget(refusal) => {
                 format!(
                     "weir: the allowance shared by this company does not admit this request now ({refusal})."
@@ -169,6 +178,7 @@ impl No {
             }
             Self::OnlyIfCached => "weir: only-if-cached was asked, and no such answer is kept.".into(),
             Self::Vendor(error) => format!("weir: the vendor did not answer ({}).", error.as_str()),
+            Self::Ledger => "weir: the ledger cannot be written, so nothing may leave; try again.".into(),
             Self::Abandoned => "weir: the request was given up; try again.".into(),
             Self::Stopping => "weir: this instance is stopping; try again.".into(),
         }
@@ -181,7 +191,7 @@ impl No {
                 *retry_after
             }
             Self::Budget(refusal) => refusal.retry_after,
-            Self::Abandoned | Self::Stopping => Duration::from_secs(1),
+            Self::Ledger | Self::Abandoned | Self::Stopping => Duration::from_secs(1),
             _ => return None,
         };
         Some((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
@@ -225,6 +235,11 @@ impl No {
             .and_then(|text| HeaderValue::try_from(text).ok())
             .unwrap_or_else(|| HeaderValue::from_static("weir"))
     }
+}
+
+/// Whether weir itself, and not an allowance, is what stops a request.
+fn is_our_own(reason: budget::Reason) -> bool {
+    matches!(reason, budget::Reason::AllQueuesFull | budget::Reason::Loading)
 }
 
 fn token(text: &'static str) -> &'static TokenRef {

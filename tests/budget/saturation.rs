@@ -30,15 +30,15 @@ struct Outcome {
     /// Mean time from arrival at the vendor to the head of its answer. Shorter than
     /// the time from charge to settlement, so the bound is stricter than the law.
     latency: Duration,
+    /// How long a slot lay idle, on average, between its lapse and its next use.
+    idle: Duration,
 }
 
 impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { vendor, refused_by_vendor, served, due, latency } = self;
-        write!(
-            f,
-            "{vendor}: {served} served, {due:.1} due, L {latency:?}, {refused_by_vendor} refused by the vendor"
-        )
+        let Self { vendor, refused_by_vendor, served, due, latency, idle } = self;
+        write!(f, "{vendor}: {served} served, {due:.1} due, L {latency:?}, idle {idle:?}, ")?;
+        write!(f, "{refused_by_vendor} refused by the vendor")
     }
 }
 
@@ -76,22 +76,28 @@ async fn saturated(windows: Windows, seed: u64) -> Outcome {
     let replies = saturate(&callers, 2, until, clock).await.concat();
     let wrong: Vec<_> = replies.iter().filter(|reply| reply.status != 200).collect();
     assert!(wrong.is_empty(), "{wrong:?}");
-    measured(&vendor, windows, (f64::from(long.0), window))
+    measured(&vendor, windows, (long.0, window))
 }
 
-fn measured(vendor: &Emulator, windows: Windows, (requests, window): (f64, Duration)) -> Outcome {
+fn measured(vendor: &Emulator, windows: Windows, (requests, window): (u32, Duration)) -> Outcome {
     let seen = vendor.requests();
     let from = seen[0].arrived + window;
     let inside = |seen: &&Seen| seen.counted.is_some_and(|at| at >= from && at < from + window * MEASURED);
     let latencies: Vec<_> = seen.iter().filter_map(|seen| Some(seen.answered?.since(seen.arrived))).collect();
     let latency = latencies.iter().sum::<Duration>() / u32::try_from(latencies.len()).unwrap();
+    // Each slot of the long limit is used again a window and L later, if it never lies idle.
+    let rounds =
+        seen.iter().zip(&seen[requests as usize..]).map(|(one, next)| next.arrived.since(one.arrived));
+    let rounds: Vec<_> = rounds.collect();
+    let round = rounds.iter().sum::<Duration>() / u32::try_from(rounds.len()).unwrap();
     let reach = window.as_secs_f64() / (window + latency).as_secs_f64();
     Outcome {
         vendor: windows,
         refused_by_vendor: vendor.refused(),
         served: seen.iter().filter(inside).count(),
-        due: f64::from(MEASURED) * requests * reach * 0.98,
+        due: f64::from(MEASURED * requests) * reach * 0.98,
         latency,
+        idle: round.saturating_sub(window + latency),
     }
 }
 

@@ -28,7 +28,7 @@ impl Desk {
         self.pump(now);
         let is_wanted = self.queue.wanted().any(|(other, _)| set.iter().any(|limit| other.contains(limit)));
         let capped = self.books.path(seat).iter().any(|&n| self.books.standing(n, set) == Standing::Capped);
-        let spare = !is_wanted && !capped && self.books.gate(set, now) == Gate::Open;
+        let spare = !self.past.is_unknown && !is_wanted && !capped && self.books.gate(set, now) == Gate::Open;
         spare.then(|| self.admit(seat, set, now, now))
     }
 
@@ -69,6 +69,7 @@ impl Desk {
     /// The vendor dated the answer to an exchange from `sent` to `head`.
     pub(in crate::budget) fn learn_date(&mut self, date: UnixTime, sent: Moment, head: Moment, now: Moment) {
         self.books.learn_date(date, (sent, head), now);
+        self.place_undated(now);
         self.changed(now);
     }
 

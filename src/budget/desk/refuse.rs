@@ -36,6 +36,7 @@ impl Desk {
     }
 
     pub(super) fn refuse(&mut self, waiter: Waiter, reason: Reason, now: Moment) -> Refusal {
+        let reason = if self.past.is_unknown { Reason::Loading } else { reason };
         let (obstacle, slot) = self.forecast(waiter, 0, now);
         let herd = self.herds.entry((obstacle.place, obstacle.limit)).or_insert((slot, 0));
         if herd.0 != slot {

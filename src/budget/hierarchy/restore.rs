@@ -1,0 +1,62 @@
+//! Charges from before this process (DESIGN, law 8).
+
+use crate::clock::Moment;
+use crate::quota::LimitSet;
+
+use super::super::log::Seat;
+use super::super::vendor_clock::Dated;
+use super::{Books, index};
+
+impl Books {
+    /// The owner of charges whose consumer the plan does not know.
+    pub(in crate::budget) fn nobody(&self) -> Seat {
+        index(self.home.len() - 1)
+    }
+
+    /// Charges `seat` what an earlier process sent, counted by `until` at the latest,
+    /// where it still counts at `now`.
+    pub(in crate::budget) fn restore(&mut self, seat: Seat, set: LimitSet, until: Moment, now: Moment) {
+        for limit in set.iter() {
+            if !self.windows[limit].is_over(until, now, &self.clock) {
+                self.windows[limit].restore(until, seat);
+                self.each_count(seat, limit, |count| *count += 1);
+            }
+        }
+        self.hold_path(seat, now);
+    }
+
+    /// The charge [restored](Books::restore) with `assumed` was counted by `until` already.
+    pub(in crate::budget) fn correct(
+        &mut self,
+        (seat, set): (Seat, LimitSet),
+        assumed: Moment,
+        until: Moment,
+        now: Moment,
+    ) {
+        for limit in set.iter() {
+            if self.windows[limit].take_out(assumed, seat) {
+                self.each_count(seat, limit, |count| *count -= 1);
+                self.restore(seat, [limit].into_iter().collect(), until, now);
+            }
+        }
+        self.hold_path(seat, now);
+    }
+
+    /// Charges nobody with all that is left of `limit`, counted by `until`.
+    pub(in crate::budget) fn spend(&mut self, limit: usize, until: Moment, now: Moment) {
+        if self.windows[limit].is_over(until, now, &self.clock) {
+            return;
+        }
+        let nobody = self.nobody();
+        for _ in 0..self.windows[limit].free() {
+            self.windows[limit].restore(until, nobody);
+            self.each_count(nobody, limit, |count| *count += 1);
+        }
+    }
+
+    /// Takes up what an earlier process had learnt of the vendor's clock.
+    pub(in crate::budget) fn recall_clock(&mut self, dated: Dated, now: Moment) {
+        let shift = self.clock.recall(dated);
+        self.realign(now, shift);
+    }
+}

@@ -1,0 +1,205 @@
+//! From what was written to what counts now: pure.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::clock::{Moment, Present, UnixTime};
+use crate::config::OnEmpty;
+use crate::id::UpstreamName;
+use crate::quota::{LimitSet, Plan};
+
+use super::record::{Record, Stamp, State, nanos};
+use super::{Origin, Past};
+use crate::budget::log::Seat;
+use crate::budget::vendor_clock::Dated;
+
+/// What one budget has to take up.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(in crate::budget) struct Restored {
+    pub(in crate::budget) charges: Vec<Charged>,
+    /// Limits of which all counts as used, and by when it was.
+    pub(in crate::budget) spent: Vec<(usize, Moment)>,
+    pub(in crate::budget) dated: Option<Dated>,
+    /// What the operator should know.
+    pub(in crate::budget) remarks: Vec<String>,
+    /// What is thought of the time before.
+    pub(in crate::budget) policy: &'static str,
+    /// To be remembered, so that another restart does not forget what is spent.
+    pub(in crate::budget) note_spent: Option<Vec<u8>>,
+}
+
+/// One charge from before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::budget) struct Charged {
+    /// None, if the plan does not know its consumer.
+    pub(in crate::budget) seat: Option<Seat>,
+    pub(in crate::budget) set: LimitSet,
+    /// It was counted by then.
+    pub(in crate::budget) until: Moment,
+    /// Across a boot: what the vendor's own clock will tell of it.
+    pub(in crate::budget) undated: Option<Undated>,
+}
+
+/// A charge from before a boot, until the vendor's `Date` places it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::budget) struct Undated {
+    /// It ended by then, on the vendor's clock, and at the restart at the latest.
+    pub(in crate::budget) vendor: UnixTime,
+    pub(in crate::budget) restart: Moment,
+    pub(in crate::budget) linger: Duration,
+}
+
+/// What `records` mean for `plan` now.
+pub(in crate::budget) fn restore(
+    plan: &Plan,
+    upstream: &UpstreamName,
+    records: &[Record],
+    (past, on_empty): (&Past, OnEmpty),
+    present: &Present,
+) -> Restored {
+    let mut restored = Restored {
+        dated: past.notes.get(&clock_name(upstream)).and_then(|bytes| dated(bytes, present)),
+        ..Restored::default()
+    };
+    let known = past.notes.get(&limits_name(upstream)).map(|bytes| String::from_utf8_lossy(bytes));
+    let is_known = |name: &str| known.as_ref().is_some_and(|known| known.lines().any(|line| line == name));
+    let news: LimitSet =
+        plan.limits.iter().enumerate().filter(|(_, l)| !is_known(l.name.as_str())).map(|(i, _)| i).collect();
+    restored.charges = charges(plan, records, news, present, &mut restored.remarks);
+    if let Some((names, until)) =
+        past.notes.get(&spent_name(upstream)).and_then(|bytes| spent(bytes, present))
+    {
+        let limits = plan.limits.iter().enumerate();
+        let mut again = limits.filter(|(_, limit)| names.iter().any(|name| name == limit.name.as_str()));
+        restored.spent.extend(again.by_ref().map(|(limit, _)| (limit, until)));
+    }
+    let is_cautious = on_empty == OnEmpty::Cautious || past.origin == Origin::Broken;
+    restored.policy = match (news.is_empty(), is_cautious) {
+        (true, _) => "it goes on where it stopped",
+        (false, false) => "of the time before, nothing more is thought spent (store.on_empty = trust)",
+        (false, true) => "of the time before, all is thought spent (cautious)",
+    };
+    if is_cautious && !news.is_empty() {
+        restored.spent.extend(news.iter().map(|limit| (limit, present.now)));
+        let mut note = Vec::new();
+        Stamp::of(present.now, None, present).encode(&mut note);
+        for limit in news.iter() {
+            note.extend_from_slice(plan.limits[limit].name.as_str().as_bytes());
+            note.push(b'\n');
+        }
+        restored.note_spent = Some(note);
+    }
+    restored
+}
+
+fn charges(
+    plan: &Plan,
+    records: &[Record],
+    news: LimitSet,
+    present: &Present,
+    remarks: &mut Vec<String>,
+) -> Vec<Charged> {
+    let (mut strangers, mut gone, mut moved) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut charges = Vec::with_capacity(records.len());
+    for record in records {
+        let seat = plan.consumers.iter().position(|consumer| consumer.name == record.consumer);
+        match seat {
+            None => drop(strangers.insert(record.consumer.clone())),
+            Some(seat) if plan.divisions[plan.consumers[seat].division].name != record.division => {
+                moved.insert((record.consumer.clone(), record.division.clone()));
+            }
+            Some(_) => {}
+        }
+        let mut set = news;
+        for name in &record.limits {
+            match plan.limits.iter().position(|limit| limit.name == *name) {
+                Some(limit) => set = set.with(limit),
+                None => drop(gone.insert(name.clone())),
+            }
+        }
+        let (until, undated) = place(record, present, plan.linger);
+        let seat = seat.and_then(|seat| Seat::try_from(seat).ok());
+        charges.push(Charged { seat, set, until, undated });
+    }
+    let list = |names: Vec<String>| names.join(", ");
+    if !strangers.is_empty() {
+        let names = list(strangers.iter().map(ToString::to_string).collect());
+        remarks.push(format!(
+            "the ledger knows charges of {names}, no longer consumers here: they count at the account alone"
+        ));
+    }
+    if !gone.is_empty() {
+        let names = list(gone.iter().map(ToString::to_string).collect());
+        remarks.push(format!(
+            "the ledger knows charges on {names}, no longer limits here: they count no more there"
+        ));
+    }
+    if !moved.is_empty() {
+        let names =
+            list(moved.iter().map(|(consumer, division)| format!("{consumer} ({division})")).collect());
+        remarks.push(format!(
+            "the ledger knows charges of {names} from another division than now: they count at the present one"
+        ));
+    }
+    if !news.is_empty() && !records.is_empty() {
+        let names = list(news.iter().map(|limit| plan.limits[limit].name.to_string()).collect());
+        remarks.push(format!(
+            "the ledger has not seen the limits {names} before: all it remembers counts on them"
+        ));
+    }
+    charges
+}
+
+/// Until when it can have been counted (DESIGN, law 8).
+fn place(record: &Record, present: &Present, linger: Duration) -> (Moment, Option<Undated>) {
+    let (restart, linger) = match record.state {
+        State::Pending => (present.now, record.linger.max(linger)),
+        State::Settled => (Moment::NEVER, record.linger),
+    };
+    if let Some(at) = record.at.moment(present) {
+        return (at.min(restart) + linger, None);
+    }
+    let undated = |vendor| Undated { vendor, restart: present.now, linger };
+    (present.now + linger, record.at.vendor.map(undated))
+}
+
+/// Every limit of the plan, one a line: what the ledger has seen.
+pub(super) fn known_limits(plan: &Plan) -> Vec<u8> {
+    plan.limits.iter().flat_map(|limit| [limit.name.as_str(), "\n"]).collect::<String>().into_bytes()
+}
+
+pub(super) fn limits_name(upstream: &UpstreamName) -> String {
+    format!("limits/{upstream}")
+}
+
+pub(super) fn spent_name(upstream: &UpstreamName) -> String {
+    format!("spent/{upstream}")
+}
+
+pub(super) fn clock_name(upstream: &UpstreamName) -> String {
+    format!("clock/{upstream}")
+}
+
+fn spent(mut bytes: &[u8], present: &Present) -> Option<(Vec<String>, Moment)> {
+    let stamp = Stamp::decode(&mut bytes)?;
+    let names = std::str::from_utf8(bytes).ok()?.lines().map(str::to_owned).collect();
+    Some((names, stamp.moment(present).unwrap_or(present.now)))
+}
+
+/// The vendor's clock on the machine's: good until the next boot.
+pub(super) fn clock_bytes(dated: Dated, present: &Present) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(64);
+    Stamp::of(dated.as_of, None, present).encode(&mut bytes);
+    let apart = i128::from(present.now.as_nanos()) - i128::from(present.since_boot);
+    bytes.extend_from_slice(&(dated.offset + apart).to_be_bytes());
+    bytes.extend_from_slice(&nanos(dated.uncertainty).to_be_bytes());
+    bytes
+}
+
+fn dated(mut bytes: &[u8], present: &Present) -> Option<Dated> {
+    let as_of = Stamp::decode(&mut bytes)?.moment(present)?;
+    let (offset, uncertainty) = bytes.split_first_chunk()?;
+    let apart = i128::from(present.now.as_nanos()) - i128::from(present.since_boot);
+    let uncertainty = Duration::from_nanos(u64::from_be_bytes(uncertainty.try_into().ok()?));
+    Some(Dated { offset: i128::from_be_bytes(*offset) - apart, uncertainty, as_of })
+}

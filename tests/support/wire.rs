@@ -71,7 +71,7 @@ impl Wire {
             _ if matches!(status, 100..200 | 204 | 304) => Vec::new(),
             Some(length) => self.exactly(length).await?,
             None if headers.contains_key("transfer-encoding") => self.chunks().await?,
-            None => self.to_the_end().await,
+            None => self.until_the_end().await,
         };
         Some(Reply { status: status.try_into().unwrap(), headers, body: Bytes::from(body) })
     }
@@ -101,7 +101,7 @@ impl Wire {
         }
     }
 
-    async fn to_the_end(&mut self) -> Vec<u8> {
+    async fn until_the_end(&mut self) -> Vec<u8> {
         while self.more().await.is_some() {}
         std::mem::take(&mut self.read)
     }

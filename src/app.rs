@@ -5,40 +5,32 @@ pub mod listener;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::admin::{Admin, Watched};
 use crate::budget::Ledger;
 use crate::budget::ledger::{self, Begun};
+use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::proxy::Gateway;
+use crate::proxy::{Gateway, Lane};
 
 use listener::{Drained, Options};
-
-/// Connections that weir holds at once, over all consumers; more wait in the
-/// system's backlog.
-const MAX_CONNECTIONS: usize = 16_384;
-/// How long a consumer's connection may stand without a request under way.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// From the first byte of a request's head to its last.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest silence within a request's body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest time in which a caller takes nothing of an answer.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running weir. Dropping it stops accepting; [`App::stop`] also waits.
 pub struct App {
     gateway: Arc<Gateway>,
     ledger: Arc<Ledger>,
     address: SocketAddr,
+    admin: Arc<Admin>,
+    admin_address: SocketAddr,
     stop: watch::Sender<bool>,
     served: JoinHandle<Drained>,
+    admin_served: JoinHandle<std::io::Result<()>>,
 }
 
 impl App {
@@ -62,12 +54,17 @@ impl App {
             Begun::Loaded => gateway.recall(),
             Begun::Waits => drop(tokio::spawn(recall(Arc::clone(&ledger), Arc::clone(&gateway)))),
         }
-        let wanted = config.server.listen.context("server.listen names no address")?;
-        let listener =
-            TcpListener::bind(wanted).await.with_context(|| format!("{wanted} cannot be listened on"))?;
-        let address = listener.local_addr()?;
+        let (listener, address) = bind(config.server.listen.context("server.listen names no address")?)?;
+        let (admin_listener, admin_address) = bind(config.admin.listen)?;
         let (stop, stopped) = watch::channel(false);
-        let served = listener::serve(listener, service(&gateway), bounds(&config, clock), until(stopped));
+        let admin = Admin::new(&config.admin, watched(&gateway), cache(&gateway), clock);
+        let admin_served = tokio::spawn(Arc::clone(&admin).serve(admin_listener, until(stopped.clone())));
+        let served = listener::serve(
+            listener,
+            service(&gateway),
+            Options::new(clock, config.server.shutdown_grace),
+            until(stopped),
+        );
         for lane in gateway.lanes() {
             let upstream = lane.config();
             tracing::info!(
@@ -78,8 +75,9 @@ impl App {
                 "upstream ready"
             );
         }
+        tracing::info!(address = %admin_address, "admin listening");
         tracing::info!(%address, "listening");
-        Ok(Self { gateway, ledger, address, stop, served })
+        Ok(Self { gateway, ledger, address, admin, admin_address, stop, served, admin_served })
     }
 
     /// Where consumers reach it: the port that was really bound.
@@ -88,10 +86,16 @@ impl App {
         self.address
     }
 
-    /// What answers, for those who watch it.
+    /// Where operators reach it.
     #[must_use]
-    pub fn gateway(&self) -> &Arc<Gateway> {
-        &self.gateway
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// The upstreams, for those who watch them.
+    #[must_use]
+    pub fn watched(&self) -> Vec<Watched> {
+        watched(&self.gateway)
     }
 
     /// Serves until SIGTERM or SIGINT, then stops in good order.
@@ -124,7 +128,11 @@ impl App {
     /// Says how many connections had to be cut.
     pub async fn stop(self) -> usize {
         self.gateway.stop();
+        self.admin.stop();
         self.stop.send_replace(true);
+        if let Ok(Err(error)) = self.admin_served.await {
+            tracing::error!(%error, "the admin listener failed");
+        }
         let cut = match self.served.await {
             Ok(drained) => drained.cut,
             Err(error) => {
@@ -147,6 +155,27 @@ async fn recall(ledger: Arc<Ledger>, gateway: Arc<Gateway>) {
     }
 }
 
+fn bind(wanted: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = listener::bind(wanted).with_context(|| format!("{wanted} cannot be listened on"))?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+fn watched(gateway: &Gateway) -> Vec<Watched> {
+    let one = |lane: &Arc<Lane>| Watched {
+        config: Arc::clone(lane.config()),
+        budget: Arc::clone(lane.budget()),
+        tally: Arc::clone(lane.tally()),
+        vendor: Arc::clone(lane.vendor()),
+    };
+    gateway.lanes().iter().map(one).collect()
+}
+
+/// The lanes share one cache.
+fn cache(gateway: &Gateway) -> Option<Arc<Cache>> {
+    gateway.lanes().first().map(|lane| Arc::clone(lane.cache()))
+}
+
 /// Hands a connection's requests to the gateway.
 fn service(
     gateway: &Arc<Gateway>,
@@ -162,18 +191,6 @@ fn service(
     move |request, peer| {
         let gateway = Arc::clone(&gateway);
         Box::pin(async move { gateway.answer(request, peer.ip()).await })
-    }
-}
-
-fn bounds(config: &Config, clock: Clock) -> Options {
-    Options {
-        clock,
-        max_connections: MAX_CONNECTIONS,
-        keep_alive: KEEP_ALIVE,
-        head_timeout: HEAD_TIMEOUT,
-        body_timeout: BODY_TIMEOUT,
-        write_timeout: WRITE_TIMEOUT,
-        shutdown_grace: config.server.shutdown_grace,
     }
 }
 

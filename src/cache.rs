@@ -5,7 +5,7 @@
 //! 2. [`Cache::lookup`] says fresh, stale or missing, by RFC 9111 and the rules.
 //! 3. [`Flights::join`] makes one fetch of many callers' requests.
 //! 4. [`Cache::ticket`], taken before the send, voids a fill that a purge overtook.
-//! 5. [`policy::admit`] judges the answer's head, [`validate::refresh`] a 304.
+//! 5. [`Policy::admit`] judges the answer's head, [`Entry::refresh`] a 304.
 //! 6. [`Cache::insert`] keeps it; [`Hit::answer`] gives it to each caller in the
 //!    form that caller asked for (304, 206, HEAD).
 //!
@@ -39,6 +39,8 @@ mod vary;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::clock::{Moment, UnixTime};
@@ -50,7 +52,7 @@ pub use entry::Entry;
 pub use freshness::Freshness;
 pub use join::{FlightError, FlightLimits, Flights, Joined, Landing, Lead, Listener, Pushed};
 pub use key::{FlightKey, Key, Scope, Selector};
-pub use policy::{NotStored, Policy, Sharing, Storable};
+pub use policy::{Fate, NotStored, Policy, Sharing, Storable};
 pub use reuse::{Forward, Hit, Lookup, Occasion, Stale};
 pub use store::{Cache, CacheLimits, Stored, Ticket};
 
@@ -118,6 +120,7 @@ impl<'a> Asked<'a> {
     /// not join uses [`Flights::alone`].
     #[must_use]
     pub fn may_join(&self) -> bool {
-        !self.directives.no_cache && !self.directives.no_store
+        let asked = &self.directives;
+        !asked.no_cache && !asked.no_store && asked.max_age != Some(Duration::ZERO)
     }
 }

@@ -27,7 +27,7 @@ enum Command {
     Run(run::Args),
     Check(check::Args),
     Demo(demo::Args),
-    Emulate(emulate::Args),
+    Emulate(Box<emulate::Args>),
     Token(token::Args),
     Schema(schema::Args),
 }
@@ -41,7 +41,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::main(args),
         Command::Check(args) => check::main(&args),
         Command::Demo(args) => demo::main(args),
-        Command::Emulate(args) => emulate::main(args),
+        Command::Emulate(args) => emulate::main(*args),
         Command::Token(args) => token::main(&args),
         Command::Schema(args) => schema::main(args),
     };

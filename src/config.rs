@@ -182,6 +182,17 @@ pub enum Mode {
     Observe,
 }
 
+impl Mode {
+    /// As in the config.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Observe => "observe",
+        }
+    }
+}
+
 /// A vendor key. Several with one name are valid at once and share a scope.
 #[derive(Clone, Debug)]
 pub struct Key {

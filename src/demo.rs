@@ -80,7 +80,9 @@ pub async fn run(
     let app = App::start(config).await?;
     let base = format!("http://{}", app.address());
     print(&format!(
-        "weir demo: gateway {base}, emulated Catchpoint {}, six consumers; a minute lasts {} s here.\n",
+        "weir demo: gateway {base}, admin http://{}/api/v1/status, emulated Catchpoint {}, six consumers.\n\
+         A minute lasts {} s here.\n",
+        app.admin_address(),
         vendor.url(),
         MINUTE.as_secs()
     ))?;
@@ -93,18 +95,19 @@ pub async fn run(
         })
         .collect();
     let began = clock.now();
+    let watched = app.watched().remove(0);
     let mut table = Table::new(view, began);
     let every = if view == View::Live { Duration::from_millis(250) } else { Duration::from_secs(1) };
     let mut next = began;
     while clock.now().since(began) < length {
-        print(&table.frame(app.gateway(), &vendor, clock.now()))?;
+        print(&table.frame(&watched, &vendor, clock.now()))?;
         next = next + every;
         clock.sleep_until(next.min(began + length)).await;
     }
     for caller in callers {
         caller.abort();
     }
-    print(&table.summary(app.gateway(), &vendor, clock.now()))?;
+    print(&table.summary(&watched, &vendor, clock.now()))?;
     let outcome = Outcome { refused_by_vendor: vendor.refused() };
     app.stop().await;
     vendor.shutdown().await;
@@ -148,6 +151,9 @@ fn config_text(vendor: &str, key: &Token, tokens: &[Token]) -> String {
 [server]
 listen = "127.0.0.1:0"
 shutdown_grace = "1s"
+
+[admin]
+listen = "127.0.0.1:0"
 
 [upstreams.catchpoint]
 dialect = "catchpoint"

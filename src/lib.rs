@@ -2,6 +2,7 @@
 //! shared by a whole company. Start reading at `proxy/pipeline.rs`, which tells
 //! the life of a request in order.
 
+pub mod admin;
 pub mod app;
 pub mod budget;
 pub mod cache;

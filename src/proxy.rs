@@ -4,6 +4,7 @@
 //! * `pipeline`: the story, from the request to the answer.
 //! * `wish`: what will be asked of the vendor, and who may share the answer.
 //! * `fetch`, `receive`: the task that owns a permit, sends once, and fills flight and cache.
+//! * `keys`, `breaker`: which value of a key is sent; when a vendor that is down is let be.
 //! * `exchange`: what is said about it: headers, log line, counts.
 //! * `refusal`: every answer that weir makes itself, and its status.
 //! * `headers`, `edit`, `body`: what goes on, in which form.
@@ -12,34 +13,41 @@
 //! kept and joined (`cache`), how bytes reach the vendor (`upstream`).
 
 mod body;
+mod breaker;
 mod cache_status;
 mod call;
 mod edit;
 mod exchange;
 mod fetch;
 mod headers;
+mod keys;
 mod pipeline;
 mod ratelimit;
 mod receive;
 mod refusal;
 mod wish;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
 
 use crate::budget::{Budget, Ledger};
 use crate::cache::{Cache, CacheLimits, FlightLimits, Flights, Scope};
 use crate::clock::Clock;
 use crate::config::{self, Config, Mount};
-use crate::consumer::Consumers;
+use crate::consumer::{ConsumerIx, Consumers};
 use crate::dialect::Links;
 use crate::id::RequestIds;
-use crate::telemetry::Tally;
+use crate::telemetry::{Tally, VendorCounts};
 use crate::upstream::{SetupError, Upstream};
 
 pub use body::Body;
 
+use breaker::Breaker;
 use fetch::{Fault, Shared};
+use keys::Keys;
 use ratelimit::Views;
 
 /// Everything that answers consumers.
@@ -54,7 +62,7 @@ pub struct Gateway {
 /// One upstream with all that serves it.
 pub struct Lane {
     index: usize,
-    config: config::Upstream,
+    config: Arc<config::Upstream>,
     budget: Arc<Budget>,
     upstream: Upstream,
     cache: Arc<Cache>,
@@ -62,19 +70,14 @@ pub struct Lane {
     links: Arc<Links>,
     /// Per key of the config: its scope in the cache.
     scopes: Vec<Scope>,
-    tally: Tally,
+    tally: Arc<Tally>,
+    keys: Keys,
+    breaker: Breaker,
     views: Views,
-    vendor: VendorCounts,
+    vendor: Arc<VendorCounts>,
+    /// Whom it has warned of what.
+    warned: Mutex<HashSet<(ConsumerIx, String)>>,
     clock: Clock,
-}
-
-/// What the vendor did with what was sent.
-#[derive(Debug, Default)]
-pub struct VendorCounts {
-    /// Requests that left, or may have.
-    pub sent: std::sync::atomic::AtomicU64,
-    /// 429s: zero, if the laws hold.
-    pub refused: std::sync::atomic::AtomicU64,
 }
 
 impl Gateway {
@@ -149,17 +152,20 @@ impl Lane {
             flights: Flights::new(FlightLimits::default()),
             links: Arc::new(links(upstream, config)),
             scopes,
-            tally: Tally::new(upstream.plan.consumers.len()),
+            tally: Arc::new(Tally::new(upstream.plan.consumers.len())),
+            keys: Keys::new(&upstream.keys),
+            breaker: Breaker::default(),
             views: Views::new(upstream.plan.consumers.len()),
-            vendor: VendorCounts::default(),
-            config: upstream.clone(),
+            vendor: Arc::default(),
+            config: Arc::new(upstream.clone()),
+            warned: Mutex::default(),
             clock,
         })
     }
 
     /// Its configuration.
     #[must_use]
-    pub fn config(&self) -> &config::Upstream {
+    pub fn config(&self) -> &Arc<config::Upstream> {
         &self.config
     }
 
@@ -171,13 +177,19 @@ impl Lane {
 
     /// Counts of exchanges by consumer.
     #[must_use]
-    pub fn tally(&self) -> &Tally {
+    pub fn tally(&self) -> &Arc<Tally> {
         &self.tally
+    }
+
+    /// What is kept of its answers, and of the other lanes'.
+    #[must_use]
+    pub fn cache(&self) -> &Arc<Cache> {
+        &self.cache
     }
 
     /// What the vendor did.
     #[must_use]
-    pub fn vendor(&self) -> &VendorCounts {
+    pub fn vendor(&self) -> &Arc<VendorCounts> {
         &self.vendor
     }
 }

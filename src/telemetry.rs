@@ -2,10 +2,11 @@
 //!
 //! The cores return facts; this part writes them down. No secret reaches it:
 //! it is handed names, reasons and numbers only. Text that a caller wrote (a
-//! path, a trace id) is escaped by the formatters' `Debug` and JSON output.
+//! path) is escaped here; a trace id is hex digits.
 
 mod tally;
 
+use std::fmt::{self, Write};
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::id::RequestId;
 
-pub use tally::{Counts, Tally};
+pub use tally::{Counts, Tally, VendorCounts};
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,16 +117,30 @@ impl Exchange<'_> {
             consumer = self.consumer.unwrap_or("-"),
             upstream = self.upstream.unwrap_or("-"),
             method = %self.method,
-            route = ?self.path,
+            route = %Printable(self.path),
             status = self.status.map(|status| status.as_u16()),
             outcome = self.outcome.as_str(),
-            reason = ?self.reason,
+            reason = self.reason,
             price = self.price,
             wait_ms = milliseconds(self.waited),
             upstream_ms = milliseconds(self.upstream_time),
             took_ms = milliseconds(self.took),
             trace = self.trace,
         );
+    }
+}
+
+/// Text that a caller wrote: what is not printable ASCII is escaped, also where
+/// the formatter would let it through (JSON knows no harm in a right-to-left mark).
+struct Printable<'a>(&'a str);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            '\\' => f.write_str("\\\\"),
+            c if c.is_ascii_graphic() => f.write_char(c),
+            c => write!(f, "{}", c.escape_unicode()),
+        })
     }
 }
 

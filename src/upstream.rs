@@ -247,12 +247,12 @@ impl Ready<'_> {
         let mut request = request.map(|body| UnsyncBoxBody::new(body.map_err(error::caller_body)));
         for _ in 0..MAX_OFFERS {
             upstream.address(&mut request, &path, &connection);
-            let answer = timeout_at(upstream.clock.instant(deadline), connection.offer(request)).await;
-            request = match answer {
+            let offer = connection.offer(request, &upstream.pool);
+            request = match timeout_at(upstream.clock.instant(deadline), offer).await {
                 Err(_) => {
                     return Err(SendError::maybe(Reason::HttpResponseTimeout, "no response head in time"));
                 }
-                Ok(Ok(response)) => return Ok(upstream.listen(response, connection, place)),
+                Ok(Ok((response, kept))) => return Ok(upstream.listen(response, kept, place)),
                 Ok(Err(mut refused)) => match refused.take_message() {
                     Some(given_back) => given_back,
                     None => return Err(SendError::MayHaveLeft(Failure::of_exchange(&refused.into_error()))),
@@ -273,7 +273,7 @@ impl Upstream {
     fn listen(
         &self,
         response: Response<hyper::body::Incoming>,
-        connection: Connection,
+        connection: Option<Connection>,
         place: OwnedSemaphorePermit,
     ) -> Response<UpstreamBody> {
         let lease = pool::Lease::new(Arc::clone(&self.pool), connection, place);

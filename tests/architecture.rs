@@ -12,7 +12,7 @@ fn allowed(part: &str) -> &'static [&'static str] {
     match part {
         "main" => &["cli"],
         "cli" => &["app", "demo", "config", "emulator", "telemetry"],
-        "demo" => &["app", "proxy", "emulator", "config", "telemetry"],
+        "demo" => &["app", "admin", "emulator", "config", "telemetry"],
         "app" => {
             &["proxy", "admin", "cache", "budget", "consumer", "upstream", "dialect", "config", "telemetry"]
         }

@@ -1,7 +1,12 @@
 //! The one integration test binary: a test goes where its subject is named.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
+
 mod architecture;
+mod budget;
 mod config;
 mod emulator;
 mod gateway;
+mod http;
+mod secrets;
 mod support;

@@ -3,6 +3,9 @@
 //! Real sockets on port 0, the real binary, and an emulator whose counting
 //! shares no code with the gateway's.
 
+pub(crate) mod load;
+mod wire;
+
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,11 +19,18 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
 use tempfile::TempDir;
+use weir::clock::Clock;
 use weir::secret::TokenHash;
+
+pub(crate) use wire::{Wire, once};
 
 /// The key that only weir holds, in tests that need one.
 pub(crate) const VENDOR_KEY: &str = "vendor-key-Zm9v/bar+baz=="; // with characters that encodings change
+
+/// Whatever went wrong.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A running `weir run`, killed when it is dropped.
 pub(crate) struct Weir {
@@ -56,11 +66,16 @@ impl Weir {
 
     /// The same with environment variables.
     pub(crate) fn start_with(config: &str, env: &[(&str, &str)]) -> Self {
+        Self::start_logging("json", config, env)
+    }
+
+    /// The same with a log format.
+    pub(crate) fn start_logging(format: &str, config: &str, env: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("weir.toml");
         std::fs::write(&file, config.replace("{folder}", folder.path().to_str().unwrap())).unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_weir"))
-            .args(["run", "--log", "json", "--config"])
+            .args(["run", "--log", format, "--config"])
             .arg(&file)
             .env("WEIR__SERVER__LISTEN", "127.0.0.1:0")
             .env("WEIR__ADMIN__LISTEN", "127.0.0.1:0")
@@ -96,6 +111,19 @@ impl Weir {
         self.output.lock().unwrap().clone()
     }
 
+    /// Lines of the JSON log that satisfy `wanted`, once there is one.
+    pub(crate) async fn logged(&self, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
+        let mut found = Vec::new();
+        until("the line is logged", || {
+            let lines = self.output();
+            found =
+                lines.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(&wanted).collect();
+            !found.is_empty()
+        })
+        .await;
+        found
+    }
+
     /// Where its config and store are.
     pub(crate) fn folder(&self) -> PathBuf {
         self.folder.path().to_owned()
@@ -129,6 +157,12 @@ impl Caller {
         Self { base, token, client }
     }
 
+    /// The same caller by HTTP/2 without TLS, by prior knowledge.
+    pub(crate) fn http2(&self) -> Self {
+        let client = HyperClient::builder(TokioExecutor::new()).http2_only(true).build_http();
+        Self { client, ..self.clone() }
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Reply {
         self.ask(Method::GET, path, &[], "").await
     }
@@ -152,9 +186,20 @@ impl Caller {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::from(body.to_owned())).unwrap();
-        let response = self.client.request(request).await.unwrap();
-        let (head, body) = response.into_parts();
-        Reply { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
+        self.send(request).await.unwrap()
+    }
+
+    /// The same as [`Caller::get`] where an answer may break off: `None`.
+    pub(crate) async fn try_get(&self, path: &str) -> Option<Reply> {
+        let request = Request::get(format!("{}{path}", self.base));
+        let request = request.header("authorization", format!("Bearer {}", self.token.as_deref()?));
+        self.send(request.body(Full::default()).unwrap()).await.ok()
+    }
+
+    /// Any request, as it is; an error if no whole answer comes.
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Reply, BoxError> {
+        let (head, body) = self.client.request(request).await?.into_parts();
+        Ok(Reply { status: head.status, headers: head.headers, body: body.collect().await?.to_bytes() })
     }
 }
 
@@ -168,7 +213,22 @@ impl Reply {
         self.header("weir-price").parse().unwrap()
     }
 
-    pub(crate) fn json(&self) -> serde_json::Value {
+    /// What is left of a limit, as `RateLimit` tells this caller.
+    pub(crate) fn remaining(&self, limit: &str) -> u32 {
+        let items = self.header("ratelimit").split(", ");
+        let own = items.filter_map(|item| item.strip_prefix(&format!("\"{limit}\";r="))).next();
+        let number = own.and_then(|own| own.split(';').next()?.parse().ok());
+        number.unwrap_or_else(|| panic!("no {limit} in {:?}", self.header("ratelimit")))
+    }
+
+    /// What the first of the envelope's errors says.
+    pub(crate) fn error(&self) -> String {
+        let body = self.json();
+        let message = body["errors"][0]["message"].as_str();
+        message.unwrap_or_else(|| panic!("no envelope: {body}")).to_owned()
+    }
+
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {:?}", self.body))
     }
 }
@@ -211,13 +271,29 @@ pub(crate) fn token_of(name: &str) -> String {
 fn follow(pipe: impl Read + Send + 'static, output: Arc<Mutex<String>>, listening: mpsc::Sender<SocketAddr>) {
     std::thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-            let event: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-            if event["message"] == "listening" {
-                let _ = listening.send(event["address"].as_str().unwrap().parse().unwrap());
+            // As text: `… listening address=127.0.0.1:1`.
+            let event: Value = serde_json::from_str(&line).unwrap_or_default();
+            let text = line.split_once("listening address=").map(|(_, address)| address);
+            if let Some(address) =
+                event["address"].as_str().filter(|_| event["message"] == "listening").or(text)
+            {
+                let _ = listening.send(address.parse().unwrap());
             }
             let mut output = output.lock().unwrap();
             output.push_str(&line);
             output.push('\n');
         }
     });
+}
+
+/// Real time, because what is waited for happens in another process.
+pub(crate) async fn until(what: &str, mut happened: impl FnMut() -> bool) {
+    let clock = Clock::system();
+    for _ in 0..1_000 {
+        if happened() {
+            return;
+        }
+        clock.sleep_until(clock.now() + Duration::from_millis(10)).await;
+    }
+    panic!("within ten seconds it did not happen that {what}");
 }

@@ -91,7 +91,7 @@ pub struct Drained {
     pub cut: usize,
 }
 
-/// A listening socket whose connections hold back no more than [`SEND_BUFFER_BYTES`]
+/// A listening socket whose connections hold back no more than 256 KiB
 /// in the kernel. That bounds memory, and how slowly one may read: the kernel lets us
 /// write again only after a third of its buffer is gone, which it would grow to
 /// megabytes by itself, and a slow reader would seem to read nothing.

@@ -107,8 +107,12 @@ fn beside_holds(
     if answered_now(free, held) {
         return now + life;
     }
-    // So many go first that slots come round again.
-    window.slot(ahead, now, books.vendor_clock())
+    match ahead {
+        // Nothing but reserves: one of them would have to be used up and lapse.
+        0 => window.slot(u64::from(holds.total(limit)), now, books.vendor_clock()),
+        // So many go first that slots come round again: not before the first of them goes.
+        _ => beside_holds(books, waiter, limit, 0, (now, life)),
+    }
 }
 
 fn node_slot(books: &Books, node: NodeIndex, limit: usize, ahead: u64, now: Moment) -> Moment {

@@ -166,8 +166,8 @@ proptest! {
         let mut plan = plan(&[(requests, millis)], 4);
         plan.pace = Pace::Even;
         let mut world = World::new(&plan, vec![vec![Vendor::weighted(requests, millis * MS, phase % (millis * MS))]]);
-        // The spread has to be known beforehand; the world's one-way delays are below one second.
-        world.teach_spread(Duration::from_secs(2));
+        // The spread has to be known beforehand: two seconds there and back, and the linger of a lost one.
+        world.teach_spread(Duration::from_millis(2_500));
         world.run(&callers);
         prop_assert!(world.starved().is_empty(), "{:?}", world.starved());
     }

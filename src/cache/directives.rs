@@ -160,11 +160,13 @@ impl ResponseDirectives {
         for (name, value) in &fields {
             let sfv::ListEntry::Item(item) = value else { continue };
             let item = &item.bare_item;
+            // A number in quotes is no number here (section 2.1).
+            let is_list = matches!(name.as_str(), "no-cache" | "private");
             let argument = match (item.as_boolean(), item.as_integer(), item.as_string()) {
                 (Some(true), ..) => Argument::None,
                 (Some(false), ..) => continue,
                 (_, Some(number), _) => Argument::Quoted(number.to_string().into_bytes()),
-                (.., Some(text)) => Argument::Quoted(text.as_str().as_bytes().to_vec()),
+                (.., Some(text)) if is_list => Argument::Quoted(text.as_str().as_bytes().to_vec()),
                 _ => Argument::Malformed,
             };
             all.take(&Directive { name: name.as_str().to_owned(), argument });

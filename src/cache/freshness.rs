@@ -9,7 +9,7 @@ use super::directives::{self, ResponseDirectives};
 use super::fields::Seen;
 use super::policy::Sharing;
 use super::{Exchange, Now};
-use crate::clock::UnixTime;
+use crate::clock::{Moment, UnixTime};
 
 /// What an answer said about its own life, fixed when its head came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +68,12 @@ impl Freshness {
     #[must_use]
     pub fn staleness(&self, now: Now) -> Duration {
         self.age(now).saturating_sub(self.lifetime)
+    }
+
+    /// When it stops being fresh.
+    #[must_use]
+    pub fn stale_at(&self) -> Moment {
+        self.received.at + self.remaining(self.received)
     }
 
     /// Who set the lifetime.

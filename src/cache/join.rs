@@ -4,23 +4,8 @@
 //! The first caller becomes the leader and spawns the fetch as a task of its own,
 //! which owns the [`Lead`]; every caller, the leader too, only holds a
 //! [`Listener`]. So nobody who leaves kills what others wait for, and a fetch
-//! that was paid for goes on when all have left. The races, and who wins:
-//!
-//! * **Landing and joining.** 1. A looks up: miss. 2. B's fetch is stored, then
-//!   its flight taken off the board. 3. A joins, finds no flight, would fetch
-//!   again. So `join` looks once more under the board's lock; since B stored
-//!   before it took that lock, A finds the entry ([`Joined::Found`]).
-//! * **The last leaves, one joins.** 1. [`Lead::deserted`] sees no listener. 2. C
-//!   joins. 3. The fetch gives up with C on board. So step 1 is repeated under the
-//!   board's lock, and there the flight also leaves the board: C either was seen
-//!   or starts anew.
-//! * **An uncacheable head and joining.** The flight leaves the board first, then
-//!   its head is published: whoever joined did so before the head and is served,
-//!   nobody joins after. For a while its key is remembered, and the next callers
-//!   each fly alone, so that they do not queue up behind each other for nothing.
-//! * **A task aborted anywhere.** Dropping the [`Lead`] takes the flight off the
-//!   board (by identity: a successor under the same key stays) and tells the
-//!   listeners, whose bodies then end in an error, not in silence.
+//! that was paid for goes on when all have left. What a join can race with, and
+//! who wins, is told above [`Flights`]' methods.
 //!
 //! Memory: while an answer may be kept, its whole body is, once, whatever the
 //! number and pace of listeners: slow readers slow only themselves. Past its
@@ -45,6 +30,7 @@ use self::flight::{Flight, Outcome};
 use super::Head;
 use super::entry::{Body, Entry};
 use super::key::{FlightKey, Hash, Selector};
+use super::policy::Fate;
 use crate::clock::Moment;
 
 pub use self::listener::{FlightError, Landing, Listener};
@@ -88,22 +74,6 @@ pub struct Lead<T, E> {
     on_board: bool,
 }
 
-/// What becomes of the answer whose head is published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// It will be kept: can be joined until it ends.
-    Keep {
-        /// A longer body is passed through instead.
-        max_bytes: u64,
-    },
-    /// It is only passed through.
-    Pass {
-        /// Whether those who joined before the head get it too; otherwise they
-        /// are told to go alone (RFC 9111, section 4).
-        followers: bool,
-    },
-}
-
 /// What became of a piece of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
@@ -144,6 +114,28 @@ impl Default for FlightLimits {
     }
 }
 
+// Races, and who wins:
+//
+// * **Landing and joining.** 1. A looks up: miss. 2. B's fetch is stored, then
+//   its flight taken off the board. 3. A joins, finds no flight, would fetch
+//   again. So `join` looks once more under the board's lock; since B stored
+//   before it took that lock, A finds the entry ([`Joined::Found`]).
+// * **The last leaves, one joins.** 1. [`Lead::deserted`] sees no listener. 2. C
+//   joins. 3. The fetch gives up with C on board. So step 1 is repeated under the
+//   board's lock, and there the flight also leaves the board: C either was seen
+//   or starts anew.
+// * **An uncacheable head and joining.** The flight leaves the board first, then
+//   its head is published: whoever joined did so before the head and is served,
+//   nobody joins after. Where that will not change, the key is remembered for a
+//   while and the next callers each fly alone, so that they do not queue up
+//   behind each other for nothing.
+// * **A long body and its freshness.** An answer may become stale while it
+//   streams. A caller who comes then begins a flight of his own, which takes the
+//   place of the old one on the board.
+// * **A task aborted anywhere.** Dropping the [`Lead`] takes the flight off the
+//   board (by identity: a successor in its place stays) and tells the
+//   listeners, whose bodies then end in an error, not in silence.
+
 impl<T, E: Clone> Flights<T, E> {
     /// None under way.
     #[must_use]
@@ -166,7 +158,8 @@ impl<T, E: Clone> Flights<T, E> {
         let hash = key.hash();
         let alone = self.board.alone.get(&hash).is_some_and(|until| now < until);
         let mut open = self.board.open.lock();
-        if let Some(Open { flight, .. }) = open.get(&hash).filter(|_| !alone) {
+        let joinable = |open: &&Open<T, E>| !alone && open.flight.state().is_open_at(now);
+        if let Some(Open { flight, .. }) = open.get(&hash).filter(joinable) {
             return Joined::Follower(Listener::aboard(flight.clone(), false));
         }
         if let Some(found) = again() {
@@ -257,21 +250,22 @@ impl<T, E: Clone> Lead<T, E> {
 
     /// Publishes the response head.
     pub fn head(&mut self, head: Head, fate: Fate, now: Moment) {
-        let followers = match fate {
-            Fate::Keep { max_bytes } => {
-                self.board.alone.invalidate(&self.hash);
-                self.flight.state().keep_up_to(max_bytes);
-                true
+        if fate.lasting {
+            self.board.alone.insert(self.hash, now + self.board.limits.remember_alone);
+        } else if fate.open_until.is_some() {
+            self.board.alone.invalidate(&self.hash);
+        }
+        if fate.open_until.is_none() {
+            self.leave_board();
+        }
+        let outcome = Outcome::Head { head: Arc::new(head), followers: fate.followers };
+        self.flight.tell(|state| {
+            match fate.keep_bytes {
+                Some(max_bytes) => state.keep_up_to(max_bytes),
+                None => state.pass_through(),
             }
-            Fate::Pass { followers } => {
-                self.board.alone.insert(self.hash, now + self.board.limits.remember_alone);
-                self.leave_board();
-                self.flight.state().pass_through();
-                followers
-            }
-        };
-        let outcome = Outcome::Head { head: Arc::new(head), followers };
-        self.flight.tell(|state| state.land(outcome));
+            state.land(outcome, fate.open_until);
+        });
     }
 
     /// Hands on a piece of the body. Waits only if the body cannot be kept and the
@@ -308,7 +302,7 @@ impl<T, E: Clone> Lead<T, E> {
     /// answers its own caller from it.
     pub fn land(mut self, entry: Arc<Entry>) {
         self.end(|state| {
-            state.land(Outcome::Entry(entry));
+            state.land(Outcome::Entry(entry), None);
             state.end(Ok(()))
         });
     }
@@ -341,7 +335,7 @@ impl<T, E> Lead<T, E> {
         deserted
     }
 
-    /// By identity: [`Flights::shut`] may have let a successor take the place.
+    /// By identity: a successor may have taken the place, see "Races".
     fn remove_from(&self, open: &mut HashMap<Hash, Open<T, E>>) {
         if open.get(&self.hash).is_some_and(|open| Arc::ptr_eq(&open.flight, &self.flight)) {
             open.remove(&self.hash);

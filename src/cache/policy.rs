@@ -21,7 +21,7 @@ use super::{Asked, Exchange, Head};
 use crate::config::CacheRule;
 use crate::dialect::Dialect;
 
-pub use self::verdict::{NotStored, Storable};
+pub use self::verdict::{Fate, NotStored, Storable};
 
 /// The largest body that is kept unless a rule says otherwise, in bytes.
 pub const DEFAULT_MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -86,15 +86,28 @@ impl Policy<'_> {
         self.rule.map_or(DEFAULT_MAX_BYTES, |rule| rule.max_bytes)
     }
 
-    /// Whether callers who joined a fetch may share an answer that is not kept.
-    /// Within one key's scope everybody may see it; elsewhere only what a shared
-    /// cache could reuse (section 4).
+    /// What becomes of a flight with this answer. Those who joined before its head
+    /// share it if they are of one key's scope; elsewhere only what a shared cache
+    /// could reuse (section 4). Later ones share what is fresh.
     #[must_use]
-    pub fn followers_may_share(&self, admitted: &Result<Storable, NotStored>) -> bool {
-        match (self.sharing, admitted) {
-            (Sharing::Private, _) => true,
-            (Sharing::Shared, Ok(storable)) => storable.is_reusable_at_once(),
-            (Sharing::Shared, Err(why)) => *why == NotStored::TooLarge,
+    pub fn fate(&self, admitted: &Result<Storable, NotStored>) -> Fate {
+        let private = self.sharing == Sharing::Private;
+        match admitted {
+            Ok(storable) => {
+                let reusable = storable.is_reusable_at_once();
+                Fate {
+                    keep_bytes: Some(storable.max_bytes),
+                    followers: reusable || private,
+                    open_until: reusable.then(|| storable.freshness.stale_at()),
+                    lasting: !reusable && !private,
+                }
+            }
+            Err(why) => Fate {
+                keep_bytes: None,
+                followers: private || *why == NotStored::TooLarge,
+                open_until: None,
+                lasting: why.is_lasting(),
+            },
         }
     }
 

@@ -117,7 +117,8 @@ impl Hit {
     pub fn at(entry: Arc<Entry>, now: Now) -> Self {
         let freshness = entry.freshness();
         let (left, over) = (freshness.remaining(now), freshness.staleness(now));
-        let ttl = if over.is_zero() { whole(left) } else { -whole(over) };
+        // Rounded away from zero: what is stale by half a second is not fresh.
+        let ttl = if over.is_zero() { whole(left) } else { -whole(over + ALMOST_A_SECOND) };
         Self { age: freshness.age(now), ttl, entry }
     }
 }
@@ -203,6 +204,9 @@ fn verdict(entry: &Entry, asked: &RequestDirectives, now: Now) -> Verdict {
     }
     Verdict::Validate(Forward::Stale)
 }
+
+/// Rounds up what [`whole`] would round down.
+const ALMOST_A_SECOND: Duration = Duration::from_nanos(999_999_999);
 
 fn whole(of: Duration) -> i64 {
     i64::try_from(of.as_secs()).unwrap_or(i64::MAX)

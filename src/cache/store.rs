@@ -15,6 +15,7 @@
 //! 2. a purge P is logged, under the write half of the gate, then removes;
 //! 3. F inserts, under the read half: the log since its ticket selects its key,
 //!    so A, which may be older than what P was called for, is refused.
+//!
 //! If 3 comes before 2, the read half lets F finish first, and P removes A.
 
 mod index;

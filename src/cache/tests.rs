@@ -2,6 +2,7 @@
 //! the RFC slowly and literally, and what DESIGN adds.
 
 mod answers;
+mod histories;
 mod house;
 mod isolation;
 mod oracle;
@@ -122,6 +123,7 @@ fn rule() -> CacheRule {
         ignore_query: Vec::new(),
         key_headers: Vec::new(),
         methods: vec![Method::GET],
+        snap: None,
         max_bytes: 1_000,
     }
 }

@@ -1,7 +1,7 @@
 //! Asking the vendor whether a stored answer still holds (RFC 9111, section 4.3).
 
 use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
     LAST_MODIFIED, RANGE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -121,18 +121,20 @@ impl Entry {
         let admitted = policy.admit(&body_asked, &merged, exchange);
         match admitted.and_then(|storable| storable.entry(self.key(), self.body().clone())) {
             Ok(entry) => Refreshed::Updated(entry),
-            Err(why) => Refreshed::Once(self.once(&merged, exchange), why),
+            Err(why) => Refreshed::Once(self.once(policy, &merged, exchange), why),
         }
     }
 
     /// Section 3.2: each field of the new head takes the place of the stored ones
-    /// of that name, save those that describe the bytes we keep.
+    /// of that name, save those that describe the bytes we keep, and cookies.
     fn merged(&self, new: &HeaderMap) -> HeaderMap {
         let connection = fields::named_by_connection(new);
         let mut merged = self.headers();
+        // A 304 without a date was made when it came, not when the stored answer was.
+        merged.remove(DATE);
         for name in new.keys() {
             let kept = matches!(*name, CONTENT_LENGTH | CONTENT_ENCODING | CONTENT_RANGE);
-            if kept || connection.contains(name) {
+            if kept || fields::is_cookie(name) || connection.contains(name) {
                 continue;
             }
             merged.remove(name);
@@ -144,8 +146,9 @@ impl Entry {
     }
 
     /// This answer with the merged head, to be given once.
-    fn once(&self, merged: &Head, exchange: &Exchange) -> Self {
-        let fields: Vec<_> = merged.headers.iter().filter(|(name, _)| !fields::is_cookie(name)).collect();
+    fn once(&self, policy: &Policy<'_>, merged: &Head, exchange: &Exchange) -> Self {
+        let kept = |name: &HeaderName| fields::is_kept(name, policy.dialect);
+        let fields: Vec<_> = merged.headers.iter().filter(|(name, _)| kept(name)).collect();
         let mut freshness = self.freshness.clone();
         freshness.received = exchange.received;
         freshness.initial_age = exchange.received.at.since(exchange.sent);

@@ -1,13 +1,13 @@
 //! What the demo shows: a live table, or a line a second, and the summary.
 
 use std::fmt::Write;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{CONSUMERS, MINUTE, View};
+use crate::admin::Watched;
 use crate::clock::Moment;
 use crate::emulator::Emulator;
-use crate::proxy::{Gateway, Lane};
+
 use crate::telemetry::{Counts, Outcome};
 
 /// Draws frames over each other, or lines under each other.
@@ -25,8 +25,7 @@ impl Table {
     }
 
     /// What is to be printed now.
-    pub(super) fn frame(&mut self, gateway: &Gateway, vendor: &Emulator, now: Moment) -> String {
-        let Some(lane) = gateway.lanes().first() else { return String::new() };
+    pub(super) fn frame(&mut self, lane: &Watched, vendor: &Emulator, now: Moment) -> String {
         let elapsed = now.since(self.began).as_secs_f64();
         if self.view == View::Lines {
             return line(lane, vendor, elapsed);
@@ -46,8 +45,7 @@ impl Table {
     }
 
     /// The last word.
-    pub(super) fn summary(&self, gateway: &Gateway, vendor: &Emulator, now: Moment) -> String {
-        let Some(lane) = gateway.lanes().first() else { return String::new() };
+    pub(super) fn summary(&self, lane: &Watched, vendor: &Emulator, now: Moment) -> String {
         let all = total(lane);
         let elapsed = now.since(self.began);
         let minutes = elapsed.as_secs_f64() / MINUTE.as_secs_f64();
@@ -67,13 +65,13 @@ impl Table {
         let _ = writeln!(text, "  refused by weir    {}", all.of(Outcome::Refused));
         let _ =
             writeln!(text, "  waited             {} (mean {} ms)", all.waits, mean_wait(&all).as_millis());
-        let _ = writeln!(text, "sent to the vendor   {}", lane.vendor().sent.load(Ordering::Relaxed));
+        let _ = writeln!(text, "sent to the vendor   {}", lane.vendor.sent());
         let _ = write!(text, "of the minute's 20   {share:.0} % used over {:.0} s", elapsed.as_secs_f64());
         text
     }
 }
 
-fn line(lane: &Lane, vendor: &Emulator, elapsed: f64) -> String {
+fn line(lane: &Watched, vendor: &Emulator, elapsed: f64) -> String {
     let all = total(lane);
     format!(
         "{elapsed:5.1} s  {}  asked {} cached {} joined {} paid {} refused {}  vendor 429s {}",
@@ -87,8 +85,8 @@ fn line(lane: &Lane, vendor: &Emulator, elapsed: f64) -> String {
     )
 }
 
-fn limits(lane: &Lane) -> String {
-    let snapshot = lane.budget().snapshot();
+fn limits(lane: &Watched) -> String {
+    let snapshot = lane.budget.snapshot();
     let mut parts: Vec<String> = snapshot
         .account
         .iter()
@@ -98,13 +96,13 @@ fn limits(lane: &Lane) -> String {
     parts.join("  ")
 }
 
-fn consumers(lane: &Lane) -> String {
+fn consumers(lane: &Watched) -> String {
     let mut text = format!(
         "{:<16}{:<10}{:>7}{:>8}{:>8}{:>7}{:>9}{:>10}\n",
         "consumer", "division", "asked", "cached", "joined", "paid", "refused", "wait ms"
     );
-    for (seat, consumer) in lane.config().plan.consumers.iter().enumerate() {
-        let counts = lane.tally().of(seat);
+    for (seat, consumer) in lane.config.plan.consumers.iter().enumerate() {
+        let counts = lane.tally.of(seat);
         let name = consumer.name.as_str();
         let division = CONSUMERS.iter().find(|(of, ..)| *of == name).map_or("", |(.., division)| division);
         let _ = writeln!(
@@ -121,9 +119,9 @@ fn consumers(lane: &Lane) -> String {
     text
 }
 
-fn total(lane: &Lane) -> Counts {
-    (0..lane.config().plan.consumers.len())
-        .map(|seat| lane.tally().of(seat))
+fn total(lane: &Watched) -> Counts {
+    (0..lane.config.plan.consumers.len())
+        .map(|seat| lane.tally.of(seat))
         .fold(Counts::default(), Counts::plus)
 }
 

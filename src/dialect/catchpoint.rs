@@ -160,6 +160,8 @@ pub(super) fn edits(answer: &HeaderMap, links: &Arc<Links>) -> Option<Edits> {
     is_envelope.then(|| Edits { leave_out: Some("usageLimits"), links: Some(Arc::clone(links)) })
 }
 
+/// Only a whole envelope proves that it is one. What is none (a screenshot, a CDN's
+/// page) is passed on and never kept: nothing tells a good one from a bad one.
 pub(super) fn keeping(observed: Option<&Observed>) -> Keeping {
     match observed {
         Some(Observed { completed: Some(false), .. }) => Keeping::Unfinished,

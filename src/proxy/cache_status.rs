@@ -46,12 +46,11 @@ impl CacheStatus {
             Self::None => return None,
             Self::Hit { ttl, detail } => {
                 let ttl = sfv::Integer::try_from(ttl).unwrap_or(sfv::Integer::MAX);
-                let mut item =
+                let item =
                     item.parameter(KeyRef::constant("hit"), true).parameter(KeyRef::constant("ttl"), ttl);
                 if let Some(detail) = detail {
-                    item = item.parameter(DETAIL, word(detail));
+                    let _ = item.parameter(DETAIL, word(detail));
                 }
-                drop(item);
             }
             Self::Forwarded { why, status, stored, collapsed, detail } => {
                 let mut item = item.parameter(KeyRef::constant("fwd"), word(why.as_str()));
@@ -65,9 +64,8 @@ impl CacheStatus {
                     item = item.parameter(KeyRef::constant("collapsed"), true);
                 }
                 if let Some(detail) = detail {
-                    item = item.parameter(DETAIL, word(detail));
+                    let _ = item.parameter(DETAIL, word(detail));
                 }
-                drop(item);
             }
         }
         list.finish().and_then(|text| HeaderValue::try_from(text).ok())

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, Method, Uri, Version};
 
 use super::headers;
 use super::refusal::No;
@@ -62,29 +62,42 @@ impl Gateway {
         {
             return Err(No::Malformed("the request has both Content-Length and Transfer-Encoding"));
         }
+        // RFC 9112, section 3.2. HTTP/2 has `:authority` instead.
+        if head.version == Version::HTTP_11 && !head.headers.contains_key(HOST) {
+            return Err(No::Malformed("the request has no Host"));
+        }
         let target = Target::parse(head.uri.path(), head.uri.query()).map_err(No::Target)?;
         let host = host_of(&head.uri, &head.headers)?;
-        let (lane, target) = self.select(host.as_deref(), target).ok_or(No::NoUpstream)?;
+        let lane = self.lane_at(host.as_deref(), target.path()).ok_or(No::NotRouted)?;
+        let target = match &lane.config.mount {
+            Mount::Prefix(prefix) => target.strip_mount(prefix).ok_or(No::NotRouted)?,
+            Mount::Host(_) => target,
+        };
+        let lane = Arc::clone(lane);
         Ok(Call { lane, method: head.method, target, headers: head.headers, has_body })
     }
 
+    /// The upstream that a request seems to be for, even if it is malformed: an
+    /// error is told in the words that its client understands.
+    pub(super) fn nearest(&self, head: &Parts) -> Option<&Arc<Lane>> {
+        let host = host_of(&head.uri, &head.headers).ok().flatten();
+        self.lane_at(host.as_deref(), head.uri.path())
+    }
+
     /// A host is the more special choice than a prefix, a longer prefix than a shorter.
-    fn select(&self, host: Option<&str>, target: Target) -> Option<(Arc<Lane>, Target)> {
+    fn lane_at(&self, host: Option<&str>, path: &str) -> Option<&Arc<Lane>> {
         let by_host = self.lanes.iter().find(|lane| match &lane.config.mount {
             Mount::Host(name) => Some(name.as_str()) == host,
             Mount::Prefix(_) => false,
         });
-        if let Some(lane) = by_host {
-            return Some((Arc::clone(lane), target));
-        }
-        let mounted = |lane: &Arc<Lane>| match &lane.config.mount {
+        let prefix = |lane: &&Arc<Lane>| match &lane.config.mount {
             Mount::Prefix(prefix) => {
-                target.strip_mount(prefix).map(|inner| (prefix.len(), Arc::clone(lane), inner))
+                let rest = path.strip_prefix(prefix.as_str())?;
+                (rest.is_empty() || rest.starts_with('/')).then_some(prefix.len())
             }
             Mount::Host(_) => None,
         };
-        let longest = self.lanes.iter().filter_map(mounted).max_by_key(|(length, ..)| *length)?;
-        Some((longest.1, longest.2))
+        by_host.or_else(|| self.lanes.iter().filter(|lane| prefix(lane).is_some()).max_by_key(prefix))
     }
 
     /// Who asks. The credential is taken out of the call, whoever it is.
@@ -114,6 +127,25 @@ impl Gateway {
         })
     }
 
+    /// What the documents say the vendor would refuse costs nothing here.
+    pub(super) fn check(&self, call: &Call, caller: &Caller<'_>, now: UnixTime) -> Result<(), No> {
+        let config = &call.lane.config;
+        match config.dialect.check(&call.method, &call.target, &call.headers, now) {
+            Verdict::Pass => Ok(()),
+            Verdict::Warn(what) => {
+                // Who has to change something, once each: a poller would fill the log.
+                // What is said comes from config's list, so there is a bound to it.
+                if call.lane.warned.lock().insert((caller.consumer, what.clone())) {
+                    let consumer = &self.consumers.config(caller.consumer).name;
+                    tracing::warn!(upstream = %config.name, %consumer, "{what}");
+                }
+                Ok(())
+            }
+            Verdict::Invalid(why) => Err(No::Invalid(why)),
+            Verdict::Forbidden(why) => Err(No::Forbidden(why)),
+        }
+    }
+
     /// The caller's own inbound rate: guards weir itself, cache hits included.
     pub(super) fn admit_inbound(&self, caller: &Caller<'_>) -> Result<(), No> {
         self.consumers.admit_inbound(caller.consumer).map_err(|wait| No::Inbound { retry_after: wait.0 })
@@ -132,21 +164,6 @@ impl Caller<'_> {
             return Ok(());
         }
         Err(No::Forbidden(format!("weir: this consumer is not allowed to {method} this path.")))
-    }
-}
-
-impl Call {
-    /// What the documents say the vendor would refuse costs nothing here.
-    pub(super) fn check(&self, now: UnixTime) -> Result<(), No> {
-        match self.lane.config.dialect.check(&self.method, &self.target, &self.headers, now) {
-            Verdict::Pass => Ok(()),
-            Verdict::Warn(what) => {
-                tracing::warn!(upstream = %self.lane.config.name, "{what}");
-                Ok(())
-            }
-            Verdict::Invalid(why) => Err(No::Invalid(why)),
-            Verdict::Forbidden(why) => Err(No::Forbidden(why)),
-        }
     }
 }
 

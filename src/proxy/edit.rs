@@ -50,6 +50,11 @@ impl Edit {
         Self { gunzip, editor, begun: false }
     }
 
+    /// Whether the body will be judged at its end.
+    pub(super) fn is_judged(&self) -> bool {
+        self.editor.is_some()
+    }
+
     /// Cuts a chunk so that each part stays small when it is undone.
     pub(super) fn parts(&self, mut chunk: Bytes) -> impl Iterator<Item = Bytes> + use<> {
         let most = if self.gunzip.is_some() { GUNZIP_BYTES } else { usize::MAX };

@@ -39,6 +39,8 @@ pub(super) struct Exchange {
     pub(super) waited: Duration,
     /// Requests of the account's allowance that it has cost this caller so far.
     pub(super) price: u32,
+    /// Fetches of it that came to nothing and were paid for.
+    pub(super) tries: u32,
     ended: bool,
 }
 
@@ -69,8 +71,14 @@ impl Exchange {
             limits: LimitSet::EMPTY,
             waited: Duration::ZERO,
             price: 0,
+            tries: 0,
             ended: false,
         }
+    }
+
+    /// The upstream that it seems to be for, whose words are spoken if no more is found.
+    pub(super) fn seems_for(&mut self, lane: Option<&Arc<Lane>>) {
+        self.lane = lane.cloned();
     }
 
     /// The upstream and the canonical path are known.

@@ -6,24 +6,25 @@
 //! its permit is refunded; after it, the answer is read to its end if it may be
 //! kept, since it is paid for (law 3).
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AGE, DATE};
+use http::header::{AGE, DATE, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty};
 
 use super::Lane;
+use super::breaker::Leave;
+use super::keys::{self, Chosen};
 use super::receive::receive;
 use super::wish::Wish;
 use crate::budget::{Bid, Charge, Door, LedgerDown, Permit};
 use crate::cache::{Entry, Exchange, Lead, NotStored, Now, Ticket};
 use crate::clock::{Moment, UnixTime};
 use crate::dialect::Signed;
-use crate::upstream::{BodyError, BoxError, Failure, SendError, UpstreamBody};
+use crate::upstream::{BodyError, BoxError, Failure, Reason, SendError, UpstreamBody};
 
 /// A request body on its way to the vendor.
 pub(super) type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -63,6 +64,13 @@ pub(super) enum Fault {
     /// The body cannot be read.
     #[error("its coding is corrupt")]
     Corrupt,
+    /// The vendor has been failing; it is not asked for some seconds.
+    #[error("the vendor has been failing and is let be for some seconds")]
+    Open,
+    /// To be tried again, by whoever still wants it: paid for, and answered by
+    /// nothing that is worth passing on.
+    #[error("to be tried again")]
+    Again,
     /// No usable key.
     #[error("the vendor's key cannot be sent")]
     Key,
@@ -78,16 +86,23 @@ impl Fault {
             Self::Unsent(failure) | Self::Unanswered(failure) => failure.reason.as_str(),
             Self::Body(error) => error.reason().as_str(),
             Self::Corrupt => "http_response_content_coding",
+            Self::Open => "destination_unavailable",
+            Self::Again => "retry",
             Self::Key => "proxy_configuration_error",
             Self::Ledger(_) => "proxy_internal_error",
         }
     }
 
+    /// Whether it is the caller's own body that broke off, or grew too large.
+    pub(super) fn is_callers(&self) -> bool {
+        matches!(self, Self::Unsent(f) | Self::Unanswered(f) if f.reason == Reason::HttpRequestError)
+    }
+
     /// Whether the account was charged all the same.
     pub(super) fn was_charged(&self) -> bool {
         match self {
-            Self::Unanswered(_) | Self::Body(_) | Self::Corrupt => true,
-            Self::Unsent(_) | Self::Key | Self::Ledger(_) => false,
+            Self::Unanswered(_) | Self::Body(_) | Self::Corrupt | Self::Again => true,
+            Self::Unsent(_) | Self::Open | Self::Key | Self::Ledger(_) => false,
         }
     }
 
@@ -96,7 +111,7 @@ impl Fault {
         match self {
             Self::Unsent(failure) | Self::Unanswered(failure) => failure.reason.is_timeout(),
             Self::Body(error) => error.reason().is_timeout(),
-            Self::Corrupt | Self::Key | Self::Ledger(_) => false,
+            Self::Corrupt | Self::Open | Self::Again | Self::Key | Self::Ledger(_) => false,
         }
     }
 }
@@ -117,6 +132,8 @@ pub(super) struct Fetch {
     pub(super) stale: Option<Arc<Entry>>,
     /// Whether it goes on although nobody listens.
     pub(super) in_background: bool,
+    /// How often it was tried before.
+    pub(super) tries: u32,
 }
 
 pub(super) type FetchLead = Lead<Shared, Fault>;
@@ -125,11 +142,15 @@ impl Fetch {
     /// A fetch without a body, in the foreground.
     pub(super) fn of(wish: &Arc<Wish>, stale: Option<Arc<Entry>>) -> Self {
         let body = UnsyncBoxBody::new(Empty::new().map_err(|never| match never {}));
-        Self { wish: Arc::clone(wish), body, stale, in_background: false }
+        Self { wish: Arc::clone(wish), body, stale, in_background: false, tries: 0 }
     }
 
     /// Waits for the permit, sends, settles, and fills flight and cache.
     pub(super) async fn run(self, admission: Admission, mut lead: FetchLead) {
+        let lane = Arc::clone(&self.wish.lane);
+        if lane.breaker.is_open(lane.clock.now()) {
+            return lead.fail(Fault::Open);
+        }
         // The bid outlives the permit, so that later callers enter it free of charge.
         let (permit, _bid) = match admission {
             Admission::Permit(permit) => (permit, None),
@@ -143,9 +164,17 @@ impl Fetch {
                 (permit, Some(bid))
             }
         };
-        let wish = Arc::clone(&self.wish);
-        let stale = self.stale.clone();
-        match self.send(permit, &lead).await {
+        let Some(leave) = lane.breaker.leave(lane.clock.now()) else { return lead.fail(Fault::Open) };
+        let (wish, stale, tries) = (Arc::clone(&self.wish), self.stale.clone(), self.tries);
+        let outcome = self.send(permit, &lead).await;
+        lane.remember_health(leave, &outcome);
+        if is_worth_another_try(&wish, tries, &outcome) && lane.breaker.may_retry() {
+            // Spread, so that those who failed together do not come back together.
+            let pause = Duration::from_millis(rand::random_range(100..400));
+            lane.clock.sleep_until(lane.clock.now() + pause).await;
+            return lead.fail(Fault::Again);
+        }
+        match outcome {
             Ok(Some((response, sent))) => receive(&wish, stale.as_ref(), response, sent, lead).await,
             Ok(None) => {}
             Err(fault) => lead.fail(fault),
@@ -153,17 +182,13 @@ impl Fetch {
     }
 
     /// Sends once; nothing if everyone left before the first byte.
-    async fn send(
-        self,
-        mut permit: Permit,
-        lead: &FetchLead,
-    ) -> Result<Option<(Response<UpstreamBody>, Sent)>, Fault> {
+    async fn send(self, mut permit: Permit, lead: &FetchLead) -> Result<Option<Answered>, Fault> {
         let lane = &self.wish.lane;
-        let request = self.wish.signed(self.stale.as_deref(), lane.clock.wall(), self.body)?;
+        let (request, key) = self.wish.signed(self.stale.as_deref(), lane.clock.wall(), self.body)?;
+        let connect = async { lane.upstream.ready().await.map_err(|e| Fault::Unsent(e.into_failure())) };
         // What may leave is on disk before it leaves (law 8), while the connection is made.
-        let ((), ready) = tokio::try_join!(async { permit.booked().await.map_err(Fault::Ledger) }, async {
-            lane.upstream.ready().await.map_err(|error| Fault::Unsent(error.into_failure()))
-        },)?;
+        let book = async { permit.booked().await.map_err(Fault::Ledger) };
+        let ((), ready) = tokio::try_join!(book, connect)?;
         if lead.listeners() == 0 && !self.in_background {
             return Ok(None);
         }
@@ -172,17 +197,19 @@ impl Fetch {
         let granted = permit.granted_at();
         let charge = permit.sent();
         let sent = charge.sent_at();
-        lane.vendor.sent.fetch_add(1, Ordering::Relaxed);
+        lane.vendor.count_sent();
         match ready.send(request).await {
             Ok(response) => {
                 let received = Now { at: lane.clock.now(), wall: lane.clock.wall() };
                 let exchange = Exchange { sent, received };
                 lane.settle(charge, &response, &exchange);
-                Ok(Some((response, Sent { granted, exchange, ticket })))
+                let refused = key.filter(|_| keys::is_about_the_key(response.status(), response.headers()));
+                let another_key = refused.is_some_and(|key| lane.keys.refuse(key, received.wall));
+                Ok(Some((response, Sent { granted, exchange, ticket, another_key })))
             }
             Err(SendError::NeverLeft(failure)) => {
                 charge.never_left();
-                lane.vendor.sent.fetch_sub(1, Ordering::Relaxed);
+                lane.vendor.take_back_sent();
                 Err(Fault::Unsent(failure))
             }
             Err(SendError::MayHaveLeft(failure)) => {
@@ -193,14 +220,52 @@ impl Fetch {
     }
 }
 
+/// A response whose body is still to come, and what is known of its exchange.
+type Answered = (Response<UpstreamBody>, Sent);
+
+/// Whether the same request may be sent once more: only if it changes nothing at
+/// the vendor, only once, and only if its answer is worth nothing to the caller.
+fn is_worth_another_try(wish: &Wish, tries: u32, outcome: &Result<Option<Answered>, Fault>) -> bool {
+    if !wish.shareable || tries > 0 {
+        return false;
+    }
+    match outcome {
+        Ok(None) => false,
+        Ok(Some((_, sent))) if sent.another_key => true,
+        // A vendor who says when to come back is not asked before.
+        Ok(Some((response, _))) => {
+            matches!(response.status().as_u16(), 502..=504 | 520..=530)
+                && !response.headers().contains_key(RETRY_AFTER)
+        }
+        Err(fault) => matches!(fault, Fault::Unanswered(failure) if !failure.reason.is_timeout()),
+    }
+}
+
 /// When it was sent and received, and what the cache knew before.
 pub(super) struct Sent {
     pub(super) granted: Moment,
     pub(super) exchange: Exchange,
     pub(super) ticket: Ticket,
+    /// The vendor refused the key that was sent, and there is another.
+    pub(super) another_key: bool,
 }
 
 impl Lane {
+    /// Tells the breaker how an exchange went.
+    fn remember_health(&self, leave: Leave<'_>, outcome: &Result<Option<Answered>, Fault>) {
+        let failed = match outcome {
+            Ok(None) | Err(Fault::Key | Fault::Ledger(_)) => return,
+            Err(fault) if fault.is_callers() => return,
+            Ok(Some((response, _))) => response.status().is_server_error(),
+            Err(_) => true,
+        };
+        if !failed {
+            leave.answered();
+        } else if leave.failed(self.clock.now()) {
+            tracing::error!(upstream = %self.config.name, "the vendor is failing; it is let be for some seconds");
+        }
+    }
+
     /// The head has come: the charge ends one window later, and the vendor's clock
     /// is known better. An intermediary's own error says nothing about the vendor.
     fn settle(&self, charge: Charge, response: &Response<UpstreamBody>, exchange: &Exchange) {
@@ -216,8 +281,8 @@ impl Lane {
         } else {
             charge.settled();
         }
+        self.vendor.count_answer(status);
         if status == StatusCode::TOO_MANY_REQUESTS {
-            self.vendor.refused.fetch_add(1, Ordering::Relaxed);
             tracing::error!(
                 upstream = %self.config.name,
                 "the vendor answered 429: someone else uses this account, or its limits are lower than configured"
@@ -233,19 +298,17 @@ impl Wish {
         stale: Option<&Entry>,
         now: UnixTime,
         body: RequestBody,
-    ) -> Result<Request<RequestBody>, Fault> {
+    ) -> Result<(Request<RequestBody>, Option<Chosen>), Fault> {
         let mut headers = self.sent.clone();
         if let Some(stale) = stale {
             stale.condition(&mut headers);
         }
-        let config = &self.lane.config;
-        let mut signed = Signed::InHeader;
+        let dialect = &self.lane.config.dialect;
+        let (mut signed, mut chosen) = (Signed::InHeader, None);
         if let Some(key) = self.vendor_key {
-            let values = &config.keys[key].values;
-            let valid =
-                values.iter().find(|value| value.expires.is_none_or(|end| now < end)).or(values.first());
-            let value = valid.ok_or(Fault::Key)?;
-            signed = config.dialect.sign(&mut headers, &self.target, &value.value).map_err(|_| Fault::Key)?;
+            let (which, value) = self.lane.keys.choose(key, now).ok_or(Fault::Key)?;
+            signed = dialect.sign(&mut headers, &self.target, &value.value).map_err(|_| Fault::Key)?;
+            chosen = Some(which);
         }
         let uri = match signed {
             Signed::InHeader => http::Uri::from(self.target.path_and_query()),
@@ -258,6 +321,6 @@ impl Wish {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        Ok(request)
+        Ok((request, chosen))
     }
 }

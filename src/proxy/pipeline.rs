@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::BodyExt;
+use http_body_util::Limited;
 use http_body_util::combinators::UnsyncBoxBody;
 
 use super::body::Body;
@@ -39,6 +39,10 @@ use crate::upstream::BoxError;
 /// that meant another representation, a fetch for its first caller alone).
 const MAX_LOOKS: u32 = 3;
 
+/// The largest request body that is passed on; uploads of samples are the largest
+/// that any of the vendors takes.
+const MAX_REQUEST_BODY_BYTES: usize = 1 << 30;
+
 impl Gateway {
     /// Answers one request from a connection whose other end is `peer`.
     ///
@@ -50,31 +54,35 @@ impl Gateway {
         B::Error: Into<BoxError>,
     {
         let (head, body) = request.into_parts();
-        let has_body = !body.is_end_stream();
-        let body = UnsyncBoxBody::new(body.map_err(Into::into));
+        let size = (!body.is_end_stream()).then(|| body.size_hint().lower());
+        let body = UnsyncBoxBody::new(Limited::new(body, MAX_REQUEST_BODY_BYTES));
         let mut exchange = Exchange::begin(self.ids.next(), self.clock, &head);
-        let answered = self.tell(&mut exchange, Request::from_parts(head, (body, has_body)), peer).await;
+        let answered = self.tell(&mut exchange, Request::from_parts(head, (body, size)), peer).await;
         exchange.end(answered)
     }
 
     async fn tell(
         &self,
         exchange: &mut Exchange,
-        request: Request<(RequestBody, bool)>,
+        request: Request<(RequestBody, Option<u64>)>,
         peer: IpAddr,
     ) -> Result<Answer, No> {
         if self.is_stopping() {
             return Err(No::Stopping);
         }
-        let (head, (body, has_body)) = request.into_parts();
-        let mut call = self.route(head, has_body)?;
+        let (head, (body, size)) = request.into_parts();
+        exchange.seems_for(self.nearest(&head));
+        let mut call = self.route(head, size.is_some())?;
         exchange.routed(&call);
         let caller = self.identify(&mut call, peer)?;
         exchange.identified(&caller, &self.consumers.config(caller.consumer).name);
         caller.may(&call)?;
         self.admit_inbound(&caller)?;
         let now = self.clock.wall();
-        call.check(now)?;
+        self.check(&call, &caller, now)?;
+        if size.is_some_and(|bytes| bytes > MAX_REQUEST_BODY_BYTES as u64) {
+            return Err(No::TooLarge);
+        }
         let wish = Arc::new(Wish::of(call, &caller, now));
         exchange.limits = wish.limits;
         if wish.shareable {
@@ -99,21 +107,21 @@ impl Gateway {
     ) -> Result<Answer, No> {
         for _ in 0..MAX_LOOKS {
             let (stale, why) = match wish.lookup() {
-                Lookup::Fresh(hit) => return Ok(wish.from_cache(&hit, None)),
+                Lookup::Fresh(hit) => return Ok(wish.stored(&hit, None)),
                 Lookup::OnlyIfCached => return Err(No::OnlyIfCached),
                 Lookup::Miss(why) => (None, why),
                 Lookup::Stale(stale) => {
                     if let Some(hit) = stale.may_serve(Occasion::Revalidating, wish.lane.now()) {
                         wish.refresh(&stale, caller);
-                        return Ok(wish.from_cache(&hit, Some("revalidating")));
+                        return Ok(wish.stored(&hit, Some("revalidating")));
                     }
                     let why = stale.why;
                     (Some(stale), why)
                 }
             };
-            let listener = match wish.join(stale.as_ref(), caller) {
+            let listener = match wish.join(stale.as_ref(), caller, exchange.tries) {
                 Ok(listener) => listener,
-                Err(hit) => return Ok(wish.from_cache(&hit, None)),
+                Err(hit) => return Ok(wish.stored(&hit, None)),
             };
             match wish.listen(exchange, caller, listener, why).await {
                 Ok(answer) if validate::is_error(answer.response.status()) => {
@@ -154,10 +162,10 @@ impl Wish {
 
     /// The flight that will serve this wish: another's, or one that begins here.
     /// `Err` if the answer has landed between the lookup and now.
-    fn join(self: &Arc<Self>, stale: Option<&Stale>, caller: &Caller<'_>) -> Result<Ear, Hit> {
+    fn join(self: &Arc<Self>, stale: Option<&Stale>, caller: &Caller<'_>, tries: u32) -> Result<Ear, Hit> {
         let lane = &self.lane;
+        let fetch = Fetch { tries, ..Fetch::of(self, stale.map(|stale| Arc::clone(&stale.entry))) };
         if !self.asked().may_join() {
-            let fetch = Fetch::of(self, stale.map(|stale| Arc::clone(&stale.entry)));
             return Ok(lane.launch(fetch, caller));
         }
         let mut admission = None;
@@ -175,7 +183,6 @@ impl Wish {
             Joined::Follower(listener) => Ok(listener),
             Joined::Leader(lead, listener) => {
                 if let Some(admission) = admission {
-                    let fetch = Fetch::of(self, stale.map(|stale| Arc::clone(&stale.entry)));
                     tokio::spawn(fetch.run(admission, lead));
                 }
                 Ok(listener)
@@ -227,10 +234,14 @@ impl Wish {
         };
         let mut answer = match landed {
             Ok(Landing::Head(head)) => self.live(&head, listener),
-            Ok(Landing::Entry(entry)) => self.from_cache(&Hit::at(entry, self.lane.now()), None),
+            Ok(Landing::Entry(entry)) => self.stored(&Hit::at(entry, self.lane.now()), None),
             Err(FlightError::Failed(Fault::Ledger(_))) => return Err(Missed::No(No::Ledger)),
             Err(FlightError::Failed(fault)) => {
                 exchange.price += u32::from(pays && fault.was_charged());
+                if matches!(fault, Fault::Again) {
+                    exchange.tries += 1;
+                    return Err(Missed::Again);
+                }
                 return Err(Missed::No(No::Vendor(fault)));
             }
             Err(FlightError::Abandoned | FlightError::GoAlone) => return Err(Missed::Again),
@@ -263,7 +274,7 @@ impl Wish {
         Answer::of(response, Outcome::Paid)
     }
 
-    fn from_cache(&self, hit: &Hit, detail: Option<&'static str>) -> Answer {
+    fn stored(&self, hit: &Hit, detail: Option<&'static str>) -> Answer {
         let stored = hit.answer(&self.asked());
         let mut response = Response::new(Body::from(stored.body));
         *response.status_mut() = stored.status;
@@ -278,7 +289,7 @@ impl Wish {
     /// A stale answer rather than none, if the policy allows it now.
     fn rather_stale(&self, stale: Option<&Stale>, on: Occasion, detail: &'static str) -> Option<Answer> {
         let hit = stale?.may_serve(on, self.lane.now())?;
-        Some(self.from_cache(&hit, Some(detail)))
+        Some(self.stored(&hit, Some(detail)))
     }
 
     /// Renews a stale answer behind its reader's back, if that takes nobody's turn.

@@ -12,7 +12,6 @@ use super::edit::{Corrupt, Edit};
 use super::fetch::{Fault, FetchLead, Sent, Told};
 use super::headers;
 use super::wish::Wish;
-use crate::cache::join::Fate;
 use crate::cache::validate::{self, Refreshed};
 use crate::cache::{Cache, Entry, Head, NotStored, Pushed, Selector, Storable, Ticket};
 use crate::dialect::{Keeping, Rewritten};
@@ -53,11 +52,11 @@ pub(super) async fn receive(
         true => policy.admit(&wish.asked(), &head, &sent.exchange),
         false => Err(NotStored::Method),
     };
-    let fate = match &storable {
-        Ok(_) => Fate::Keep { max_bytes: policy.max_bytes() },
-        Err(_) => Fate::Pass { followers: policy.followers_may_share(&storable) },
-    };
-    let _ = lead.shared().told.set(told(storable.as_ref().err().copied()));
+    let fate = policy.fate(&storable);
+    // What no end of the body can prove whole is shared while it streams, but not kept.
+    let unproven = !edit.is_judged() && lane.config.dialect.keeping(None) != Keeping::May;
+    let not_stored = storable.as_ref().err().copied().or(unproven.then_some(NotStored::Dialect));
+    let _ = lead.shared().told.set(told(not_stored));
     lead.head(head, fate, lane.clock.now());
     let begun = Begun { storable, ticket: sent.ticket, edit, body };
     pump(wish, begun, lead).await;
@@ -141,8 +140,14 @@ fn invalidate(wish: &Wish, status: StatusCode) {
 
 /// A `Location` that points to the vendor leads back through weir; another is dropped.
 fn rewrite_location(lane: &Lane, headers: &mut HeaderMap) {
-    let Some(location) = headers.get(LOCATION).and_then(|value| value.to_str().ok()) else { return };
-    match lane.links.rewrite(location) {
+    let mut all = headers.get_all(LOCATION).iter();
+    let (Some(first), second) = (all.next(), all.next()) else { return };
+    // Two, or one that is not text: who knows which host a client would read in it.
+    let rewritten = match (first.to_str(), second) {
+        (Ok(location), None) => lane.links.rewrite(location),
+        _ => Rewritten::Foreign,
+    };
+    match rewritten {
         Rewritten::Same => {}
         Rewritten::To(link) => match HeaderValue::try_from(link) {
             Ok(link) => drop(headers.insert(LOCATION, link)),

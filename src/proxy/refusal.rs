@@ -28,12 +28,14 @@ pub(super) enum No {
     Malformed(&'static str),
     /// The dialect can tell that the vendor would refuse it; says why.
     Invalid(String),
+    /// A body larger than is passed on.
+    TooLarge,
     /// Unknown caller.
     SignIn(SignIn),
     /// Known, but not allowed there; says what is missing.
     Forbidden(String),
     /// No upstream at this path or host.
-    NoUpstream,
+    NotRouted,
     /// TRACE, or a method override.
     Method,
     /// CONNECT or Upgrade.
@@ -62,15 +64,17 @@ impl No {
     fn status(&self) -> StatusCode {
         match self {
             Self::Target(_) | Self::Malformed(_) | Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SignIn(SignIn::TooManyFailures { .. }) => StatusCode::TOO_MANY_REQUESTS,
             Self::SignIn(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::NoUpstream => StatusCode::NOT_FOUND,
+            Self::NotRouted => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::Budget(refusal) if is_our_own(refusal.reason) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Inbound { .. } | Self::Budget(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
+            Self::Vendor(error) if error.is_callers() => StatusCode::BAD_REQUEST,
             Self::Vendor(error) if error.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
             Self::Vendor(_) => StatusCode::BAD_GATEWAY,
             Self::Ledger | Self::Abandoned | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
@@ -83,9 +87,10 @@ impl No {
             Self::Target(_) => "bad-target",
             Self::Malformed(_) => "malformed",
             Self::Invalid(_) => "invalid",
+            Self::TooLarge => "too-large",
             Self::SignIn(why) => why.as_str(),
             Self::Forbidden(_) => "not-allowed",
-            Self::NoUpstream => "no-upstream",
+            Self::NotRouted => "no-upstream",
             Self::Method => "method",
             Self::NotImplemented => "not-implemented",
             Self::Inbound { .. } => "inbound-rate",
@@ -106,9 +111,10 @@ impl No {
             Self::Target(_)
             | Self::Malformed(_)
             | Self::Invalid(_)
+            | Self::TooLarge
             | Self::SignIn(_)
             | Self::Forbidden(_)
-            | Self::NoUpstream
+            | Self::NotRouted
             | Self::Method
             | Self::NotImplemented => Outcome::Rejected,
         }
@@ -117,12 +123,12 @@ impl No {
     /// The error type of RFC 9209, section 2.3.
     fn proxy_error(&self) -> &'static str {
         match self {
-            Self::Target(_) | Self::Malformed(_) | Self::Invalid(_) => "http_request_error",
+            Self::Target(_) | Self::Malformed(_) | Self::Invalid(_) | Self::TooLarge => "http_request_error",
             Self::SignIn(_) | Self::Forbidden(_) | Self::Method | Self::NotImplemented => {
                 "http_request_denied"
             }
             Self::Inbound { .. } | Self::Budget(..) | Self::OnlyIfCached => "http_request_denied",
-            Self::NoUpstream => "destination_not_found",
+            Self::NotRouted => "destination_not_found",
             Self::Vendor(error) => error.as_str(),
             Self::Ledger => "proxy_internal_error",
             Self::Abandoned | Self::Stopping => "proxy_internal_response",
@@ -138,6 +144,10 @@ impl No {
             }
             Self::Budget(refusal) => refusal.to_string(),
             Self::Ledger => "the ledger cannot be written".to_owned(),
+            // Told apart in the log alone, as in the message.
+            Self::SignIn(SignIn::Missing | SignIn::Unknown | SignIn::WrongAddress(_)) => {
+                "credentials".to_owned()
+            }
             other => other.reason().to_owned(),
         }
     }
@@ -147,13 +157,14 @@ impl No {
         match self {
             Self::Target(why) => format!("weir: {why}."),
             Self::Malformed(why) => format!("weir: {why}."),
+            Self::TooLarge => "weir: the request body is larger than is passed on.".into(),
             Self::Invalid(why) | Self::Forbidden(why) => why.clone(),
             Self::SignIn(SignIn::TooManyFailures { .. }) => {
                 "weir: too many failed sign-ins from this address.".into()
             }
             // One sentence for all: who holds a stolen token should not learn that it is one.
             Self::SignIn(_) => "Invalid credentials".into(),
-            Self::NoUpstream => "weir: no upstream is reached at this path or host.".into(),
+            Self::NotRouted => "weir: no upstream is reached at this path or host.".into(),
             Self::Method => "weir: this method, or a method override, is not passed on.".into(),
             Self::NotImplemented => "weir: CONNECT and protocol upgrades are not passed on.".into(),
             Self::Inbound { .. } => "weir: this consumer asks faster than its inbound rate allows.".into(),

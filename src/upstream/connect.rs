@@ -14,6 +14,7 @@ use hyper_util::client::legacy::connect::dns::{GaiAddrs, GaiResolver, Name};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tower_service::Service;
 
 use crate::config::{Origin, Scheme};
@@ -45,13 +46,35 @@ pub(super) struct Connector {
     h2c: bool,
 }
 
-/// The sending side of a connection; hyper's task drives the other.
+/// The sending side of a connection; a task of its own drives the other.
 #[derive(Debug)]
 pub(super) enum Wire {
     /// One exchange at a time.
-    H1(http1::SendRequest<Outgoing>),
+    H1(http1::SendRequest<Outgoing>, Ended),
     /// Many.
-    H2(http2::SendRequest<Outgoing>),
+    H2(http2::SendRequest<Outgoing>, Ended),
+}
+
+/// Tells that hyper has let go of a connection and takes no more requests from it.
+#[derive(Clone, Debug)]
+pub(super) struct Ended(watch::Receiver<()>);
+
+impl Ended {
+    /// Drives a connection to its end. How it ends is told to the exchanges on it; an
+    /// idle one has nobody to tell.
+    fn of(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) -> Self {
+        let (open, ended) = watch::channel(());
+        tokio::spawn(async move {
+            connection.await.unwrap_or_default();
+            drop(open);
+        });
+        Self(ended)
+    }
+
+    pub(super) async fn wait(&mut self) {
+        // nothing is ever sent: this returns when the other side is dropped
+        while self.0.changed().await.is_ok() {}
+    }
 }
 
 impl Connector {
@@ -106,10 +129,9 @@ where
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| Failure::of_exchange(&error))?;
-    // how it ends is told to the exchange on it; an idle one has nobody to tell
-    tokio::spawn(async move { connection.await.unwrap_or_default() });
+    let ended = Ended::of(connection);
     sender.ready().await.map_err(|error| Failure::of_exchange(&error))?;
-    Ok(Wire::H1(sender))
+    Ok(Wire::H1(sender, ended))
 }
 
 async fn http2<S>(stream: S) -> Result<Wire, Failure>
@@ -127,9 +149,9 @@ where
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| Failure::new(Reason::HttpProtocolError, &error.to_string()))?;
-    tokio::spawn(async move { connection.await.unwrap_or_default() });
+    let ended = Ended::of(connection);
     sender.ready().await.map_err(|error| Failure::of_exchange(&error))?;
-    Ok(Wire::H2(sender))
+    Ok(Wire::H2(sender, ended))
 }
 
 /// The system's resolver, whose failures can be told from those of TCP.

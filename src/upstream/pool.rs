@@ -6,6 +6,7 @@
 //! exchange's business (it gets the request back, or its charge stands).
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use tokio::time::timeout_at;
 use crate::clock::{Clock, Moment};
 
 use super::Outgoing;
-use super::connect::Wire;
+use super::connect::{Ended, Wire};
 
 /// Idle HTTP/1.1 connections kept per upstream.
 const MAX_IDLE: usize = 64;
@@ -36,14 +37,22 @@ pub(super) struct Pool {
 /// A connection in the hands of one exchange.
 #[derive(Debug)]
 pub(super) enum Connection {
-    H1(http1::SendRequest<Outgoing>),
+    H1(Alone),
     H2(Stream),
+}
+
+/// A connection with one exchange at a time.
+#[derive(Debug)]
+pub(super) struct Alone {
+    sender: http1::SendRequest<Outgoing>,
+    ended: Ended,
 }
 
 /// One exchange's part of a shared connection.
 #[derive(Debug)]
 pub(super) struct Stream {
     sender: http2::SendRequest<Outgoing>,
+    ended: Ended,
     usage: Arc<Usage>,
     clock: Clock,
 }
@@ -52,14 +61,15 @@ pub(super) struct Stream {
 #[derive(Debug)]
 pub(super) struct Lease {
     pool: Arc<Pool>,
-    connection: Connection,
+    /// None if it has ended meanwhile.
+    connection: Option<Connection>,
     _place: OwnedSemaphorePermit,
 }
 
 #[derive(Debug, Default)]
 struct Idle {
     /// In the order in which they became idle.
-    h1: VecDeque<(http1::SendRequest<Outgoing>, Moment)>,
+    h1: VecDeque<(Alone, Moment)>,
     h2: Option<Shared>,
     spoken: Spoken,
     sweeping: bool,
@@ -77,6 +87,7 @@ enum Spoken {
 #[derive(Debug)]
 struct Shared {
     sender: http2::SendRequest<Outgoing>,
+    ended: Ended,
     usage: Arc<Usage>,
 }
 
@@ -99,9 +110,9 @@ impl Pool {
         if let Some(shared) = &idle.h2 {
             return Some(Connection::H2(shared.stream(self.clock)));
         }
-        while let Some((sender, _)) = idle.h1.pop_back() {
-            if sender.is_ready() {
-                return Some(Connection::H1(sender));
+        while let Some((alone, _)) = idle.h1.pop_back() {
+            if alone.sender.is_ready() {
+                return Some(Connection::H1(alone));
             }
         }
         None
@@ -116,13 +127,13 @@ impl Pool {
     pub(super) fn adopt(self: &Arc<Self>, wire: Wire) -> Connection {
         let mut idle = self.idle.lock();
         match wire {
-            Wire::H1(sender) => {
+            Wire::H1(sender, ended) => {
                 idle.spoken = Spoken::H1;
-                Connection::H1(sender)
+                Connection::H1(Alone { sender, ended })
             }
-            Wire::H2(sender) => {
+            Wire::H2(sender, ended) => {
                 idle.spoken = Spoken::H2;
-                let shared = Shared { sender, usage: Arc::default() };
+                let shared = Shared { sender, ended, usage: Arc::default() };
                 let stream = shared.stream(self.clock);
                 idle.h2 = Some(shared);
                 self.sweep_later(&mut idle);
@@ -131,12 +142,17 @@ impl Pool {
         }
     }
 
-    fn put(self: &Arc<Self>, sender: http1::SendRequest<Outgoing>) {
+    /// Lets go of a shared connection that has ended.
+    fn forget_ended(&self) {
+        self.idle.lock().h2.take_if(|shared| shared.sender.is_closed());
+    }
+
+    fn put(self: &Arc<Self>, alone: Alone) {
         let mut idle = self.idle.lock();
         if idle.h1.len() >= MAX_IDLE {
             idle.h1.pop_front();
         }
-        idle.h1.push_back((sender, self.clock.now()));
+        idle.h1.push_back((alone, self.clock.now()));
         self.sweep_later(&mut idle);
     }
 
@@ -179,7 +195,7 @@ impl Pool {
         let now = self.clock.now();
         let mut idle = self.idle.lock();
         self.expire(&mut idle, now);
-        idle.h1.retain(|(sender, _)| !sender.is_closed());
+        idle.h1.retain(|(alone, _)| !alone.is_closed());
         let h1 = idle.h1.front().map(|(_, since)| *since + self.idle_timeout);
         let h2 = idle.h2.as_ref().map(|shared| self.h2_expiry(shared, now));
         let next = h1.into_iter().chain(h2).min();
@@ -191,7 +207,8 @@ impl Pool {
 impl Shared {
     fn stream(&self, clock: Clock) -> Stream {
         self.usage.streams.fetch_add(1, Ordering::AcqRel);
-        Stream { sender: self.sender.clone(), usage: Arc::clone(&self.usage), clock }
+        let (sender, ended) = (self.sender.clone(), self.ended.clone());
+        Stream { sender, ended, usage: Arc::clone(&self.usage), clock }
     }
 }
 
@@ -203,21 +220,53 @@ impl Drop for Stream {
     }
 }
 
+impl Alone {
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+}
+
+/// What came of an offer: the answer's head, and the connection if it is still one.
+pub(super) type Offered = Result<(Response<Incoming>, Option<Connection>), TrySendError<Request<Outgoing>>>;
+
 impl Connection {
     /// Hands the request over; the error holds it again if it was never taken.
-    pub(super) async fn offer(
-        &mut self,
-        request: Request<Outgoing>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Outgoing>>> {
+    ///
+    /// hyper passes requests through a channel, and one could be left lying there:
+    /// 1. we see that the channel is open,
+    /// 2. hyper's side ends and empties it,
+    /// 3. we put the request in.
+    ///
+    /// It comes back only when the last sender is gone (tokio issue 7714). So everybody
+    /// lets go of theirs when the connection has ended; an answer that is on its way
+    /// still comes, what was left lying comes back.
+    pub(super) async fn offer(self, request: Request<Outgoing>, pool: &Pool) -> Offered {
         match self {
-            Self::H1(sender) => sender.try_send_request(request).await,
-            Self::H2(stream) => stream.sender.try_send_request(request).await,
+            Self::H1(mut alone) => {
+                let mut answer = pin!(alone.sender.try_send_request(request));
+                tokio::select! {
+                    biased;
+                    came = &mut answer => return came.map(|head| (head, Some(Self::H1(alone)))),
+                    () = alone.ended.wait() => drop(alone),
+                }
+                answer.await.map(|head| (head, None))
+            }
+            Self::H2(mut stream) => {
+                let mut answer = pin!(stream.sender.try_send_request(request));
+                tokio::select! {
+                    biased;
+                    came = &mut answer => return came.map(|head| (head, Some(Self::H2(stream)))),
+                    () = stream.ended.wait() => drop(stream),
+                }
+                pool.forget_ended();
+                answer.await.map(|head| (head, None))
+            }
         }
     }
 }
 
 impl Lease {
-    pub(super) fn new(pool: Arc<Pool>, connection: Connection, place: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(pool: Arc<Pool>, connection: Option<Connection>, place: OwnedSemaphorePermit) -> Self {
         Self { pool, connection, _place: place }
     }
 
@@ -226,15 +275,15 @@ impl Lease {
     /// an HTTP/1.1 connection, which is right for one whose body was left.
     pub(super) fn release(self) {
         let Self { pool, connection, .. } = self;
-        let Connection::H1(mut sender) = connection else { return };
-        if sender.is_ready() {
-            return pool.put(sender);
+        let Some(Connection::H1(mut alone)) = connection else { return };
+        if alone.sender.is_ready() {
+            return pool.put(alone);
         }
         // not free yet: hyper has to turn round once more, or the request is still going out
         tokio::spawn(async move {
             let by = pool.clock.instant(pool.clock.now() + pool.idle_timeout);
-            if let Ok(Ok(())) = timeout_at(by, sender.ready()).await {
-                pool.put(sender);
+            if let Ok(Ok(())) = timeout_at(by, alone.sender.ready()).await {
+                pool.put(alone);
             }
         });
     }

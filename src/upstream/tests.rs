@@ -278,3 +278,32 @@ async fn connections_are_reused_and_closed_when_idle_for_too_long() {
     clock.sleep_until(clock.now() + TIMES.idle + SECOND).await;
     assert_eq!(open.load(Ordering::Relaxed), 0, "closed though nobody asked");
 }
+
+#[tokio::test(start_paused = true)]
+async fn exchanges_are_bounded_and_one_that_finds_no_place_never_left() {
+    let address = scripted(serve_echo).await;
+    let upstream = plain(address);
+    let all = u32::try_from(MAX_EXCHANGES).unwrap();
+    let places = Arc::clone(&upstream.exchanges).acquire_many_owned(all).await.unwrap();
+    let error = upstream.send(get("/"), || ()).await.unwrap_err();
+    assert!(
+        matches!(&error, SendError::NeverLeft(f) if f.reason == Reason::ConnectionLimitReached),
+        "{error}"
+    );
+    drop(places);
+    let response = upstream.send(get("/"), || ()).await.unwrap();
+    assert_eq!(upstream.exchanges.available_permits(), MAX_EXCHANGES - 1, "held until the body has ended");
+    text(response).await.unwrap();
+    assert_eq!(upstream.exchanges.available_permits(), MAX_EXCHANGES);
+}
+
+#[tokio::test]
+async fn ipv6_addresses_are_asked_like_any_other() {
+    let Ok(listener) = TcpListener::bind("[::1]:0").await else {
+        return; // this machine has no IPv6
+    };
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { serve_echo(listener.accept().await.unwrap().0).await });
+    let said = text(plain(address).send(get("/"), || ()).await.unwrap()).await.unwrap();
+    assert!(said.contains("[::1]"), "{said}");
+}

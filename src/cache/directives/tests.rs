@@ -96,7 +96,8 @@ fn targeted_fields_are_dictionaries() {
     assert_eq!(of("max-age=5, no-store").unwrap().max_age, secs(5));
     assert!(of("max-age=5, no-store").unwrap().no_store);
     assert!(!of("no-store=?0").unwrap().no_store);
-    assert_eq!(of("max-age=\"x\"").unwrap().max_age, Delta::Malformed);
+    assert_eq!(of("max-age=\"5\"").unwrap().max_age, Delta::Malformed);
+    assert!(of("no-cache=\"x-a\"").unwrap().no_cache.names(&HeaderName::from_static("x-a")));
     assert_eq!(of("max-age=5 6"), None);
     assert_eq!(of(""), None);
 }

@@ -14,6 +14,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::{FlightError, Pushed};
 use crate::cache::Head;
 use crate::cache::entry::Entry;
+use crate::clock::Moment;
 
 /// One fetch and those who want it.
 pub(super) struct Flight<T, E> {
@@ -25,6 +26,8 @@ pub(super) struct Flight<T, E> {
 
 pub(super) struct State<E> {
     outcome: Option<Outcome>,
+    /// Until when a flight that has landed may be joined.
+    open_until: Option<Moment>,
     pieces: VecDeque<Piece>,
     /// How many pieces have gone from the front of `pieces`.
     gone: usize,
@@ -79,6 +82,7 @@ impl<T, E> Flight<T, E> {
     pub(super) fn new(shared: T, kept_bytes: Arc<AtomicU64>) -> Self {
         let state = State {
             outcome: None,
+            open_until: None,
             pieces: VecDeque::new(),
             gone: 0,
             held_bytes: 0,
@@ -184,8 +188,14 @@ impl<E> State<E> {
         self.drop_read();
     }
 
-    pub(super) fn land(&mut self, outcome: Outcome) {
+    pub(super) fn land(&mut self, outcome: Outcome, open_until: Option<Moment>) {
         self.outcome.get_or_insert(outcome);
+        self.open_until = open_until;
+    }
+
+    /// Whether who comes at `now` may share it: before the head, or while fresh.
+    pub(super) fn is_open_at(&self, now: Moment) -> bool {
+        self.outcome.is_none() || self.open_until.is_some_and(|until| now < until)
     }
 
     /// The first end counts.

@@ -1,10 +1,11 @@
+mod races;
+
 use std::sync::atomic::AtomicUsize;
 
 use futures_util::FutureExt;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 use proptest::prelude::*;
-use tokio::sync::{Barrier, Notify};
 
 use super::*;
 use crate::cache::key::{Key, Scope};
@@ -14,8 +15,13 @@ type Ours = Flights<AtomicUsize, &'static str>;
 type OurLead = Lead<AtomicUsize, &'static str>;
 type OurListener = Listener<AtomicUsize, &'static str>;
 
-const KEEP: Fate = Fate::Keep { max_bytes: 1 << 20 };
+const KEEP: Fate = keep(1 << 20);
+const PASS: Fate = Fate { keep_bytes: None, followers: true, open_until: None, lasting: true };
 const T0: Moment = Moment::from_nanos(1_000);
+
+const fn keep(bytes: u64) -> Fate {
+    Fate { keep_bytes: Some(bytes), followers: true, open_until: Some(Moment::NEVER), lasting: false }
+}
 
 fn key(path: &str) -> FlightKey {
     let scope = Scope { upstream: "u".parse().unwrap(), key: None };
@@ -68,197 +74,6 @@ fn push(lead: &mut OurLead, bytes: Bytes) -> Option<Pushed> {
     lead.push(bytes).now_or_never()
 }
 
-/// Lets the other tasks run until so many listen.
-async fn until_listeners(lead: &OurLead, count: usize) {
-    while lead.listeners() != count {
-        tokio::task::yield_now().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_thousand_joiners_share_one_fetch() {
-    let flights = flights();
-    let fetches = Arc::new(AtomicUsize::new(0));
-    let barrier = Arc::new(Barrier::new(1_000));
-    let caller = |flights: Ours, fetches: Arc<AtomicUsize>, barrier: Arc<Barrier>| async move {
-        barrier.wait().await;
-        let listener = match join(&flights) {
-            Joined::Leader(mut lead, listener) => {
-                fetches.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(async move {
-                    until_listeners(&lead, 1_000).await;
-                    lead.head(ok(), KEEP, T0);
-                    for byte in 0..50 {
-                        assert_eq!(lead.push(piece(byte, 100)).await, Pushed::Kept);
-                        tokio::task::yield_now().await;
-                    }
-                    assert_eq!(lead.body().unwrap().len(), 5_000);
-                    lead.finish();
-                });
-                listener
-            }
-            Joined::Follower(listener) => listener,
-            Joined::Found(()) => panic!("nothing is stored"),
-        };
-        listener.shared().fetch_add(1, Ordering::SeqCst);
-        whole(listener).await
-    };
-    let callers: Vec<_> =
-        (0..1_000).map(|_| tokio::spawn(caller(flights.clone(), fetches.clone(), barrier.clone()))).collect();
-    let expected: Vec<u8> = (0..50).flat_map(|byte| [byte; 100]).collect();
-    for caller in callers {
-        assert_eq!(caller.await.unwrap().unwrap(), expected);
-    }
-    assert_eq!(fetches.load(Ordering::SeqCst), 1);
-    assert!(flights.is_empty());
-    assert_eq!(flights.kept_bytes(), 0);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn landing_and_joining_never_fetch_twice() {
-    // The first race of the module's doc, 100 times, 16 callers each.
-    for _ in 0..100 {
-        let flights = flights();
-        let stored = Arc::new(Mutex::new(None::<Bytes>));
-        let fetches = Arc::new(AtomicUsize::new(0));
-        let callers: Vec<_> = (0..16)
-            .map(|_| {
-                let (flights, stored, fetches) = (flights.clone(), stored.clone(), fetches.clone());
-                tokio::spawn(async move {
-                    let look = || stored.lock().clone();
-                    if look().is_some() {
-                        return;
-                    }
-                    let joined = flights.join(&key("/a"), T0, look, AtomicUsize::default);
-                    let listener = match joined {
-                        Joined::Found(_) => return,
-                        Joined::Follower(listener) => listener,
-                        Joined::Leader(mut lead, listener) => {
-                            fetches.fetch_add(1, Ordering::SeqCst);
-                            let stored = stored.clone();
-                            tokio::spawn(async move {
-                                lead.head(ok(), KEEP, T0);
-                                lead.push(piece(1, 10)).await;
-                                *stored.lock() = Some(lead.body().unwrap().blocks().concat().into());
-                                lead.finish();
-                            });
-                            listener
-                        }
-                    };
-                    assert_eq!(whole(listener).await.unwrap(), piece(1, 10));
-                })
-            })
-            .collect();
-        for caller in callers {
-            caller.await.unwrap();
-        }
-        assert_eq!(fetches.load(Ordering::SeqCst), 1);
-        assert!(flights.is_empty());
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nine_hundred_leave_and_the_rest_are_served() {
-    let flights = flights();
-    let (mut lead, first) = lead(&flights);
-    let callers: Vec<_> = (1..1_000).map(|_| tokio::spawn(whole(follow(&flights)))).collect();
-    let first = tokio::spawn(whole(first));
-    lead.head(ok(), KEEP, T0);
-    lead.push(piece(1, 10)).await;
-    // The leader's caller is among those who go.
-    first.abort();
-    for caller in &callers[..899] {
-        caller.abort();
-    }
-    until_listeners(&lead, 100).await;
-    lead.push(piece(2, 10)).await;
-    assert_eq!(lead.body().unwrap().len(), 20);
-    lead.finish();
-    for (number, caller) in callers.into_iter().enumerate() {
-        match caller.await {
-            Ok(body) => assert_eq!(body.unwrap(), [piece(1, 10), piece(2, 10)].concat()),
-            Err(gone) => assert!(gone.is_cancelled() && number < 899),
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_aborted_fetch_is_told_and_leaves_nothing_behind() {
-    for stage in 0..3 {
-        let flights = flights();
-        let (mut lead, listener) = lead(&flights);
-        let follower = follow(&flights);
-        let reached = Arc::new(Notify::new());
-        let fetch = tokio::spawn({
-            let reached = reached.clone();
-            async move {
-                if stage > 0 {
-                    lead.head(ok(), KEEP, T0);
-                }
-                if stage > 1 {
-                    lead.push(piece(1, 10)).await;
-                }
-                reached.notify_one();
-                std::future::pending::<()>().await;
-                lead.finish();
-            }
-        });
-        reached.notified().await;
-        assert_eq!(flights.len(), 1);
-        fetch.abort();
-        assert_eq!(whole(listener).await, Err(FlightError::Abandoned), "stage {stage}");
-        assert_eq!(whole(follower).await, Err(FlightError::Abandoned), "stage {stage}");
-        assert!(flights.is_empty());
-        assert_eq!(flights.kept_bytes(), 0);
-        let _ = self::lead(&flights);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_last_leaves_while_one_joins() {
-    // The second race of the module's doc.
-    let (mut gave_up, mut served) = (0, 0);
-    for _ in 0..300 {
-        let flights = flights();
-        let (mut lead, listener) = lead(&flights);
-        let go = Arc::new(Notify::new());
-        let fetch = tokio::spawn({
-            let go = go.clone();
-            async move {
-                tokio::select! {
-                    biased;
-                    () = lead.deserted() => false,
-                    () = go.notified() => {
-                        lead.head(ok(), KEEP, T0);
-                        lead.finish();
-                        true
-                    }
-                }
-            }
-        });
-        let leaver = tokio::spawn(async move { drop(listener) });
-        let joiner = tokio::spawn({
-            let (flights, go) = (flights.clone(), go.clone());
-            async move {
-                match join(&flights) {
-                    Joined::Follower(listener) => {
-                        go.notify_one();
-                        whole(listener).await.expect("whoever is on board is served");
-                        true
-                    }
-                    _ => false,
-                }
-            }
-        });
-        leaver.await.unwrap();
-        let joined = joiner.await.unwrap();
-        assert_eq!(fetch.await.unwrap(), joined);
-        assert!(flights.is_empty());
-        if joined { served += 1 } else { gave_up += 1 }
-    }
-    assert_eq!(gave_up + served, 300);
-}
-
 #[test]
 fn a_slow_reader_slows_only_itself() {
     let flights = flights();
@@ -297,7 +112,7 @@ fn past_its_bound_a_body_flows_through_a_window() {
     let flights = Flights::new(limits);
     let (mut lead, mut fast) = lead(&flights);
     let mut slow = follow(&flights);
-    lead.head(ok(), Fate::Keep { max_bytes: 150 }, T0);
+    lead.head(ok(), keep(150), T0);
     assert_eq!(push(&mut lead, piece(0, 100)), Some(Pushed::Kept));
     assert_eq!(next(&mut fast), Some(Some(Ok(piece(0, 100)))));
     // The bound is passed: nobody joins any more, and the slowest sets the pace.
@@ -325,7 +140,7 @@ async fn a_waiting_push_is_woken() {
     let flights = Flights::new(FlightLimits { window_bytes: 10, ..FlightLimits::default() });
     for leave in [false, true] {
         let (mut lead, mut listener) = flights.alone(&key("/a"), AtomicUsize::default());
-        lead.head(ok(), Fate::Pass { followers: true }, T0);
+        lead.head(ok(), PASS, T0);
         assert_eq!(push(&mut lead, piece(0, 10)), Some(Pushed::Passed));
         let pushing = tokio::spawn(async move { lead.push(piece(1, 10)).await });
         tokio::task::yield_now().await;
@@ -354,7 +169,7 @@ fn all_flights_together_are_bounded() {
     drop(_listener);
     assert_eq!(flights.kept_bytes(), 0);
     let (mut tiny, _third) = lead(&flights);
-    tiny.head(ok(), Fate::Keep { max_bytes: 10 }, T0);
+    tiny.head(ok(), keep(10), T0);
     let kept = (0..30).filter(|_| push(&mut tiny, piece(0, 1)) == Some(Pushed::Kept)).count();
     assert_eq!(kept, 10);
 }
@@ -364,7 +179,7 @@ fn an_uncacheable_head_serves_those_on_board_and_no_one_else() {
     let flights = flights();
     let (mut lead, first) = lead(&flights);
     let second = follow(&flights);
-    lead.head(ok(), Fate::Pass { followers: true }, T0);
+    lead.head(ok(), PASS, T0);
     assert!(flights.is_empty());
     push(&mut lead, piece(1, 5));
     lead.finish();
@@ -386,11 +201,48 @@ fn an_uncacheable_head_serves_those_on_board_and_no_one_else() {
 }
 
 #[test]
+fn a_passing_error_does_not_scatter_the_next_callers() {
+    let flights = flights();
+    let (mut lead, _listener) = self::lead(&flights);
+    lead.head(ok(), Fate { lasting: false, ..PASS }, T0);
+    assert!(flights.is_empty());
+    let _next = self::lead(&flights);
+    let _joins = follow(&flights);
+}
+
+#[test]
+fn an_answer_gone_stale_in_the_air_is_not_joined() {
+    let flights = flights();
+    let at = |secs: u64| {
+        let now = T0 + Duration::from_secs(secs);
+        flights.join(&key("/a"), now, || None::<()>, AtomicUsize::default)
+    };
+    let (mut old, _first) = self::lead(&flights);
+    assert!(matches!(at(90), Joined::Follower(_)), "any time before the head");
+    old.head(ok(), Fate { open_until: Some(T0 + Duration::from_secs(60)), ..KEEP }, T0);
+    assert!(matches!(at(59), Joined::Follower(_)));
+    let Joined::Leader(_new, second) = at(60) else { panic!() };
+    assert!(second.leads());
+    old.finish();
+    assert_eq!(flights.len(), 1, "the successor is still there");
+}
+
+#[test]
+fn an_answer_kept_for_one_is_kept_and_not_joined() {
+    let flights = flights();
+    let (mut lead, _listener) = self::lead(&flights);
+    lead.head(ok(), Fate { followers: false, open_until: None, ..KEEP }, T0);
+    assert!(flights.is_empty());
+    assert_eq!(push(&mut lead, piece(1, 5)), Some(Pushed::Kept));
+    assert_eq!(lead.body().unwrap().len(), 5);
+}
+
+#[test]
 fn what_followers_may_not_see_they_are_told_to_fetch() {
     let flights = flights();
     let (mut lead, first) = lead(&flights);
     let second = follow(&flights);
-    lead.head(ok(), Fate::Pass { followers: false }, T0);
+    lead.head(ok(), Fate { followers: false, ..PASS }, T0);
     assert_eq!(whole(second).now_or_never().unwrap(), Err(FlightError::GoAlone));
     push(&mut lead, piece(1, 5));
     lead.finish();
@@ -470,7 +322,7 @@ proptest! {
     fn every_listener_reads_the_same_body(acts in acts(), max_bytes in 0..900_u64) {
         let flights = Flights::new(FlightLimits { window_bytes: 200, ..FlightLimits::default() });
         let (mut lead, first) = lead(&flights);
-        lead.head(ok(), Fate::Keep { max_bytes }, T0);
+        lead.head(ok(), keep(max_bytes), T0);
         let mut listeners = vec![(first, Vec::new())];
         let mut body = Vec::new();
         for act in acts {

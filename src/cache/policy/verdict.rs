@@ -6,6 +6,7 @@ use crate::cache::entry::{Body, Entry, Fields};
 use crate::cache::freshness::Freshness;
 use crate::cache::key::Key;
 use crate::cache::vary::Vary;
+use crate::clock::Moment;
 
 /// Why an answer is not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,21 @@ pub struct Storable {
     pub(super) max_bytes: u64,
 }
 
+/// What becomes of a flight when its head is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fate {
+    /// The body is kept up to this many bytes; none only passes it on.
+    pub keep_bytes: Option<u64>,
+    /// Whether those who joined before the head get the answer too; otherwise they
+    /// are told to go alone.
+    pub followers: bool,
+    /// Until when others may still join; none lets nobody.
+    pub open_until: Option<Moment>,
+    /// Whether the next answers will fare no better, so that it is of no use to
+    /// wait for each other.
+    pub lasting: bool,
+}
+
 impl Storable {
     /// The entry, once the body is complete.
     ///
@@ -84,6 +100,13 @@ impl Storable {
 }
 
 impl NotStored {
+    /// Whether the next answer is likely to meet the same reason: a passing error is
+    /// no ground to let a crowd of callers through one by one.
+    #[must_use]
+    pub fn is_lasting(self) -> bool {
+        !matches!(self, Self::Status | Self::AboutTheKey | Self::RequestNoStore)
+    }
+
     /// One word for log, metric and header.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -162,19 +162,37 @@ fn staleness_by_rule_holds_whatever_the_vendor_says() {
 }
 
 #[test]
-fn followers_share_what_they_may() {
-    let shares = |sharing, request: &str, response: &str| {
+fn flights_are_shared_as_far_as_they_may() {
+    let fate = |sharing, request: &str, response: &str| {
         let world = World::new(sharing);
         let (method, caller) = parse_request(request);
         let exchange = Exchange { sent: now(0).at, received: now(0) };
         let admitted = world.policy().admit(&asked(&method, &caller), &parse_response(response), &exchange);
-        world.policy().followers_may_share(&admitted)
+        let fate = world.policy().fate(&admitted);
+        (
+            fate.keep_bytes.is_some(),
+            fate.followers,
+            fate.open_until.map(|at| at.since(now(0).at)),
+            fate.lasting,
+        )
     };
-    assert!(shares(Sharing::Shared, "", "200 | cc: max-age=60"));
-    assert!(!shares(Sharing::Shared, "", "200 | cc: private, max-age=60"));
-    assert!(!shares(Sharing::Shared, "authorization: x", "200 | cc: max-age=60"));
-    assert!(!shares(Sharing::Shared, "", "200 | cc: no-cache | etag: \"a\""));
-    assert!(shares(Sharing::Private, "", "200 | cc: no-store"));
+    let (shared, private) = (Sharing::Shared, Sharing::Private);
+    let minute = Some(secs(60));
+    assert_eq!(fate(shared, "", "200 | cc: max-age=60"), (true, true, minute, false));
+    assert_eq!(fate(shared, "", "200 | cc: private, max-age=60"), (false, false, None, true));
+    assert_eq!(fate(shared, "authorization: x", "200 | cc: max-age=60"), (false, false, None, true));
+    assert_eq!(fate(shared, "", "200 | cc: no-cache | etag: \"a\""), (true, false, None, true));
+    assert_eq!(fate(shared, "", "503"), (false, false, None, false));
+    assert_eq!(fate(private, "", "200 | cc: max-age=60 | age: 10"), (true, true, Some(secs(50)), false));
+    assert_eq!(fate(private, "", "200 | cc: no-cache | etag: \"a\""), (true, true, None, false));
+    assert_eq!(fate(private, "", "200 | cc: no-store"), (false, true, None, true));
+    assert_eq!(fate(private, "", "503"), (false, true, None, false));
+    let large = format!("200 | cc: max-age=60 | content-length: {}", policy::DEFAULT_MAX_BYTES + 1);
+    assert_eq!(fate(shared, "", &large), (false, true, None, true));
+}
+
+#[test]
+fn followers_do_not_see_what_is_about_the_asker() {
     let world = World::new(Sharing::Private);
     let mut headers = fields("set-cookie: a=b | retry-after: 5 | x: y");
     world.policy().strip_for_followers(&mut headers);
@@ -190,5 +208,7 @@ fn callers_whose_directives_do_not_count_are_not_heard() {
     assert!(asked.may_join());
     let lookup = world.cache.lookup(&key(&Method::GET), &world.policy(), &asked, now(1));
     assert!(matches!(lookup, Lookup::Fresh(_)));
-    assert!(!Asked::new(&Method::GET, &caller, &caller, ClientCacheControl::Honour).may_join());
+    for alone in ["no-cache", "no-store", "max-age=0"] {
+        assert!(!self::asked(&Method::GET, &fields(&format!("cc: {alone}"))).may_join(), "{alone}");
+    }
 }

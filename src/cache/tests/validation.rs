@@ -54,6 +54,15 @@ fn a_304_renews_what_it_means() {
 }
 
 #[test]
+fn a_304_without_a_date_is_of_now() {
+    let world = World::new(Sharing::Shared);
+    let entry = world.fetch(0, "", "200 | cc: max-age=60 | etag: \"a\" | date: @0").unwrap();
+    let Refreshed::Updated(updated) = refresh(&world, &entry, 70, "304 | set-cookie: a=b") else { panic!() };
+    assert_eq!(updated.freshness().age(now(70)), Duration::ZERO);
+    assert_eq!(updated.headers()["date"], http_date(70));
+}
+
+#[test]
 fn a_304_means_what_its_validators_say() {
     let world = World::new(Sharing::Private);
     for (stored, response, means) in [
@@ -79,13 +88,15 @@ fn a_304_may_end_a_storage() {
     let world = World::new(Sharing::Private);
     let entry = world.fetch(0, "", "200 | cc: max-age=60 | etag: \"a\"").unwrap();
     let Refreshed::Once(once, why) =
-        refresh(&world, &entry, 70, "304 | cc: no-store | set-cookie: a=b | age: 3")
+        refresh(&world, &entry, 70, "304 | cc: no-store | set-cookie: a=b | age: 3 | connection: close")
     else {
         panic!()
     };
     assert_eq!(why, NotStored::NoStore);
     assert_eq!(once.headers()["cache-control"], "no-store");
-    assert!(!once.headers().contains_key("set-cookie"));
+    for gone in ["set-cookie", "age", "connection"] {
+        assert!(!once.headers().contains_key(gone), "{gone}");
+    }
     world.cache.remove(&entry);
     assert_eq!(world.ask(70, ""), "uri-miss");
     assert!(world.cache.is_empty());

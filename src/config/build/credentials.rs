@@ -103,19 +103,19 @@ fn key(name: &str, at: &At<KeyTables>, dialect: Option<&Dialect>, walk: &mut Wal
 /// A key must survive the place it is sent in.
 fn check(at: &At<crate::config::secrets::SecretValue>, dialect: Option<&Dialect>, walk: &mut Walk<'_>) {
     let key = at.value.0.expose();
-    let fits = dialect.is_none_or(|dialect| dialect.accepts_key(&at.value.0));
-    if !fits || !key.bytes().all(|b| (b' '..=b'~').contains(&b)) || key.trim() != key {
-        walk.wrong(
-            &at.place,
-            "the key has blanks around it or characters that no header can carry; keep the key alone",
-        );
-    }
-    if let Some(Dialect::Generic(Generic { credential: Some(Credential::Basic) })) = dialect
-        && !key.contains(':')
-    {
+    let is_basic = matches!(dialect, Some(Dialect::Generic(Generic { credential: Some(Credential::Basic) })));
+    if is_basic && !key.contains(':') {
         walk.wrong(
             &at.place,
             "with credential = \"basic\" the key is user and password; write it as user:password",
+        );
+        return;
+    }
+    let fits = dialect.is_none_or(|dialect| dialect.accepts_key(&at.value.0));
+    if !fits || key.trim() != key {
+        walk.wrong(
+            &at.place,
+            "the key has blanks around it or characters that no header can carry; keep the key alone",
         );
     }
 }

@@ -138,6 +138,9 @@ async fn ask(upstream: Arc<Upstream>, ids: std::ops::Range<usize>) -> Outcomes {
 fn judge(outcomes: Outcomes, counts: &Counts) -> Tally {
     let mut tally = Tally::default();
     for (id, outcome) in outcomes {
+        if let Err(error) = &outcome {
+            assert_ne!(error.reason(), Reason::HttpResponseTimeout, "request {id} was left lying");
+        }
         match (outcome, counts.get(&id).copied().unwrap_or(0)) {
             (Ok(()), 1) => tally.answered += 1,
             (Err(SendError::NeverLeft(_)), 0) => tally.never_left += 1,
@@ -238,7 +241,7 @@ async fn a_request_that_was_never_taken_is_offered_to_another_connection() {
         let upstream = plain(address);
         let first = upstream.ready().await.unwrap();
         drop(listener.accept().await.unwrap());
-        while !matches!(&first.connection, Connection::H1(sender) if sender.is_closed()) {
+        while !matches!(&first.connection, Connection::H1(alone) if alone.is_closed()) {
             tokio::task::yield_now().await;
         }
         if listening {

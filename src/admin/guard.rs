@@ -1,0 +1,109 @@
+//! Who may look: a token where one is configured, and nobody by way of a browser
+//! that another site drives.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::Admin;
+use crate::secret::{Secret, TokenHash};
+
+/// What a request must bring.
+pub(super) struct Guard {
+    token: Option<TokenHash>,
+}
+
+impl Guard {
+    pub(super) fn new(token: Option<Secret>) -> Self {
+        Self { token: token.map(|token| TokenHash::of(token.expose().as_bytes())) }
+    }
+
+    /// Why a request with these headers is turned away, if it is.
+    fn refuses(&self, headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
+        if !is_direct_host(headers) {
+            return Some((StatusCode::MISDIRECTED_REQUEST, "ask by address or as localhost\n"));
+        }
+        if is_cross_site(headers) {
+            return Some((StatusCode::FORBIDDEN, "not from another site\n"));
+        }
+        let presented = headers.get(header::AUTHORIZATION).and_then(|value| {
+            let value = value.as_bytes();
+            let (scheme, token) = value.split_at_checked(7)?;
+            scheme.eq_ignore_ascii_case(b"bearer ").then(|| TokenHash::of(token.trim_ascii()))
+        });
+        match (&self.token, presented) {
+            (None, _) => None,
+            (Some(token), Some(presented)) if *token == presented => None,
+            (Some(_), _) => Some((StatusCode::UNAUTHORIZED, "the admin token is required\n")),
+        }
+    }
+}
+
+/// Turns away whoever may not look.
+pub(super) async fn check(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
+    match admin.guard.refuses(request.headers()) {
+        None => next.run(request).await,
+        Some((StatusCode::UNAUTHORIZED, words)) => {
+            let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"weir admin\"")];
+            (StatusCode::UNAUTHORIZED, challenge, words).into_response()
+        }
+        Some((status, words)) => (status, words).into_response(),
+    }
+}
+
+/// A name that an attacker's DNS can point here is no host of ours.
+fn is_direct_host(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST) else { return true };
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+}
+
+/// `Sec-Fetch-Site` where the browser sends it, else `Origin` against `Host`.
+fn is_cross_site(headers: &HeaderMap) -> bool {
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return !matches!(site.as_bytes(), b"same-origin" | b"none");
+    }
+    let Some(origin) = headers.get(header::ORIGIN) else { return false };
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    origin.to_str().ok().and_then(|origin| origin.split_once("://")).is_none_or(|(_, of)| of != host)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn refuses(guard: &Guard, fields: &[(&'static str, &'static str)]) -> Option<u16> {
+        let headers =
+            fields.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect();
+        guard.refuses(&headers).map(|(status, _)| status.as_u16())
+    }
+
+    #[test]
+    fn loopback_is_no_authentication() {
+        let open = Guard::new(None);
+        assert_eq!(refuses(&open, &[("host", "127.0.0.1:9090")]), None);
+        assert_eq!(refuses(&open, &[("host", "[::1]:9090")]), None);
+        assert_eq!(refuses(&open, &[("host", "localhost:9090")]), None);
+        assert_eq!(refuses(&open, &[("host", "rebound.example:9090")]), Some(421));
+        let from = |origin| [("host", "localhost:9090"), ("origin", origin)];
+        assert_eq!(refuses(&open, &from("http://localhost:9090")), None);
+        assert_eq!(refuses(&open, &from("http://evil.example")), Some(403));
+        assert_eq!(refuses(&open, &[("host", "localhost"), ("sec-fetch-site", "cross-site")]), Some(403));
+    }
+
+    #[test]
+    fn a_token_is_asked_for() {
+        let guard = Guard::new(Some(Secret::new("s3cret".into())));
+        assert_eq!(refuses(&guard, &[]), Some(401));
+        assert_eq!(refuses(&guard, &[("authorization", "Bearer wrong")]), Some(401));
+        assert_eq!(refuses(&guard, &[("authorization", "bearer s3cret")]), None);
+    }
+}

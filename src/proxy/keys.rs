@@ -1,0 +1,87 @@
+//! Which value of a vendor key is sent: of two that are valid at once, the first
+//! that has not expired and that the vendor has not refused.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
+
+use crate::clock::UnixTime;
+use crate::config::{Key, KeyValue};
+
+/// The keys of one upstream, and which of their values the vendor has refused.
+#[derive(Debug)]
+pub(super) struct Keys {
+    keys: Vec<Key>,
+    refused: Vec<Vec<AtomicBool>>,
+}
+
+/// One value of one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Chosen {
+    key: usize,
+    value: usize,
+}
+
+impl Keys {
+    pub(super) fn new(keys: &[Key]) -> Self {
+        let refused = keys.iter().map(|key| key.values.iter().map(|_| AtomicBool::new(false)).collect());
+        Self { keys: keys.to_vec(), refused: refused.collect() }
+    }
+
+    /// The value of `key` to send now. If none is good any more, the first one:
+    /// what the vendor says to it is the truth.
+    pub(super) fn choose(&self, key: usize, now: UnixTime) -> Option<(Chosen, &KeyValue)> {
+        let values = &self.keys.get(key)?.values;
+        let value = (0..values.len()).find(|&value| self.is_good(key, value, now)).unwrap_or(0);
+        Some((Chosen { key, value }, values.get(value)?))
+    }
+
+    /// The vendor has refused it. Says whether another one is worth trying.
+    pub(super) fn refuse(&self, chosen: Chosen, now: UnixTime) -> bool {
+        let refused = &self.refused[chosen.key];
+        let is_news = !refused[chosen.value].swap(true, Ordering::Relaxed);
+        let another = (0..refused.len()).any(|value| self.is_good(chosen.key, value, now));
+        if is_news {
+            let name = &self.keys[chosen.key].name;
+            tracing::error!(key = %name, value = chosen.value + 1, another, "the vendor refuses this key");
+        }
+        another
+    }
+
+    fn is_good(&self, key: usize, value: usize, now: UnixTime) -> bool {
+        let expires = self.keys[key].values[value].expires;
+        expires.is_none_or(|end| now < end) && !self.refused[key][value].load(Ordering::Relaxed)
+    }
+}
+
+/// Whether an answer says that the key is no good. A CDN's page says nothing about it.
+pub(super) fn is_about_the_key(status: StatusCode, headers: &HeaderMap) -> bool {
+    let html = headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/html"));
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) && !html
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    #[test]
+    fn the_next_value_takes_over() {
+        let value = |expires: Option<u64>| KeyValue {
+            value: Secret::new("k".into()),
+            expires: expires.map(UnixTime::from_secs),
+        };
+        let keys =
+            Keys::new(&[Key { name: "main".parse().unwrap(), values: vec![value(Some(100)), value(None)] }]);
+        let at = |secs| keys.choose(0, UnixTime::from_secs(secs)).unwrap().0.value;
+        assert_eq!((at(99), at(100)), (0, 1));
+        let first = keys.choose(0, UnixTime::from_secs(1)).unwrap().0;
+        assert!(keys.refuse(first, UnixTime::from_secs(1)));
+        let second = keys.choose(0, UnixTime::from_secs(1)).unwrap().0;
+        assert_eq!(second.value, 1);
+        assert!(!keys.refuse(second, UnixTime::from_secs(1)), "nothing is left to try");
+        assert_eq!(at(1), 0);
+        assert!(keys.choose(1, UnixTime::from_secs(1)).is_none());
+    }
+}

@@ -1,0 +1,43 @@
+//! Under contention everyone gets its share (law 4). Runs for real.
+
+use std::time::Duration;
+
+use weir::clock::Clock;
+use weir::emulator::{Options, Seen};
+
+use super::{delays, enforcing, only, start};
+use crate::support::load::{asked_by, saturate};
+use crate::support::{Weir, catchpoint, token_of};
+
+/// Whole windows that are measured, after a first one that is not.
+const MEASURED: u32 = 4;
+
+/// Jain's index of what each got per share: 1 if all got alike.
+fn jain(got: &[f64]) -> f64 {
+    let (sum, squares) = got.iter().fold((0.0, 0.0), |(sum, squares), x| (sum + x, squares + x * x));
+    sum * sum / (squares * got.len() as f64)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_divisions_share_one_to_two() {
+    let clock = Clock::system();
+    let vendor = start(Options { latency: delays(5, 30), clock, ..enforcing(&["30/1500ms"]) }).await;
+    let more = only("limits.minute = \"30/1500ms\"")
+        + "[upstreams.catchpoint.divisions.web]\nkey = \"main\"\nshare = \"20%\"\n\
+           [upstreams.catchpoint.divisions.ops]\nkey = \"main\"\nshare = \"40%\"\n";
+    let weir = Weir::start(&catchpoint(&vendor.url(), &more, &[("one", "web", ""), ("two", "ops", "")]));
+    let callers = ["one", "two"].map(|name| weir.caller(&token_of(name)));
+    let window = Duration::from_millis(1_500);
+    let began = clock.now();
+    let replies = saturate(&callers, 24, began + window * (MEASURED + 1), clock).await.concat();
+    assert!(replies.iter().all(|reply| reply.status == 200));
+
+    let seen = vendor.requests();
+    let from = seen[0].arrived + window;
+    let measured: Vec<&Seen> = seen.iter().filter(|seen| seen.arrived >= from).collect();
+    let got = [0, 1].map(|who| measured.iter().filter(|seen| asked_by(seen, who)).count() as f64);
+    let jain = jain(&[got[0] / 20.0, got[1] / 40.0]);
+    println!("served {got:?}, Jain's index by share {jain:.4}");
+    assert!(jain >= 0.97 && (got[1] / got[0] - 2.0).abs() < 0.1, "{got:?} {jain}");
+    assert_eq!(vendor.refused(), 0);
+}

@@ -185,10 +185,10 @@ impl Fetch {
     async fn send(self, mut permit: Permit, lead: &FetchLead) -> Result<Option<Answered>, Fault> {
         let lane = &self.wish.lane;
         let (request, key) = self.wish.signed(self.stale.as_deref(), lane.clock.wall(), self.body)?;
+        let connect = async { lane.upstream.ready().await.map_err(|e| Fault::Unsent(e.into_failure())) };
         // What may leave is on disk before it leaves (law 8), while the connection is made.
-        let ((), ready) = tokio::try_join!(async { permit.booked().await.map_err(Fault::Ledger) }, async {
-            lane.upstream.ready().await.map_err(|error| Fault::Unsent(error.into_failure()))
-        },)?;
+        let book = async { permit.booked().await.map_err(Fault::Ledger) };
+        let ((), ready) = tokio::try_join!(book, connect)?;
         if lead.listeners() == 0 && !self.in_background {
             return Ok(None);
         }
@@ -254,7 +254,7 @@ impl Lane {
     /// Tells the breaker how an exchange went.
     fn remember_health(&self, leave: Leave<'_>, outcome: &Result<Option<Answered>, Fault>) {
         let failed = match outcome {
-            Ok(None) | Err(Fault::Key) => return,
+            Ok(None) | Err(Fault::Key | Fault::Ledger(_)) => return,
             Err(fault) if fault.is_callers() => return,
             Ok(Some((response, _))) => response.status().is_server_error(),
             Err(_) => true,

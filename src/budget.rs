@@ -16,6 +16,7 @@ mod forecast;
 mod hierarchy;
 #[cfg(test)]
 mod laws;
+mod learn;
 pub mod ledger;
 mod log;
 mod pace;
@@ -40,6 +41,7 @@ use crate::clock::{Clock, Moment, UnixTime};
 use crate::quota::{LimitSet, Plan};
 
 pub use desk::Ask;
+pub use learn::Closed;
 pub use ledger::{Ledger, LedgerDown};
 pub use permit::{Charge, Permit};
 pub use refusal::{Denied, Node, Reason, Refusal};

@@ -5,6 +5,7 @@
 //! * `wish`: what will be asked of the vendor, and who may share the answer.
 //! * `fetch`, `receive`: the task that owns a permit, sends once, and fills flight and cache.
 //! * `keys`, `breaker`: which value of a key is sent; when a vendor that is down is let be.
+//! * `learn`: what an answer tells about the vendor's own count.
 //! * `exchange`: what is said about it: headers, log line, counts.
 //! * `refusal`: every answer that weir makes itself, and its status.
 //! * `headers`, `edit`, `body`: what goes on, in which form.
@@ -21,6 +22,7 @@ mod exchange;
 mod fetch;
 mod headers;
 mod keys;
+mod learn;
 mod pipeline;
 mod ratelimit;
 mod receive;

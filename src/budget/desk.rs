@@ -4,6 +4,7 @@
 //! who could leave. The desk reads no clock: `now` is given, and never falls.
 
 mod charges;
+mod learn;
 mod past;
 mod refuse;
 
@@ -16,6 +17,7 @@ use crate::clock::{Moment, UnixTime};
 use crate::quota::{LimitSet, Plan};
 
 use super::hierarchy::{Books, Place};
+use super::learn::Lessons;
 use super::log::Seat;
 use super::queue::{EntryId, Queue, Waiter};
 use super::refusal::{Denied, Reason, Refusal};
@@ -76,6 +78,7 @@ pub(super) struct Desk {
     herds: HashMap<(Place, usize), (Moment, u64)>,
     next_id: u64,
     past: Past,
+    lessons: Lessons,
     /// Bids whose outcome is no longer `Waiting`, since last asked.
     decided: Vec<BidId>,
     /// Something has changed since the last look at who may leave.
@@ -127,6 +130,7 @@ impl Desk {
             herds: HashMap::new(),
             next_id: 0,
             past: Past::default(),
+            lessons: Lessons::new(plan.limits.len()),
             decided: Vec::new(),
             dirty: true,
             next_wake: None,

@@ -10,8 +10,10 @@
 
 use std::time::Duration;
 
+use super::Budget;
 use crate::clock::Moment;
 use crate::id::LimitName;
+use crate::quota::LimitSet;
 
 /// What was done about a 429.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +57,27 @@ pub(super) enum Blame {
     Close { limit: usize, lasts: Duration, space_out: bool },
     /// The request left before the last closing: nothing new.
     KnownAlready { limit: usize },
+}
+
+impl Budget {
+    /// The vendor reports `used` requests on the limit at `limit` (an index into the
+    /// plan's): counts as used from now on, if it is more than is counted here.
+    pub fn raise(&self, limit: usize, used: u32) {
+        if limit < self.plan.limits.len() {
+            self.change(|desk, now| desk.raise(limit, used, now));
+        }
+    }
+
+    /// The vendor has refused (429) a request that was sent at `sent` and counts
+    /// against `limits`: closes the window to blame. `None` if no limit counts it.
+    pub fn refused_by_vendor(
+        &self,
+        limits: LimitSet,
+        sent: Moment,
+        retry_after: Option<Duration>,
+    ) -> Option<Closed> {
+        self.change(|desk, now| desk.refused_by_vendor(limits, sent, retry_after, now))
+    }
 }
 
 impl Lessons {
@@ -106,7 +129,12 @@ mod tests {
     }
 
     fn suspects(is_well_used: bool) -> [Suspect; 2] {
-        [(0, MINUTE), (1, HOUR)].map(|(limit, length)| Suspect { limit, length, is_well_used, may_be_spaced: true })
+        [(0, MINUTE), (1, HOUR)].map(|(limit, length)| Suspect {
+            limit,
+            length,
+            is_well_used,
+            may_be_spaced: true,
+        })
     }
 
     fn close(limit: usize, lasts: Duration, space_out: bool) -> Option<Blame> {

@@ -116,7 +116,7 @@ tables! {
         /// How long after giving up a request may still reach the vendor; default is `timeout`.
         linger: Lasting,
         /// Catchpoint: trust `usageLimits` in answers; default false.
-        @no_effect learn_usage_limits: bool,
+        learn_usage_limits: bool,
         /// Catchpoint: versions of the API to warn about or to refuse.
         versions: Versions,
         /// The part of the account (and, with `egress`, of its address) that this process may use.

@@ -53,33 +53,33 @@ impl Caller {
             match self.habit {
                 Habit::Greedy => {
                     let path =
-                        format!("/api/v2/tests/explorer/raw?testIds={}&metrics={round}", 100 + round % 40);
+                        format!("/api/v2/tests/explorer/raw?testIds={}&metrics={round}", 100_001 + round % 40);
                     self.ask(&path, 5).await;
                     self.pause(20).await;
                 }
                 Habit::Dashboard => {
                     let panels =
-                        (0..12).map(|n| format!("/api/v2/tests/explorer/aggregated?testIds={}", 100 + n % 8));
+                        (0..12).map(|n| format!("/api/v2/tests/explorer/aggregated?testIds={}", 100_001 + n % 8));
                     self.together(panels.collect(), 4).await;
                     self.pause(2_000).await;
                 }
                 Habit::Exporter => {
                     let asked =
-                        ["tests/alerts", "nodes/all", "tests/errors/raw", "tests/explorer/raw?testIds=7"];
+                        ["tests/alerts", "nodes/all", "tests/errors/raw", "tests/explorer/raw?testIds=100007"];
                     self.together(asked.iter().map(|path| format!("/api/v2/{path}")).collect(), 2).await;
                     self.pause(1_000).await;
                 }
                 Habit::Burst => {
-                    let plan = (0..14).map(|n| format!("/api/v2/tests/{}", 100 + (round * 14 + n) % 300));
+                    let plan = (0..14).map(|n| format!("/api/v2/tests/{}", 100_001 + (round * 14 + n) % 200));
                     self.together(plan.collect(), 10).await;
                     self.pause(6_000).await;
                 }
                 Habit::Poller => {
-                    self.ask("/api/v2/instanttests/4711", 3).await;
+                    self.ask("/api/v2/instanttests/100001", 3).await;
                     self.pause(400).await;
                 }
                 Habit::HangsUp => {
-                    let path = format!("/api/v2/tests/records/waterfall/{}", 100 + round % 300);
+                    let path = format!("/api/v2/tests/records/waterfall/{}", 100_001 + round % 200);
                     // Dropping the future closes the connection, as a user's ^C would.
                     let _ = tokio::time::timeout(Duration::from_millis(150), self.ask(&path, 30)).await;
                     self.pause(350).await;

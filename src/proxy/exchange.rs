@@ -41,6 +41,8 @@ pub(super) struct Exchange {
     pub(super) price: u32,
     /// Fetches of it that came to nothing and were paid for.
     pub(super) tries: u32,
+    /// 429s of the vendor that sent it back to the queue.
+    pub(super) refused_by_vendor: u32,
     ended: bool,
 }
 
@@ -72,6 +74,7 @@ impl Exchange {
             waited: Duration::ZERO,
             price: 0,
             tries: 0,
+            refused_by_vendor: 0,
             ended: false,
         }
     }

@@ -71,6 +71,9 @@ pub(super) enum Fault {
     /// nothing that is worth passing on.
     #[error("to be tried again")]
     Again,
+    /// The vendor answered 429; back to the queue.
+    #[error("the vendor answered 429")]
+    Limited,
     /// No usable key.
     #[error("the vendor's key cannot be sent")]
     Key,
@@ -88,6 +91,7 @@ impl Fault {
             Self::Corrupt => "http_response_content_coding",
             Self::Open => "destination_unavailable",
             Self::Again => "retry",
+            Self::Limited => "refused-by-vendor",
             Self::Key => "proxy_configuration_error",
             Self::Ledger(_) => "proxy_internal_error",
         }
@@ -101,7 +105,7 @@ impl Fault {
     /// Whether the account was charged all the same.
     pub(super) fn was_charged(&self) -> bool {
         match self {
-            Self::Unanswered(_) | Self::Body(_) | Self::Corrupt | Self::Again => true,
+            Self::Unanswered(_) | Self::Body(_) | Self::Corrupt | Self::Again | Self::Limited => true,
             Self::Unsent(_) | Self::Open | Self::Key | Self::Ledger(_) => false,
         }
     }
@@ -111,7 +115,7 @@ impl Fault {
         match self {
             Self::Unsent(failure) | Self::Unanswered(failure) => failure.reason.is_timeout(),
             Self::Body(error) => error.reason().is_timeout(),
-            Self::Corrupt | Self::Open | Self::Again | Self::Key | Self::Ledger(_) => false,
+            Self::Corrupt | Self::Open | Self::Again | Self::Limited | Self::Key | Self::Ledger(_) => false,
         }
     }
 }
@@ -168,6 +172,11 @@ impl Fetch {
         let (wish, stale, tries) = (Arc::clone(&self.wish), self.stale.clone(), self.tries);
         let outcome = self.send(permit, &lead).await;
         lane.remember_health(leave, &outcome);
+        if is_refusal(&outcome) && wish.shareable {
+            // Back to the queue, where the window that was closed for it keeps it
+            // until its deadline.
+            return lead.fail(Fault::Limited);
+        }
         if is_worth_another_try(&wish, tries, &outcome) && lane.breaker.may_retry() {
             // Spread, so that those who failed together do not come back together.
             let pause = Duration::from_millis(rand::random_range(100..400));
@@ -185,10 +194,10 @@ impl Fetch {
     async fn send(self, mut permit: Permit, lead: &FetchLead) -> Result<Option<Answered>, Fault> {
         let lane = &self.wish.lane;
         let (request, key) = self.wish.signed(self.stale.as_deref(), lane.clock.wall(), self.body)?;
+        let connect = async { lane.upstream.ready().await.map_err(|e| Fault::Unsent(e.into_failure())) };
         // What may leave is on disk before it leaves (law 8), while the connection is made.
-        let ((), ready) = tokio::try_join!(async { permit.booked().await.map_err(Fault::Ledger) }, async {
-            lane.upstream.ready().await.map_err(|error| Fault::Unsent(error.into_failure()))
-        },)?;
+        let book = async { permit.booked().await.map_err(Fault::Ledger) };
+        let ((), ready) = tokio::try_join!(book, connect)?;
         if lead.listeners() == 0 && !self.in_background {
             return Ok(None);
         }
@@ -203,6 +212,7 @@ impl Fetch {
                 let received = Now { at: lane.clock.now(), wall: lane.clock.wall() };
                 let exchange = Exchange { sent, received };
                 lane.settle(charge, &response, &exchange);
+                lane.learn(&self.wish, sent, (response.status(), response.headers()));
                 let refused = key.filter(|_| keys::is_about_the_key(response.status(), response.headers()));
                 let another_key = refused.is_some_and(|key| lane.keys.refuse(key, received.wall));
                 Ok(Some((response, Sent { granted, exchange, ticket, another_key })))
@@ -223,6 +233,11 @@ impl Fetch {
 /// A response whose body is still to come, and what is known of its exchange.
 type Answered = (Response<UpstreamBody>, Sent);
 
+/// Whether the vendor answered 429. A CDN's page says it as well as the vendor's own.
+fn is_refusal(outcome: &Result<Option<Answered>, Fault>) -> bool {
+    matches!(outcome, Ok(Some((response, _))) if response.status() == StatusCode::TOO_MANY_REQUESTS)
+}
+
 /// Whether the same request may be sent once more: only if it changes nothing at
 /// the vendor, only once, and only if its answer is worth nothing to the caller.
 fn is_worth_another_try(wish: &Wish, tries: u32, outcome: &Result<Option<Answered>, Fault>) -> bool {
@@ -232,7 +247,8 @@ fn is_worth_another_try(wish: &Wish, tries: u32, outcome: &Result<Option<Answere
     match outcome {
         Ok(None) => false,
         Ok(Some((_, sent))) if sent.another_key => true,
-        // A vendor who says when to come back is not asked before.
+        // A vendor who says when to come back is not asked before. (A 429 has an
+        // allowance of its own: it goes back to the queue.)
         Ok(Some((response, _))) => {
             matches!(response.status().as_u16(), 502..=504 | 520..=530)
                 && !response.headers().contains_key(RETRY_AFTER)
@@ -254,7 +270,7 @@ impl Lane {
     /// Tells the breaker how an exchange went.
     fn remember_health(&self, leave: Leave<'_>, outcome: &Result<Option<Answered>, Fault>) {
         let failed = match outcome {
-            Ok(None) | Err(Fault::Key) => return,
+            Ok(None) | Err(Fault::Key | Fault::Ledger(_)) => return,
             Err(fault) if fault.is_callers() => return,
             Ok(Some((response, _))) => response.status().is_server_error(),
             Err(_) => true,
@@ -282,12 +298,6 @@ impl Lane {
             charge.settled();
         }
         self.vendor.count_answer(status);
-        if status == StatusCode::TOO_MANY_REQUESTS {
-            tracing::error!(
-                upstream = %self.config.name,
-                "the vendor answered 429: someone else uses this account, or its limits are lower than configured"
-            );
-        }
     }
 }
 

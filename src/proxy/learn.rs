@@ -49,7 +49,9 @@ impl Lane {
                 "the vendor answered 429: someone else uses this account, its limits are lower than configured, \
                  or it only estimates; this window is closed for a while"
             ),
-            None => tracing::error!(upstream = %self.config.name, "the vendor answered 429 to what no limit counts"),
+            None => {
+                tracing::error!(upstream = %self.config.name, "the vendor answered 429 to what no limit counts")
+            }
         }
     }
 
@@ -70,7 +72,9 @@ impl Lane {
 impl Reported {
     fn of(headers: &HeaderMap) -> Option<Self> {
         let number = |name: &str| {
-            let value = headers.get(format!("ratelimit-{name}")).or_else(|| headers.get(format!("x-ratelimit-{name}")));
+            let value = headers
+                .get(format!("ratelimit-{name}"))
+                .or_else(|| headers.get(format!("x-ratelimit-{name}")));
             value?.to_str().ok()?.trim().parse().ok()
         };
         Some(Self { limit: number("limit")?, remaining: number("remaining")? })
@@ -100,9 +104,18 @@ mod tests {
     #[test]
     fn both_families_of_fields_are_read() {
         let reported = Some(Reported { limit: 24, remaining: 3 });
-        assert_eq!(Reported::of(&headers(&[("ratelimit-limit", "24"), ("ratelimit-remaining", "3")])), reported);
-        assert_eq!(Reported::of(&headers(&[("x-ratelimit-limit", "24"), ("x-ratelimit-remaining", "3")])), reported);
-        assert_eq!(Reported::of(&headers(&[("ratelimit-limit", "24, 24;w=5"), ("ratelimit-remaining", "3")])), None);
+        assert_eq!(
+            Reported::of(&headers(&[("ratelimit-limit", "24"), ("ratelimit-remaining", "3")])),
+            reported
+        );
+        assert_eq!(
+            Reported::of(&headers(&[("x-ratelimit-limit", "24"), ("x-ratelimit-remaining", "3")])),
+            reported
+        );
+        assert_eq!(
+            Reported::of(&headers(&[("ratelimit-limit", "24, 24;w=5"), ("ratelimit-remaining", "3")])),
+            None
+        );
         assert_eq!(Reported::of(&headers(&[("ratelimit-limit", "24")])), None);
     }
 

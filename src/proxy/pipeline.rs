@@ -39,6 +39,9 @@ use crate::upstream::BoxError;
 /// that meant another representation, a fetch for its first caller alone).
 const MAX_LOOKS: u32 = 3;
 
+/// How often a request may be refused by the vendor before its caller is told.
+const MAX_REFUSALS: u32 = 16;
+
 /// The largest request body that is passed on; uploads of samples are the largest
 /// that any of the vendors takes.
 const MAX_REQUEST_BODY_BYTES: usize = 1 << 30;
@@ -105,7 +108,10 @@ impl Gateway {
         wish: &Arc<Wish>,
         caller: &Caller<'_>,
     ) -> Result<Answer, No> {
-        for _ in 0..MAX_LOOKS {
+        let mut looks = 0;
+        // A vendor's 429 is bounded by the caller's deadline: its window is closed.
+        while looks < MAX_LOOKS + exchange.refused_by_vendor.min(MAX_REFUSALS) {
+            looks += 1;
             let (stale, why) = match wish.lookup() {
                 Lookup::Fresh(hit) => return Ok(wish.stored(&hit, None)),
                 Lookup::OnlyIfCached => return Err(No::OnlyIfCached),
@@ -238,11 +244,12 @@ impl Wish {
             Err(FlightError::Failed(Fault::Ledger(_))) => return Err(Missed::No(No::Ledger)),
             Err(FlightError::Failed(fault)) => {
                 exchange.price += u32::from(pays && fault.was_charged());
-                if matches!(fault, Fault::Again) {
-                    exchange.tries += 1;
-                    return Err(Missed::Again);
+                match fault {
+                    Fault::Again => exchange.tries += 1,
+                    Fault::Limited => exchange.refused_by_vendor += 1,
+                    fault => return Err(Missed::No(No::Vendor(fault))),
                 }
-                return Err(Missed::No(No::Vendor(fault)));
+                return Err(Missed::Again);
             }
             Err(FlightError::Abandoned | FlightError::GoAlone) => return Err(Missed::Again),
         };

@@ -91,6 +91,9 @@ async fn pump(wish: &Wish, begun: Begun, mut lead: FetchLead) {
     if let Some(link) = observed.as_ref().and_then(|observed| observed.foreign.as_deref()) {
         tracing::warn!(upstream = %wish.lane.config.name, ?link, "a link to elsewhere was left out of an answer");
     }
+    if let Some(removed) = observed.as_ref().and_then(|observed| observed.removed.as_ref()) {
+        wish.lane.learn_usage(removed);
+    }
     let keeping = wish.lane.config.dialect.keeping(observed.as_ref());
     if let (Ok(storable), Keeping::May, Some(body)) = (storable, keeping, lead.body()) {
         // A body that grew too large on the way is simply not kept.

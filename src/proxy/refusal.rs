@@ -143,11 +143,11 @@ impl No {
                 "the ledger is not loaded yet".to_owned()
             }
             Self::Budget(refusal) => refusal.to_string(),
+            Self::Ledger => "the ledger cannot be written".to_owned(),
             // Told apart in the log alone, as in the message.
             Self::SignIn(SignIn::Missing | SignIn::Unknown | SignIn::WrongAddress(_)) => {
                 "credentials".to_owned()
             }
-            Self::Ledger => "the ledger cannot be written".to_owned(),
             other => other.reason().to_owned(),
         }
     }

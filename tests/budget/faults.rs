@@ -61,10 +61,10 @@ async fn no_vendor_is_overrun_whatever_goes_wrong() {
             .await
         }))
         .await;
-        let tallies = vendor.tallies();
-        assert_eq!(vendor.refused(), 0, "{tallies:?}");
-        assert!(vendor.counted() >= 40, "hardly anything was tried: {tallies:?}");
-        println!("{windows:?}: {tallies:?}");
+        assert_eq!(vendor.refused(), 0, "{:?}", vendor.tallies());
+        vendor.counted()
     });
-    join_all(outcomes).await;
+    let counted: u64 = join_all(outcomes).await.iter().sum();
+    // Weir lets a vendor be that fails five times in ten, so it may be asked for a part of the time only.
+    assert!(counted >= 40, "hardly anything was tried: {counted}");
 }

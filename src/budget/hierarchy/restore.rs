@@ -13,6 +13,11 @@ impl Books {
         index(self.home.len() - 1)
     }
 
+    /// Charges of `limit` that are nobody's here.
+    pub(in crate::budget) fn used_by_nobody(&self, limit: usize) -> u32 {
+        self.used_by(self.divisions + self.nobody() as usize, limit)
+    }
+
     /// Charges `seat` what an earlier process sent, counted by `until` at the latest,
     /// where it still counts at `now`.
     pub(in crate::budget) fn restore(&mut self, seat: Seat, set: LimitSet, until: Moment, now: Moment) {
@@ -44,11 +49,18 @@ impl Books {
 
     /// Charges nobody with all that is left of `limit`, counted by `until`.
     pub(in crate::budget) fn spend(&mut self, limit: usize, until: Moment, now: Moment) {
+        self.raise(limit, self.windows[limit].requests(), until, now);
+    }
+
+    /// Charges nobody with what `limit` lacks to `used`: others used it, by `until`
+    /// at the latest. Never lowers it.
+    pub(in crate::budget) fn raise(&mut self, limit: usize, used: u32, until: Moment, now: Moment) {
         if self.windows[limit].is_over(until, now, &self.clock) {
             return;
         }
-        let nobody = self.nobody();
-        for _ in 0..self.windows[limit].free() {
+        let (nobody, window) = (self.nobody(), &mut self.windows[limit]);
+        let missing = used.min(window.requests()).saturating_sub(window.used());
+        for _ in 0..missing {
             self.windows[limit].restore(until, nobody);
             self.each_count(nobody, limit, |count| *count += 1);
         }

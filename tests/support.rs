@@ -129,10 +129,6 @@ impl Weir {
         self.folder.path().to_owned()
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.process.id()
-    }
-
     /// Ends it as an operator would, waits, and gives back all it printed.
     pub(crate) fn stop(mut self) -> String {
         let pid = rustix::process::Pid::from_child(&self.process);

@@ -52,20 +52,26 @@ impl Caller {
             round += 1;
             match self.habit {
                 Habit::Greedy => {
-                    let path =
-                        format!("/api/v2/tests/explorer/raw?testIds={}&metrics={round}", 100_001 + round % 40);
+                    let path = format!(
+                        "/api/v2/tests/explorer/raw?testIds={}&metrics={round}",
+                        100_001 + round % 40
+                    );
                     self.ask(&path, 5).await;
                     self.pause(20).await;
                 }
                 Habit::Dashboard => {
-                    let panels =
-                        (0..12).map(|n| format!("/api/v2/tests/explorer/aggregated?testIds={}", 100_001 + n % 8));
+                    let panels = (0..12)
+                        .map(|n| format!("/api/v2/tests/explorer/aggregated?testIds={}", 100_001 + n % 8));
                     self.together(panels.collect(), 4).await;
                     self.pause(2_000).await;
                 }
                 Habit::Exporter => {
-                    let asked =
-                        ["tests/alerts", "nodes/all", "tests/errors/raw", "tests/explorer/raw?testIds=100007"];
+                    let asked = [
+                        "tests/alerts",
+                        "nodes/all",
+                        "tests/errors/raw",
+                        "tests/explorer/raw?testIds=100007",
+                    ];
                     self.together(asked.iter().map(|path| format!("/api/v2/{path}")).collect(), 2).await;
                     self.pause(1_000).await;
                 }

@@ -9,6 +9,7 @@ mod caps;
 mod faults;
 mod guide;
 mod hang_up;
+mod learning;
 mod refusals;
 mod saturation;
 mod shares;

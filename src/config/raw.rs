@@ -112,7 +112,7 @@ tables! {
         /// How charges are spread: exact, even or auto (default).
         pace: PaceWord,
         /// The longest time after our last byte within which the vendor has counted.
-        counted_within: Lasting,
+        @no_effect counted_within: Lasting,
         /// How long after giving up a request may still reach the vendor; default is `timeout`.
         linger: Lasting,
         /// Catchpoint: trust `usageLimits` in answers; default false.

@@ -1,7 +1,7 @@
 //! From untyped nodes to typed fields: unknown keys, wrong types and wrong
 //! spellings are noted on the way, and reading goes on.
 //!
-//! A [`table!`] names each key once; from that line come the field, the walk
+//! A `tables!` names each key once; from that line come the field, the walk
 //! that reads it, the check for unknown keys and the JSON Schema.
 
 use std::collections::BTreeMap;

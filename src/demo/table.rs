@@ -62,6 +62,7 @@ impl Table {
         let _ = writeln!(text, "  from the cache     {}", all.of(Outcome::Fresh) + all.of(Outcome::Stale));
         let _ = writeln!(text, "  joined             {}", all.of(Outcome::Joined));
         let _ = writeln!(text, "  paid               {}", all.of(Outcome::Paid));
+        let _ = writeln!(text, "  hung up            {}", all.of(Outcome::Left));
         let _ = writeln!(text, "  refused by weir    {}", all.of(Outcome::Refused));
         let _ =
             writeln!(text, "  waited             {} (mean {} ms)", all.waits, mean_wait(&all).as_millis());
@@ -98,21 +99,33 @@ fn limits(lane: &Watched) -> String {
 
 fn consumers(lane: &Watched) -> String {
     let mut text = format!(
-        "{:<16}{:<10}{:>7}{:>8}{:>8}{:>7}{:>9}{:>10}\n",
-        "consumer", "division", "asked", "cached", "joined", "paid", "refused", "wait ms"
+        "{:<16}{:<10}{:>7}{:>8}{:>8}{:>7}{:>7}{:>9}{:>9}{:>10}\n",
+        "consumer",
+        "division",
+        "asked",
+        "cached",
+        "joined",
+        "paid",
+        "of all",
+        "refused",
+        "hung up",
+        "wait ms"
     );
+    let paid = total(lane).price.max(1);
     for (seat, consumer) in lane.config.plan.consumers.iter().enumerate() {
         let counts = lane.tally.of(seat);
         let name = consumer.name.as_str();
         let division = CONSUMERS.iter().find(|(of, ..)| *of == name).map_or("", |(.., division)| division);
         let _ = writeln!(
             text,
-            "{name:<16}{division:<10}{:>7}{:>8}{:>8}{:>7}{:>9}{:>10}",
+            "{name:<16}{division:<10}{:>7}{:>8}{:>8}{:>7}{:>5} %{:>9}{:>9}{:>10}",
             counts.asked(),
             counts.of(Outcome::Fresh) + counts.of(Outcome::Stale),
             counts.of(Outcome::Joined),
-            counts.of(Outcome::Paid),
+            counts.price,
+            100 * counts.price / paid,
             counts.of(Outcome::Refused),
+            counts.of(Outcome::Left),
             mean_wait(&counts).as_millis()
         );
     }

@@ -122,7 +122,7 @@ impl Exchange {
 
     fn record(&self, status: Option<StatusCode>, outcome: Outcome, reason: &str, upstream_time: Duration) {
         if let (Some(lane), Some(seat)) = (&self.lane, self.seat) {
-            lane.tally.count(seat, outcome, self.price, self.waited);
+            lane.tally.count(seat, outcome, self.waited);
         }
         telemetry::Exchange {
             id: self.id,

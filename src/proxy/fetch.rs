@@ -206,7 +206,8 @@ impl Fetch {
         let granted = permit.granted_at();
         let charge = permit.sent();
         let sent = charge.sent_at();
-        lane.vendor.count_sent();
+        let payer = (!self.wish.limits.is_empty()).then(|| charge.seat());
+        lane.count_sent(payer);
         match ready.send(request).await {
             Ok(response) => {
                 let received = Now { at: lane.clock.now(), wall: lane.clock.wall() };
@@ -219,7 +220,7 @@ impl Fetch {
             }
             Err(SendError::NeverLeft(failure)) => {
                 charge.never_left();
-                lane.vendor.take_back_sent();
+                lane.take_back_sent(payer);
                 Err(Fault::Unsent(failure))
             }
             Err(SendError::MayHaveLeft(failure)) => {
@@ -267,6 +268,16 @@ pub(super) struct Sent {
 }
 
 impl Lane {
+    fn count_sent(&self, payer: Option<usize>) {
+        self.vendor.count_sent();
+        payer.inspect(|seat| self.tally.pay(*seat));
+    }
+
+    fn take_back_sent(&self, payer: Option<usize>) {
+        self.vendor.take_back_sent();
+        payer.inspect(|seat| self.tally.refund(*seat));
+    }
+
     /// Tells the breaker how an exchange went.
     fn remember_health(&self, leave: Leave<'_>, outcome: &Result<Option<Answered>, Fault>) {
         let failed = match outcome {

@@ -95,16 +95,28 @@ impl Tally {
     }
 
     /// Counts one exchange of the consumer at `seat`.
-    pub fn count(&self, seat: usize, outcome: Outcome, price: u32, waited: Duration) {
+    pub fn count(&self, seat: usize, outcome: Outcome, waited: Duration) {
         let Some(seat) = self.seats.get(seat) else { return };
         seat.outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
-        if price > 0 {
-            seat.price.fetch_add(price.into(), Ordering::Relaxed);
-        }
         if !waited.is_zero() {
             seat.waits.fetch_add(1, Ordering::Relaxed);
             let nanos = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
             seat.waited_nanos.fetch_add(nanos, Ordering::Relaxed);
+        }
+    }
+
+    /// The consumer at `seat` pays for one request that is leaving, also if it hangs
+    /// up before the answer comes.
+    pub fn pay(&self, seat: usize) {
+        if let Some(seat) = self.seats.get(seat) {
+            seat.price.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// That request never left.
+    pub fn refund(&self, seat: usize) {
+        if let Some(seat) = self.seats.get(seat) {
+            seat.price.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -153,9 +165,11 @@ mod tests {
     #[test]
     fn counts_add_up() {
         let tally = Tally::new(2);
-        tally.count(1, Outcome::Paid, 1, Duration::from_millis(5));
-        tally.count(1, Outcome::Fresh, 0, Duration::ZERO);
-        tally.count(7, Outcome::Fresh, 0, Duration::ZERO);
+        tally.count(1, Outcome::Paid, Duration::from_millis(5));
+        tally.count(1, Outcome::Fresh, Duration::ZERO);
+        tally.count(7, Outcome::Fresh, Duration::ZERO);
+        (0..2).for_each(|_| tally.pay(1));
+        tally.refund(1);
         let counts = tally.of(1);
         assert_eq!((counts.asked(), counts.of(Outcome::Paid), counts.price, counts.waits), (2, 1, 1, 1));
         assert_eq!(tally.of(0), Counts::default());

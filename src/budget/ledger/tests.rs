@@ -45,7 +45,7 @@ async fn send(budget: &Arc<Budget>, seat: usize) -> Charge {
     permit.sent()
 }
 
-fn used(budget: &Budget) -> u32 {
+fn used(budget: &Arc<Budget>) -> u32 {
     budget.snapshot().account[0].used
 }
 

@@ -1,9 +1,11 @@
 //! The durable ledger from outside: kill -9, again and again, under load (DESIGN, law 8).
+//! Real processes in real time: that a real moment passes is the point here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use weir::clock::{Clock, Moment};
 use weir::emulator::{Emulator, Key, Latency, Limit, Options};
 
 use crate::support::{Caller, VENDOR_KEY, Weir, catchpoint, token_of};
@@ -11,111 +13,141 @@ use crate::support::{Caller, VENDOR_KEY, Weir, catchpoint, token_of};
 /// What the vendor allows: scaled down, so that windows end while we watch.
 const REQUESTS: u64 = 40;
 const WINDOW: Duration = Duration::from_secs(1);
-const LATENCY: Duration = Duration::from_millis(40);
-const CALLERS: usize = 8;
+const LATENCY: Duration = Duration::from_millis(8);
+const CALLERS: usize = 16;
+/// From the start of a process to its first answer from the vendor.
+const FIRST_GRANT: Duration = Duration::from_millis(500);
 
 /// `linger` is a little above the emulator's longest one-way delay.
 const UPSTREAM: &str = r#"
 timeout = "2s"
-linger = "60ms"
+linger = "12ms"
 max_wait = "5s"
 [upstreams.catchpoint.limits]
-second = false
+second = "1000/1s"
 minute = "40/1s"
 hour = false
 day = false
 "#;
 
 async fn vendor() -> Emulator {
+    let limits = vec![Limit::address(1_000, WINDOW), Limit::analytic(REQUESTS, WINDOW)];
     Emulator::start(Options {
         keys: vec![Key::client("main", VENDOR_KEY)],
-        limits: Some(vec![Limit::analytic(REQUESTS, WINDOW)]),
-        latency: Latency { least: Duration::from_millis(5), most: LATENCY },
+        limits: Some(limits),
+        latency: Latency { least: Duration::from_millis(1), most: LATENCY },
         ..Options::default()
     })
     .await
     .unwrap()
 }
 
-/// Callers that ask without end for what nobody else asks for, wherever weir is just now.
-struct Load {
-    tasks: Vec<tokio::task::JoinHandle<()>>,
-    answered: Arc<AtomicU64>,
+/// Analytic requests that the vendor has counted.
+fn counted(vendor: &Emulator) -> u64 {
+    vendor.tallies()[1].counted
 }
 
+/// Callers that ask without end for what nobody has asked for before.
+struct Load(Vec<tokio::task::JoinHandle<()>>);
+
 impl Load {
-    fn on(weir: &Weir, base: &Arc<AtomicU64>) -> Self {
-        let answered = Arc::new(AtomicU64::new(0));
-        let tasks = (0..CALLERS).map(|_| {
-            let caller = weir.caller(&token_of("grafana"));
-            tokio::spawn(ask_on(caller, Arc::clone(base), Arc::clone(&answered)))
-        });
-        Self { tasks: tasks.collect(), answered }
+    fn on(weir: &Weir, numbers: &Arc<AtomicU64>) -> Self {
+        let task = |_| tokio::spawn(ask_on(weir.caller(&token_of("grafana")), Arc::clone(numbers)));
+        Self((0..CALLERS).map(task).collect())
     }
 
     async fn stop(self) {
-        for task in self.tasks {
+        for task in self.0 {
             task.abort();
             let _ = task.await;
         }
     }
 }
 
-async fn ask_on(caller: Caller, number: Arc<AtomicU64>, answered: Arc<AtomicU64>) {
+/// Until the connection breaks.
+async fn ask_on(caller: Caller, numbers: Arc<AtomicU64>) {
     loop {
-        let id = number.fetch_add(1, Ordering::Relaxed);
-        let path = format!("/api/v2/tests/explorer/aggregated?testIds={id}");
-        match caller.try_get(&path).await {
-            Some(reply) if reply.status == 200 => drop(answered.fetch_add(1, Ordering::Relaxed)),
-            Some(_) => {}
-            None => return,
+        let id = numbers.fetch_add(1, Ordering::Relaxed);
+        if caller.try_get(&format!("/api/v2/nodes/all?name=n{id}")).await.is_none() {
+            return;
         }
     }
 }
 
-fn now() -> Instant {
-    #[allow(clippy::disallowed_methods, reason = "a test of real processes in real time")]
-    Instant::now()
+async fn rest(clock: Clock, time: Duration) {
+    clock.sleep_until(clock.now() + time).await;
 }
 
-async fn rest(time: Duration) {
-    #[allow(clippy::disallowed_methods, reason = "a test of real processes in real time")]
-    tokio::time::sleep(time).await;
+fn seconds(clock: Clock, since: Moment) -> f64 {
+    clock.now().since(since).as_secs_f64()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_nine_at_any_moment_costs_the_vendor_nothing() {
-    let kills = if std::env::var_os("WEIR_LONG").is_some() { 50 } else { 10 };
-    let vendor = vendor().await;
-    let config = catchpoint(&vendor.url(), UPSTREAM, &[("grafana", "web", "")]);
+    let kills = if std::env::vars_os().any(|(name, _)| name == "WEIR_LONG") { 50 } else { 10 };
+    let (clock, vendor) = (Clock::system(), vendor().await);
     let numbers = Arc::new(AtomicU64::new(0));
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut weir = Weir::start(&config);
+    let mut weir = Weir::start(&catchpoint(&vendor.url(), UPSTREAM, &[("grafana", "web", "")]));
     // Without kills first: what the vendor counts in a second.
     let load = Load::on(&weir, &numbers);
-    rest(WINDOW).await;
-    let (began, counted) = (now(), vendor.counted());
-    rest(WINDOW * 3).await;
-    let calm = (vendor.counted() - counted) as f64 / began.elapsed().as_secs_f64();
-    load.stop().await;
-    let (mut up, mut slowest) = (Duration::ZERO, Duration::ZERO);
-    rest(WINDOW + LATENCY * 4).await;
-    let counted = vendor.counted();
+    rest(clock, WINDOW).await;
+    let (began, before) = (clock.now(), counted(&vendor));
+    rest(clock, WINDOW * 4).await;
+    let calm = (counted(&vendor) - before) as f64 / seconds(clock, began);
+    let (mut up, mut slowest, mut random) = (0.0, Duration::ZERO, 0x9e37_79b9_7f4a_7c15_u64);
+    let mut load = load;
+    let before = counted(&vendor);
+    let mut alive = clock.now();
     for kill in 0..kills {
-        let (alive, load) = (now(), Load::on(&weir, &numbers));
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        // Into bursts: they come as a window ends, about a window after the start.
-        rest(WINDOW * 9 / 10 + Duration::from_millis(random >> 32 & 511)).await;
-        weir = weir.kill_and_restart(&config);
-        up += alive.elapsed();
+        rest(clock, Duration::from_millis(1_500 + (random >> 33) % 500)).await;
+        // Into a burst: when the vendor has just counted another one.
+        let now = counted(&vendor);
+        while counted(&vendor) == now {
+            rest(clock, Duration::from_millis(1)).await;
+        }
+        rest(clock, Duration::from_millis((random >> 20) % 12)).await;
+        let folder = weir.kill();
+        up += seconds(clock, alive);
         load.stop().await;
-        assert_eq!(vendor.refused(), 0, "kill {kill}: {}", weir.output());
-        slowest = slowest.max(weir.started_in());
+        let dead = clock.now();
+        weir = Weir::again(folder);
+        let plain = format!("/api/v2/tests?name=k{kill}");
+        let first = weir.caller(&token_of("grafana")).get(&plain).await;
+        assert_eq!(first.status, 200, "{first:?}");
+        slowest = slowest.max(clock.now().since(dead));
+        alive = clock.now();
+        load = Load::on(&weir, &numbers);
+        assert_eq!(vendor.refused(), 0, "after kill {kill}: {}", weir.output());
     }
-    rest(WINDOW).await;
-    let possible = calm * up.as_secs_f64();
-    let used = (vendor.counted() - counted) as f64 / possible;
-    println!("{kills} kills: {calm:.1}/s calm, used {:.1} %, slowest start {slowest:?}", used * 100.0);
-    assert_eq!(vendor.refused(), 0);
+    rest(clock, WINDOW).await;
+    up += seconds(clock, alive);
+    load.stop().await;
+    let used = (counted(&vendor) - before) as f64 / (calm * up);
+    println!(
+        "{kills} kills in {up:.1} s up: {calm:.1}/s calm, {:.1} % of it used, slowest first grant {slowest:?}",
+        used * 100.0
+    );
+    assert_eq!(vendor.refused(), 0, "{}", weir.output());
+    assert!(used >= 0.98, "only {used}");
+    assert!(slowest <= FIRST_GRANT, "{slowest:?}");
     weir.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successor_serves_its_queue_once_its_predecessor_has_gone() {
+    let vendor = vendor().await;
+    let config = catchpoint(&vendor.url(), UPSTREAM, &[("grafana", "web", "")]);
+    let old = Weir::start(&config);
+    let token = token_of("grafana");
+    assert_eq!(old.caller(&token).get("/api/v2/nodes/all?name=a").await.status, 200);
+    let store = old.folder().join("data");
+    let new = Weir::start_with(&config, &[("WEIR__STORE__PATH", store.to_str().unwrap())]);
+    let impatient = new.caller(&token).get_with("/api/v2/nodes/all?name=b", &[("prefer", "wait=0")]).await;
+    assert_eq!((impatient.status.as_u16(), impatient.header("retry-after")), (503, "1"), "{impatient:?}");
+    assert!(impatient.header("proxy-status").contains("the ledger is not loaded yet"), "{impatient:?}");
+    let caller = new.caller(&token);
+    let waiting = tokio::spawn(async move { caller.get("/api/v2/nodes/all?name=c").await });
+    tokio::task::spawn_blocking(move || old.stop()).await.unwrap();
+    assert_eq!(waiting.await.unwrap().status, 200);
 }

@@ -8,5 +8,6 @@ mod config;
 mod emulator;
 mod gateway;
 mod http;
+mod ledger;
 mod secrets;
 mod support;

@@ -74,6 +74,12 @@ impl Weir {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("weir.toml");
         std::fs::write(&file, config.replace("{folder}", folder.path().to_str().unwrap())).unwrap();
+        Self::launch(format, folder, env)
+    }
+
+    /// Starts it on the config and the store that are in `folder`.
+    fn launch(format: &str, folder: TempDir, env: &[(&str, &str)]) -> Self {
+        let file = folder.path().join("weir.toml");
         let mut process = Command::new(env!("CARGO_BIN_EXE_weir"))
             .args(["run", "--log", format, "--config"])
             .arg(&file)
@@ -95,6 +101,18 @@ impl Weir {
             panic!("weir did not start:\n{}", output.lock().unwrap());
         };
         Self { process, address, output, folder }
+    }
+
+    /// As a power cut would end it: its store is as the last write left it.
+    pub(crate) fn kill(mut self) -> TempDir {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap())
+    }
+
+    /// Starts what was [killed](Weir::kill) again, on the same config and store.
+    pub(crate) fn again(folder: TempDir) -> Self {
+        Self::launch("json", folder, &[])
     }
 
     /// A caller who presents `token`.

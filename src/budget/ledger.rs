@@ -18,7 +18,7 @@
 mod file;
 mod inbox;
 mod record;
-mod restore;
+pub(super) mod restore;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -94,8 +94,8 @@ pub struct Ledger {
 #[derive(Debug, Default)]
 pub(super) struct Past {
     charges: HashMap<UpstreamName, Vec<Record>>,
-    notes: HashMap<String, Vec<u8>>,
-    origin: Origin,
+    pub(super) notes: HashMap<String, Vec<u8>>,
+    pub(super) origin: Origin,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -340,7 +340,7 @@ impl Budget {
     }
 }
 
-fn record_of(plan: &Plan, grant: Grant, state: State, at: Stamp, linger: Duration) -> Record {
+pub(super) fn record_of(plan: &Plan, grant: Grant, state: State, at: Stamp, linger: Duration) -> Record {
     let consumer = &plan.consumers[grant.seat as usize];
     Record {
         limits: grant.set.iter().map(|limit| plan.limits[limit].name.clone()).collect(),

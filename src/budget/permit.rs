@@ -12,7 +12,7 @@ use crate::clock::Moment;
 
 use super::Budget;
 use super::desk::{Desk, Flight, Grant};
-use super::ledger::{Booking, End, LedgerDown};
+use super::ledger::{Booking, End, LedgerDown, Link};
 
 /// The right to send one request, charged to every limit on its path.
 ///
@@ -59,7 +59,7 @@ impl Permit {
     /// # Errors
     /// The ledger cannot be written: the permit is to be dropped.
     pub async fn booked(&mut self) -> Result<(), LedgerDown> {
-        let Some(link) = &self.budget.link else { return Ok(()) };
+        let Some(link) = self.link() else { return Ok(()) };
         if self.booking.is_none() {
             let vendor = self.budget.change(|desk, now| desk.books().vendor_clock().at_most(now));
             match link.book(&self.budget.plan, self.grant, vendor) {
@@ -72,6 +72,11 @@ impl Permit {
             Some(booking) if !self.is_observed => booking.durable(self.budget.clock).await,
             _ => Ok(()),
         }
+    }
+
+    /// What it has to be written to; what counts against no limit need not outlive anything.
+    fn link(&self) -> Option<&Link> {
+        self.budget.link.as_ref().filter(|_| !self.grant.set.is_empty())
     }
 
     /// The consumer that pays: its index in the plan.

@@ -164,19 +164,19 @@ fn place(record: &Record, present: &Present, linger: Duration) -> (Moment, Optio
 }
 
 /// Every limit of the plan, one a line: what the ledger has seen.
-pub(super) fn known_limits(plan: &Plan) -> Vec<u8> {
+pub(in crate::budget) fn known_limits(plan: &Plan) -> Vec<u8> {
     plan.limits.iter().flat_map(|limit| [limit.name.as_str(), "\n"]).collect::<String>().into_bytes()
 }
 
-pub(super) fn limits_name(upstream: &UpstreamName) -> String {
+pub(in crate::budget) fn limits_name(upstream: &UpstreamName) -> String {
     format!("limits/{upstream}")
 }
 
-pub(super) fn spent_name(upstream: &UpstreamName) -> String {
+pub(in crate::budget) fn spent_name(upstream: &UpstreamName) -> String {
     format!("spent/{upstream}")
 }
 
-pub(super) fn clock_name(upstream: &UpstreamName) -> String {
+pub(in crate::budget) fn clock_name(upstream: &UpstreamName) -> String {
     format!("clock/{upstream}")
 }
 
@@ -187,7 +187,7 @@ fn spent(mut bytes: &[u8], present: &Present) -> Option<(Vec<String>, Moment)> {
 }
 
 /// The vendor's clock on the machine's: good until the next boot.
-pub(super) fn clock_bytes(dated: Dated, present: &Present) -> Vec<u8> {
+pub(in crate::budget) fn clock_bytes(dated: Dated, present: &Present) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(64);
     Stamp::of(dated.as_of, None, present).encode(&mut bytes);
     let apart = i128::from(present.now.as_nanos()) - i128::from(present.since_boot);

@@ -11,6 +11,7 @@
 //! never held over an await, and one timer that sleeps until the next charge
 //! lapses while somebody waits, and not at all otherwise.
 
+mod bid;
 mod desk;
 mod forecast;
 mod hierarchy;
@@ -40,6 +41,7 @@ use tokio::sync::Notify;
 use crate::clock::{Clock, Moment, UnixTime};
 use crate::quota::{LimitSet, Plan};
 
+pub use bid::{Bid, Door, Entry};
 pub use desk::Ask;
 pub use learn::Closed;
 pub use ledger::{Ledger, LedgerDown};
@@ -47,7 +49,7 @@ pub use permit::{Charge, Permit};
 pub use refusal::{Denied, Node, Reason, Refusal};
 pub use snapshot::{LimitState, NodeState, Remaining, Snapshot};
 
-use desk::{BidId, Desk, Outcome};
+use desk::{BidId, Desk};
 use hierarchy::Books;
 use log::Seat;
 
@@ -80,30 +82,6 @@ struct Armed {
     number: u64,
     /// Sleeps until then, or until told.
     until: Option<Moment>,
-}
-
-/// One fetch that wants to leave. Belongs to the fetch: dropping it withdraws
-/// every caller and refunds a permit that was not taken.
-#[derive(Debug)]
-pub struct Bid {
-    door: Door,
-    signal: Arc<Notify>,
-}
-
-/// Where callers enter a bid; cheap to clone, and outlives the bid harmlessly.
-#[derive(Clone, Debug)]
-pub struct Door {
-    budget: Arc<Budget>,
-    id: BidId,
-}
-
-/// A caller's place in its consumer's queue; dropping it withdraws the caller.
-#[must_use = "an entry that is dropped is withdrawn"]
-#[derive(Debug)]
-pub struct Entry {
-    budget: Arc<Budget>,
-    id: u64,
-    deadline: Moment,
 }
 
 impl Budget {
@@ -273,86 +251,6 @@ impl Drop for Budget {
 impl fmt::Debug for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Budget").field("limits", &self.plan.limits.len()).finish_non_exhaustive()
-    }
-}
-
-impl Bid {
-    /// A caller's place; see [`Door::enter`].
-    ///
-    /// # Errors
-    /// As for [`Door::enter`].
-    pub fn enter(&self, ask: Ask) -> Result<Entry, Denied> {
-        self.door.enter(ask)
-    }
-
-    /// What those who join this fetch enter by.
-    #[must_use]
-    pub fn door(&self) -> Door {
-        self.door.clone()
-    }
-
-    /// The permit, once the first entry is admitted; `None` once everyone has
-    /// gone (or if the permit was taken before). Waits if nobody has entered
-    /// yet. Safe to drop and call again: the permit is not lost. For one task, the
-    /// one that fetches.
-    pub async fn granted(&self) -> Option<Permit> {
-        loop {
-            match self.door.budget.state.lock().desk.take(self.door.id) {
-                Outcome::Granted(grant) => return Some(Permit::new(Arc::clone(&self.door.budget), grant)),
-                Outcome::Over => return None,
-                Outcome::Waiting => {}
-            }
-            // Decided between the look and the wait: `notify_one` has left a token.
-            self.signal.notified().await;
-        }
-    }
-}
-
-impl Drop for Bid {
-    fn drop(&mut self) {
-        let budget = &self.door.budget;
-        budget.change(|desk, now| desk.close(self.door.id, now));
-        budget.state.lock().signals.remove(&self.door.id);
-    }
-}
-
-impl Door {
-    /// A caller's place in the queue of its consumer. In a bid that was granted
-    /// already the place is free and never refused.
-    ///
-    /// # Errors
-    /// [`Denied::Refused`] if the caller cannot leave before its deadline, or too
-    /// many wait; [`Denied::Closed`] if the fetch is over: open another one.
-    ///
-    /// # Panics
-    /// If `ask.seat` is no consumer of the plan.
-    pub fn enter(&self, ask: Ask) -> Result<Entry, Denied> {
-        let id = self.budget.change(|desk, now| desk.enter(self.id, ask, now))?;
-        Ok(Entry { budget: Arc::clone(&self.budget), id, deadline: ask.deadline })
-    }
-}
-
-impl Entry {
-    /// Resolves, once, when this caller is refused because its own deadline has
-    /// come; never, if it or another caller of the fetch has been admitted.
-    pub async fn refused(&self) -> Refusal {
-        self.budget.clock.sleep_until(self.deadline).await;
-        match self.budget.change(|desk, now| desk.time_out(self.id, now)) {
-            Some(refusal) => refusal,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Whether it is this caller's consumer that pays, for this caller.
-    #[must_use]
-    pub fn has_paid(&self) -> bool {
-        self.budget.state.lock().desk.has_paid(self.id)
-    }
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        self.budget.change(|desk, now| desk.leave(self.id, now));
     }
 }
 

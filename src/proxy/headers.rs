@@ -30,18 +30,17 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     UPGRADE,
 ];
 
-/// Fields of a caller that are meant for weir or tell the vendor about the
-/// company's inside.
-const FOR_WEIR: [HeaderName; 10] = [
-    HOST,
-    EXPECT,
+/// Fields that end at weir: they are about this message's way here.
+const ENDS_HERE: [HeaderName; 4] =
+    [HOST, EXPECT, HeaderName::from_static("weir-pages"), HeaderName::from_static("http2-settings")];
+
+/// Fields that tell a vendor about the company's inside, or are meant for weir.
+const INSIDE: [HeaderName; 6] = [
     COOKIE,
     HeaderName::from_static("prefer"),
     HeaderName::from_static("priority"),
-    HeaderName::from_static("weir-pages"),
     HeaderName::from_static("forwarded"),
     HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("http2-settings"),
     HeaderName::from_static("x-request-id"),
 ];
 
@@ -80,12 +79,23 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// The caller's fields that go on with a request that is for this caller alone.
-/// The credential is the dialect's to remove.
-pub(super) fn for_one(from: &HeaderMap) -> HeaderMap {
+/// The caller's end-to-end fields. The credential is the dialect's to remove.
+pub(super) fn end_to_end(from: &HeaderMap) -> HeaderMap {
     let mut headers = from.clone();
     remove_hop_by_hop(&mut headers);
-    for name in &FOR_WEIR {
+    for name in &ENDS_HERE {
+        headers.remove(name);
+    }
+    // The client frames the body anew.
+    headers.remove(CONTENT_LENGTH);
+    headers
+}
+
+/// The caller's fields that go on to a vendor whose key weir holds, with a request
+/// that is for this caller alone.
+pub(super) fn for_one(from: &HeaderMap) -> HeaderMap {
+    let mut headers = end_to_end(from);
+    for name in &INSIDE {
         headers.remove(name);
     }
     let forwarded: Vec<HeaderName> =
@@ -93,8 +103,6 @@ pub(super) fn for_one(from: &HeaderMap) -> HeaderMap {
     for name in &forwarded {
         headers.remove(name);
     }
-    // The client frames the body anew.
-    headers.remove(CONTENT_LENGTH);
     headers
 }
 

@@ -116,7 +116,7 @@ impl Wish {
 fn shared_request(lane: &Lane, from: &HeaderMap, rule: Option<&CacheRule>) -> (HeaderMap, HeaderMap, bool) {
     let dialect = &lane.config.dialect;
     if lane.is_keyless() {
-        let mut sent = headers::for_one(from);
+        let mut sent = headers::end_to_end(from);
         for name in &ANSWERED_HERE {
             sent.remove(name);
         }
@@ -143,7 +143,7 @@ fn shared_request(lane: &Lane, from: &HeaderMap, rule: Option<&CacheRule>) -> (H
 /// A request for this caller alone: all its end-to-end headers.
 fn own_request(lane: &Lane, from: &HeaderMap) -> (HeaderMap, HeaderMap, bool) {
     let dialect = &lane.config.dialect;
-    let mut sent = headers::for_one(from);
+    let mut sent = if lane.is_keyless() { headers::end_to_end(from) } else { headers::for_one(from) };
     dialect.supply(&mut sent);
     let asks_gzip = dialect.edits_bodies();
     if asks_gzip {

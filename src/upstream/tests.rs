@@ -155,7 +155,7 @@ async fn a_handshake_that_never_ends_is_cut_at_connect_timeout() {
     .await;
     let origin = origin(Scheme::Https, &address.to_string(), false);
     let (_dir, ca, _) = secure::authority();
-    let clock = Clock::system();
+    let clock = Clock::virtual_at(crate::clock::UnixTime::from_secs(0));
     let upstream = Upstream::at(&origin, Some(&ca), TIMES, clock).unwrap();
     let error = upstream.send(get("/"), || ()).await.unwrap_err();
     assert!(matches!(&error, SendError::NeverLeft(f) if f.reason == Reason::ConnectionTimeout), "{error}");
@@ -169,7 +169,7 @@ async fn a_head_that_does_not_come_is_cut_at_the_timeout() {
         std::future::pending::<()>().await;
     })
     .await;
-    let clock = Clock::system();
+    let clock = Clock::virtual_at(crate::clock::UnixTime::from_secs(0));
     let sent = AtomicBool::new(false);
     let error = plain(address).send(get("/"), || sent.store(true, Ordering::Relaxed)).await.unwrap_err();
     assert!(
@@ -183,7 +183,7 @@ async fn a_head_that_does_not_come_is_cut_at_the_timeout() {
 #[tokio::test(start_paused = true)]
 async fn a_body_may_be_slow_but_not_silent() {
     let address = scripted(|mut stream| async move {
-        let clock = Clock::system();
+        let clock = Clock::virtual_at(crate::clock::UnixTime::from_secs(0));
         head(&mut stream).await;
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n").await.unwrap();
         for _ in 0..5 {

@@ -40,7 +40,7 @@ where
 {
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
-    let clock = Clock::system();
+    let clock = Clock::virtual_at(crate::clock::UnixTime::from_secs(0));
     let options = Options { max_connections, ..Options::new(clock, 20 * SECOND) };
     let (stop, stopped) = oneshot::channel();
     let service = move |request, peer: Peer| {
@@ -175,7 +175,7 @@ async fn connections_that_do_nothing_are_closed() {
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_us_is_never_cut_off() {
     let running = start(|_| async {
-        let clock = Clock::system();
+        let clock = Clock::virtual_at(crate::clock::UnixTime::from_secs(0));
         clock.sleep_until(clock.now() + 600 * SECOND).await;
         said("at last")
     })
@@ -283,7 +283,7 @@ async fn who_hangs_up_is_not_served_any_further() {
 #[tokio::test(start_paused = true)]
 async fn stopping_finishes_what_is_under_way_and_takes_nothing_new() {
     let running = start(|_| async {
-        let clock = Clock::system();
+        let clock = Clock::virtual_at(crate::clock::UnixTime::from_secs(0));
         clock.sleep_until(clock.now() + 10 * SECOND).await;
         said("finished")
     })

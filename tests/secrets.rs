@@ -236,8 +236,13 @@ fn assert_kept(run: &Run) {
     }
     // And each key was where it belongs, or this would prove nothing.
     let basic = format!("Basic {}", STANDARD.encode(BASIC_KEY));
-    let signed =
-        |name: &str, by: &dyn Fn(&Seen) -> bool| assert!(run.seen.iter().any(by), "no request by {name}");
+    let signed = |name: &str, by: &dyn Fn(&Seen) -> bool| {
+        assert!(
+            run.seen.iter().any(by),
+            "no request by {name} among {:?}",
+            run.seen.iter().map(|seen| &seen.target).collect::<Vec<_>>()
+        )
+    };
     signed("bearer", &|seen| seen.header("authorization") == Some(format!("Bearer {VENDOR_KEY}").as_str()));
     signed("query", &|seen| seen.target.contains("token=query%2Fkey"));
     signed("basic", &|seen| seen.header("authorization") == Some(basic.as_str()));

@@ -101,10 +101,7 @@ impl Permit {
     pub fn sent(mut self) -> Charge {
         self.sent = true;
         let is_durable = self.booking.as_ref().is_some_and(Booking::is_durable);
-        debug_assert!(
-            is_durable || self.is_observed || self.budget.link.is_none(),
-            "sent before it was booked"
-        );
+        debug_assert!(is_durable || self.is_observed || self.link().is_none(), "sent before it was booked");
         let flight = Flight { sent: self.budget.now(), counted_by: None };
         let booking = self.booking.take();
         Charge { budget: Arc::clone(&self.budget), grant: self.grant, booking, flight, over: false }

@@ -91,7 +91,7 @@ impl Fault {
             Self::Corrupt => "http_response_content_coding",
             Self::Open => "destination_unavailable",
             Self::Again => "retry",
-            Self::Limited => "refused-by-vendor",
+            Self::Limited => "http_request_denied",
             Self::Key => "proxy_configuration_error",
             Self::Ledger(_) => "proxy_internal_error",
         }

@@ -40,7 +40,7 @@ use crate::upstream::BoxError;
 const MAX_LOOKS: u32 = 3;
 
 /// How often a request may be refused by the vendor before its caller is told.
-const MAX_REFUSALS: u32 = 16;
+const MAX_REFUSALS: u32 = 4;
 
 /// The largest request body that is passed on; uploads of samples are the largest
 /// that any of the vendors takes.
@@ -147,7 +147,7 @@ impl Gateway {
                 }
             }
         }
-        Err(No::Abandoned)
+        Err(if exchange.refused_by_vendor > 0 { No::Vendor(Fault::Limited) } else { No::Abandoned })
     }
 }
 

@@ -74,6 +74,7 @@ impl No {
             Self::Budget(refusal) if is_our_own(refusal.reason) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Inbound { .. } | Self::Budget(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
+            Self::Vendor(Fault::Limited) => StatusCode::TOO_MANY_REQUESTS,
             Self::Vendor(error) if error.is_callers() => StatusCode::BAD_REQUEST,
             Self::Vendor(error) if error.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
             Self::Vendor(_) => StatusCode::BAD_GATEWAY,
@@ -191,7 +192,9 @@ impl No {
                 *retry_after
             }
             Self::Budget(refusal) => refusal.retry_after,
-            Self::Ledger | Self::Abandoned | Self::Stopping => Duration::from_secs(1),
+            Self::Ledger | Self::Abandoned | Self::Stopping | Self::Vendor(Fault::Limited) => {
+                Duration::from_secs(1)
+            }
             _ => return None,
         };
         Some((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))

@@ -7,7 +7,7 @@ use weir::clock::Clock;
 use weir::emulator::{CountAt, Faults, Options, Windows};
 
 use super::{delays, enforcing, only, start};
-use crate::support::load::{fresh_url, pause};
+use crate::support::load::{alone, fresh_url, pause};
 use crate::support::{Weir, catchpoint, token_of};
 
 /// Answers that never come, break off, or come from a CDN that delivers the
@@ -15,6 +15,7 @@ use crate::support::{Weir, catchpoint, token_of};
 /// moment and whose clock runs slow.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_vendor_is_overrun_whatever_goes_wrong() {
+    let _alone = alone().await;
     let outcomes = [Windows::Sliding, Windows::Fixed].map(async |windows| {
         let clock = Clock::system();
         let faults = Faults {

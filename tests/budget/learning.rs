@@ -7,7 +7,7 @@ use weir::clock::Clock;
 use weir::emulator::{Emulator, Faults, Key, Options, Windows};
 
 use super::{delays, enforcing, only, start};
-use crate::support::load::{fresh_url, pause, saturate, together};
+use crate::support::load::{alone, fresh_url, pause, saturate, together};
 use crate::support::{Caller, VENDOR_KEY, Weir, catchpoint, token_of};
 
 const CONSUMERS: [(&str, &str, &str); 1] = [("one", "web", "")];
@@ -56,6 +56,7 @@ async fn what_an_outsider_spends_is_learnt_from_usage_limits() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vendor_that_estimates_is_soon_left_in_peace() {
+    let _alone = alone().await;
     let clock = Clock::system();
     let options =
         Options { windows: Windows::Counter, latency: delays(1, 10), clock, ..enforcing(&["10/1s"]) };

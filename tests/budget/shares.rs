@@ -6,7 +6,7 @@ use weir::clock::Clock;
 use weir::emulator::{Options, Seen};
 
 use super::{delays, enforcing, only, start};
-use crate::support::load::{asked_by, saturate};
+use crate::support::load::{alone, asked_by, saturate};
 use crate::support::{Weir, catchpoint, token_of};
 
 /// Whole windows that are measured, after a first one that is not.
@@ -20,6 +20,7 @@ fn jain(got: &[f64]) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_divisions_share_one_to_two() {
+    let _alone = alone().await;
     let clock = Clock::system();
     let vendor = start(Options { latency: delays(5, 30), clock, ..enforcing(&["30/1500ms"]) }).await;
     let more = only("limits.minute = \"30/1500ms\"")

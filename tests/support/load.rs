@@ -63,6 +63,13 @@ pub(crate) async fn hang_up(caller: &Caller, path: &str, when: impl Future<Outpu
     }
 }
 
+/// For tests that measure how much of an allowance is used: two of them at once
+/// would measure the machine.
+pub(crate) async fn alone() -> tokio::sync::MutexGuard<'static, ()> {
+    static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    ALONE.lock().await
+}
+
 /// Waits for real: to be used only where a real second is the point.
 pub(crate) async fn pause(by: Duration) {
     let clock = Clock::system();

@@ -47,11 +47,12 @@ pub struct Admin {
     cache: Option<Arc<Cache>>,
     clock: Clock,
     guard: guard::Guard,
+    loading: AtomicBool,
     stopping: AtomicBool,
 }
 
 impl Admin {
-    /// Shows `upstreams`, guarded as `config` says.
+    /// Shows `upstreams`, guarded as `config` says. Not ready before [`Admin::loaded`].
     #[must_use]
     pub fn new(
         config: &config::Admin,
@@ -60,7 +61,13 @@ impl Admin {
         clock: Clock,
     ) -> Arc<Self> {
         let guard = guard::Guard::new(config.token.clone());
-        Arc::new(Self { upstreams, cache, clock, guard, stopping: AtomicBool::new(false) })
+        let (loading, stopping) = (AtomicBool::new(true), AtomicBool::new(false));
+        Arc::new(Self { upstreams, cache, clock, guard, loading, stopping })
+    }
+
+    /// The past is known: requests can leave.
+    pub fn loaded(&self) {
+        self.loading.store(false, Ordering::Relaxed);
     }
 
     /// From now on weir is not ready: balancers send no more.
@@ -97,6 +104,9 @@ impl Admin {
 async fn readiness(State(admin): State<Arc<Admin>>) -> Response {
     if admin.stopping.load(Ordering::Relaxed) {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
+    }
+    if admin.loading.load(Ordering::Relaxed) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "loading\n").into_response();
     }
     "ready\n".into_response()
 }

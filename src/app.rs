@@ -50,14 +50,21 @@ impl App {
         let options = ledger::Options { path: config.store.path.clone(), on_empty: config.store.on_empty };
         let ledger = Ledger::open(options, clock).context("the ledger's thread cannot start")?;
         let gateway = Gateway::new(&config, &ledger, clock, u64::from_le_bytes(process))?;
-        match ledger.begun().await? {
-            Begun::Loaded => gateway.recall(),
-            Begun::Waits => drop(tokio::spawn(recall(Arc::clone(&ledger), Arc::clone(&gateway)))),
-        }
+        let begun = ledger.begun().await?;
         let (listener, address) = bind(config.server.listen.context("server.listen names no address")?)?;
         let (admin_listener, admin_address) = bind(config.admin.listen)?;
         let (stop, stopped) = watch::channel(false);
         let admin = Admin::new(&config.admin, watched(&gateway), cache(&gateway), clock);
+        match begun {
+            Begun::Loaded => {
+                gateway.recall();
+                admin.loaded();
+            }
+            Begun::Waits => {
+                let told = (Arc::clone(&gateway), Arc::clone(&admin));
+                drop(tokio::spawn(recall(Arc::clone(&ledger), told)));
+            }
+        }
         let admin_served = tokio::spawn(Arc::clone(&admin).serve(admin_listener, until(stopped.clone())));
         let served = listener::serve(
             listener,
@@ -146,9 +153,12 @@ impl App {
 }
 
 /// Takes up the past as soon as the ledger can be had.
-async fn recall(ledger: Arc<Ledger>, gateway: Arc<Gateway>) {
+async fn recall(ledger: Arc<Ledger>, (gateway, admin): (Arc<Gateway>, Arc<Admin>)) {
     match ledger.loaded().await {
-        Ok(()) => gateway.recall(),
+        Ok(()) => {
+            gateway.recall();
+            admin.loaded();
+        }
         Err(error) => {
             tracing::error!(%error, "nothing will leave before this is repaired and weir restarted")
         }

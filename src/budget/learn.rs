@@ -76,7 +76,11 @@ impl Budget {
         sent: Moment,
         retry_after: Option<Duration>,
     ) -> Option<Closed> {
-        self.change(|desk, now| desk.refused_by_vendor(limits, sent, retry_after, now))
+        let closed = self.change(|desk, now| desk.refused_by_vendor(limits, sent, retry_after, now))?;
+        if let Some(link) = self.link.as_ref().filter(|_| closed.spaced_out) {
+            link.remember_spacing(&closed.limit);
+        }
+        Some(closed)
     }
 }
 

@@ -34,8 +34,8 @@ use tokio::sync::oneshot;
 
 use crate::clock::{BootId, Clock, Moment, Present, UnixTime};
 use crate::config::OnEmpty;
-use crate::id::UpstreamName;
-use crate::quota::{self, LimitSet, Plan};
+use crate::id::{LimitName, UpstreamName};
+use crate::quota::{self, LimitSet, Pace, Plan};
 
 use super::Budget;
 use super::desk::Grant;
@@ -258,6 +258,15 @@ impl Link {
         self.ledger.inbox.change(&self.upstream, booking.ticket, None);
     }
 
+    /// `limit` is evenly spaced from now on, after a restart too.
+    pub(super) fn remember_spacing(&self, limit: &LimitName) {
+        self.ledger.remember(&restore::spacing_name(&self.upstream, limit), &[1]);
+    }
+
+    fn is_spaced(&self, limit: &LimitName) -> bool {
+        self.ledger.remembered(&restore::spacing_name(&self.upstream, limit)).is_some()
+    }
+
     /// The vendor's clock is now known as the budget knows it.
     pub(super) fn remember_clock(&self, dated: super::vendor_clock::Dated) {
         let bytes = restore::clock_bytes(dated, &self.ledger.present());
@@ -337,6 +346,12 @@ impl Budget {
         }
         ledger.remember(&restore::limits_name(&link.upstream), &names);
         self.change(|desk, now| desk.open_books(restored, now));
+        for (index, limit) in self.plan.limits.iter().enumerate() {
+            if self.plan.pace == Pace::Auto && link.is_spaced(&limit.name) {
+                tracing::warn!(upstream = %link.upstream, limit = %limit.name, "evenly spaced, as learnt before the restart");
+                self.space_out(index);
+            }
+        }
     }
 }
 

@@ -71,6 +71,8 @@ async fn a_vendor_that_estimates_is_soon_left_in_peace() {
     println!("refused {} in all, {refused} of the last {}", vendor.refused(), late.len());
     assert_eq!(refused, 0, "evenly spaced, it refuses no more: {}", weir.output());
     assert!(late.len() >= 20, "and most of the allowance is used: {}", late.len());
+    let restarted = Weir::again(weir.kill());
+    assert!(restarted.output().contains("evenly spaced, as learnt before"), "{}", restarted.output());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::clock::{Moment, Present, UnixTime};
 use crate::config::OnEmpty;
-use crate::id::UpstreamName;
+use crate::id::{LimitName, UpstreamName};
 use crate::quota::{LimitSet, Plan};
 
 use super::record::{Record, Stamp, State, nanos};
@@ -174,6 +174,10 @@ pub(in crate::budget) fn limits_name(upstream: &UpstreamName) -> String {
 
 pub(in crate::budget) fn spent_name(upstream: &UpstreamName) -> String {
     format!("spent/{upstream}")
+}
+
+pub(in crate::budget) fn spacing_name(upstream: &UpstreamName, limit: &LimitName) -> String {
+    format!("spacing/{upstream}/{limit}")
 }
 
 pub(in crate::budget) fn clock_name(upstream: &UpstreamName) -> String {

@@ -208,7 +208,7 @@ tables! {
         /// What matters to the answer and what does not.
         key: CacheKey,
         /// Methods whose answers may be kept; default GET with HEAD.
-        methods: List<MethodText>,
+        @no_effect methods: List<MethodText>,
         /// Rounds time windows to a step.
         @no_effect snap: Snap,
         /// Larger answers stream through uncached; default 16777216.

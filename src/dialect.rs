@@ -158,13 +158,6 @@ impl Dialect {
         }
     }
 
-    /// Whether nothing is ever signed: a plain RFC 9111 cache in front of the
-    /// vendor, which sees every end-to-end header of its callers.
-    #[must_use]
-    pub fn is_keyless(&self) -> bool {
-        matches!(self, Self::Generic(Generic { credential: None }))
-    }
-
     /// What is wrong with a request that the documents say is refused.
     #[must_use]
     pub fn check(&self, method: &Method, target: &Target, headers: &HeaderMap, now: UnixTime) -> Verdict {

@@ -46,7 +46,7 @@ pub(super) async fn receive(
     }
     invalidate(wish, head.status);
     let edits = lane.config.dialect.edits(&head.headers, &lane.links);
-    let edit = Edit::of(&mut head.headers, wish.asks_gzip, edits);
+    let edit = Edit::of(&mut head.headers, lane.config.dialect.edits_bodies(), edits);
     let policy = wish.policy();
     let storable = match wish.shareable {
         true => policy.admit(&wish.asked(), &head, &sent.exchange),

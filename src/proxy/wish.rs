@@ -36,8 +36,6 @@ pub(super) struct Wish {
     pub(super) limits: LimitSet,
     /// Whether a stored or a shared answer may serve it.
     pub(super) shareable: bool,
-    /// Whether weir itself asks for gzip.
-    pub(super) asks_gzip: bool,
     rule: Option<usize>,
     default_ttl: Option<Duration>,
 }
@@ -66,10 +64,10 @@ impl Wish {
         let division = config.plan.consumers[caller.access.seat].division;
         let vendor_key = config.division_keys[division];
         let default_ttl = dialect.freshness(method, &target, now);
-        let (sent, keyed, asks_gzip) = if shareable {
+        let (sent, keyed) = if shareable {
             shared_request(&lane, &call.headers, rule.map(|rule| &config.cache[rule]))
         } else {
-            own_request(&lane, &call.headers)
+            (own_request(&lane, &call.headers), HeaderMap::new())
         };
         let scope = lane.scopes[vendor_key.unwrap_or_default()].clone();
         Self {
@@ -82,7 +80,6 @@ impl Wish {
             vendor_key,
             limits,
             shareable,
-            asks_gzip,
             rule,
             default_ttl,
             lane,
@@ -111,9 +108,8 @@ impl Wish {
     }
 }
 
-/// A request whose answer others may get, which of its headers are in the key, and
-/// whether it asks for gzip on weir's behalf.
-fn shared_request(lane: &Lane, from: &HeaderMap, rule: Option<&CacheRule>) -> (HeaderMap, HeaderMap, bool) {
+/// A request whose answer others may get, and which of its headers are in the key.
+fn shared_request(lane: &Lane, from: &HeaderMap, rule: Option<&CacheRule>) -> (HeaderMap, HeaderMap) {
     let dialect = &lane.config.dialect;
     if lane.is_keyless() {
         let mut sent = headers::end_to_end(from);
@@ -121,7 +117,7 @@ fn shared_request(lane: &Lane, from: &HeaderMap, rule: Option<&CacheRule>) -> (H
             sent.remove(name);
         }
         sent.append(VIA, headers::VIA_WEIR);
-        return (sent, HeaderMap::new(), false);
+        return (sent, HeaderMap::new());
     }
     let mut keyed = HeaderMap::new();
     dialect.shape(from, &mut keyed);
@@ -131,24 +127,24 @@ fn shared_request(lane: &Lane, from: &HeaderMap, rule: Option<&CacheRule>) -> (H
         }
     }
     let mut sent = keyed.clone();
-    dialect.supply(&mut sent);
-    let asks_gzip = dialect.edits_bodies();
-    if asks_gzip {
-        headers::ask_gzip(&mut sent);
-    }
+    supply(lane, &mut sent);
     sent.insert(VIA, headers::VIA_WEIR);
-    (sent, keyed, asks_gzip)
+    (sent, keyed)
 }
 
 /// A request for this caller alone: all its end-to-end headers.
-fn own_request(lane: &Lane, from: &HeaderMap) -> (HeaderMap, HeaderMap, bool) {
-    let dialect = &lane.config.dialect;
+fn own_request(lane: &Lane, from: &HeaderMap) -> HeaderMap {
     let mut sent = if lane.is_keyless() { headers::end_to_end(from) } else { headers::for_one(from) };
-    dialect.supply(&mut sent);
-    let asks_gzip = dialect.edits_bodies();
-    if asks_gzip {
-        headers::ask_gzip(&mut sent);
-    }
+    supply(lane, &mut sent);
     sent.append(VIA, headers::VIA_WEIR);
-    (sent, HeaderMap::new(), asks_gzip)
+    sent
+}
+
+/// What the vendor requires, and the coding that weir can undo where it edits bodies.
+fn supply(lane: &Lane, sent: &mut HeaderMap) {
+    let dialect = &lane.config.dialect;
+    dialect.supply(sent);
+    if dialect.edits_bodies() {
+        headers::ask_gzip(sent);
+    }
 }

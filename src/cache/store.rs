@@ -7,8 +7,8 @@
 //! more often: what has just been paid for is not thrown away unread (law 3).
 //!
 //! An ordered index of paths beside it makes a purge cost what it removes. The
-//! two agree because every slot has a number of its own: an eviction reported
-//! late cannot take the place of a successor out of the index.
+//! two agree because every slot that is put has a number of its own: an eviction
+//! reported late cannot take the place of a successor out of the index.
 //!
 //! A fill that a purge or a write has overtaken is not stored:
 //! 1. fetch F takes a ticket (the log's length), is sent, and is answered with A;
@@ -159,7 +159,7 @@ impl Cache {
         let key = entry.key();
         self.slots.entry(key.hash()).and_compute_with(|slot| match slot.map(|slot| slot.into_value()) {
             Some(slot) => match slot.without(|is| Arc::ptr_eq(is, entry)) {
-                Some(rest) => Op::Put(rest),
+                Some(rest) => Op::Put(Slot { number: self.number(key), ..rest }),
                 None => Op::Remove,
             },
             None => Op::Nop,
@@ -203,7 +203,6 @@ impl Cache {
         let mut stored = Stored::Kept;
         self.slots.entry(key.hash()).and_compute_with(|slot| {
             let slot = slot.map(|slot| slot.into_value());
-            let number = slot.as_ref().map_or_else(|| self.number(&key), |slot| slot.number);
             let old: &[Arc<Entry>] = slot.as_ref().map_or(&[], |slot| &slot.variants);
             let is_later = |is: &&Arc<Entry>| is.vary == entry.vary && is.received() > entry.received();
             if old.iter().any(|is| is_later(&is)) {
@@ -212,7 +211,7 @@ impl Cache {
             }
             let others = old.iter().filter(|is| is.vary != entry.vary).take(MAX_VARIANTS - 1);
             let variants = std::iter::once(&entry).chain(others).cloned().collect();
-            Op::Put(Slot { number, key: key.clone(), variants })
+            Op::Put(Slot { number: self.number(&key), key: key.clone(), variants })
         });
         stored
     }

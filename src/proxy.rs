@@ -160,7 +160,7 @@ impl Lane {
             scopes,
             tally: Arc::new(Tally::new(upstream.plan.consumers.len())),
             keys: Keys::new(&upstream.keys),
-            breaker: Breaker::default(),
+            breaker: if upstream.keys.is_empty() { Breaker::off() } else { Breaker::default() },
             views: Views::new(upstream.plan.consumers.len()),
             vendor: Arc::default(),
             config: Arc::new(upstream.clone()),

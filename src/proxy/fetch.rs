@@ -242,8 +242,7 @@ fn is_refusal(outcome: &Result<Option<Answered>, Fault>) -> bool {
 /// Whether the same request may be sent once more: only if it changes nothing at
 /// the vendor, only once, and only if its answer is worth nothing to the caller.
 fn is_worth_another_try(wish: &Wish, tries: u32, outcome: &Result<Option<Answered>, Fault>) -> bool {
-    // A plain cache passes on what the origin says, errors too: there is no price to save.
-    if !wish.shareable || tries > 0 || wish.lane.is_keyless() {
+    if !wish.shareable || tries > 0 {
         return false;
     }
     match outcome {

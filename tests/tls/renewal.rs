@@ -38,11 +38,12 @@ async fn shows(scene: &Scene, address: SocketAddr, pair: &Pair) -> bool {
 
 /// In real time, since the files are another process's to look at.
 async fn comes_to_show(scene: &Scene, address: SocketAddr, pair: &Pair) {
+    let clock = weir::clock::Clock::system();
     for _ in 0..100 {
         if shows(scene, address, pair).await {
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        clock.sleep_until(clock.now() + std::time::Duration::from_millis(100)).await;
     }
     panic!("the new certificate is not shown within ten seconds");
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Admin, Watched};
-use crate::budget::{LimitState, NodeState};
+use crate::budget::{LimitState, NodeState, Snapshot, VendorView};
 use crate::clock::UnixTime;
 use crate::telemetry::{Counts, Outcome};
 
@@ -21,7 +21,10 @@ struct UpstreamStatus {
     dialect: &'static str,
     mode: &'static str,
     waiting: usize,
-    limits: Vec<LimitStatus>,
+    limits: Vec<AccountStatus>,
+    /// How much the time to a response head differs; even spacing allows for it.
+    latency_spread: f64,
+    counted_within: Option<f64>,
     divisions: Vec<NodeStatus>,
     consumers: Vec<NodeStatus>,
     vendor: VendorStatus,
@@ -35,6 +38,20 @@ struct LimitStatus {
     used: u32,
     held: u32,
     next_release: Option<f64>,
+}
+
+/// One limit of the account, and what is thought of the vendor's own count.
+#[derive(Debug, Serialize)]
+struct AccountStatus {
+    #[serde(flatten)]
+    limit: LimitStatus,
+    /// Until it opens again after a 429.
+    closed_for: Option<f64>,
+    /// What others are thought to have used.
+    used_by_others: u32,
+    pace: &'static str,
+    /// Between two requests, if they are evenly spaced.
+    gap: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -101,7 +118,9 @@ fn upstream(watched: &Watched, now: UnixTime) -> UpstreamStatus {
         dialect: config.dialect.name(),
         mode: config.mode.as_str(),
         waiting: snapshot.waiting,
-        limits: limits(&snapshot.account),
+        limits: account(&snapshot),
+        latency_spread: snapshot.latency_spread.as_secs_f64(),
+        counted_within: snapshot.counted_within.map(|within| within.as_secs_f64()),
         divisions: divisions.collect(),
         consumers: consumers.collect(),
         vendor: VendorStatus { sent: watched.vendor.sent(), refused: watched.vendor.refused() },
@@ -131,6 +150,18 @@ fn node(name: &str, share: u32, state: &NodeState) -> NodeStatus {
         limits: limits(&state.limits),
         exchanges: None,
     }
+}
+
+fn account(snapshot: &Snapshot) -> Vec<AccountStatus> {
+    let both = limits(&snapshot.account).into_iter().zip(&snapshot.vendor);
+    let one = |(limit, view): (LimitStatus, &VendorView)| AccountStatus {
+        limit,
+        closed_for: view.closed.map(|closed| closed.as_secs_f64()),
+        used_by_others: view.others,
+        pace: if view.gap.is_some() { "even" } else { "exact" },
+        gap: view.gap.map(|gap| gap.as_secs_f64()),
+    };
+    both.map(one).collect()
 }
 
 fn limits(states: &[LimitState]) -> Vec<LimitStatus> {

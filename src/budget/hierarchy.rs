@@ -223,10 +223,10 @@ impl Books {
         }
     }
 
-    /// It was counted by `until` already, not only by `later` as assumed when it was settled.
-    pub(super) fn settle_earlier(&mut self, (seat, set): (Seat, LimitSet), later: Moment, until: Moment) {
+    /// It was counted by `until`, not by the moment `assumed` when it was settled.
+    pub(super) fn resettle(&mut self, (seat, set): (Seat, LimitSet), assumed: Moment, until: Moment) {
         for limit in set.iter() {
-            self.windows[limit].settle_earlier(later, until, seat);
+            self.windows[limit].resettle(assumed, until, seat);
         }
     }
 

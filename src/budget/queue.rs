@@ -175,6 +175,30 @@ impl Queue {
         }
     }
 
+    /// When, if nothing happens before, somebody may be able to leave.
+    pub(super) fn next_chance(&self, books: &Books, now: Moment) -> Option<Moment> {
+        let chances = self.wanted().filter_map(|(set, by_account)| match by_account {
+            true => books.next_opening(set, now),
+            // All of them are capped: any lapse may be one of theirs.
+            false => set.iter().filter_map(|limit| books.next_release(limit)).min(),
+        });
+        chances.min()
+    }
+
+    /// Everybody who waits, with how many of the same consumer's and class go first for sure.
+    pub(super) fn in_turn(&self) -> impl Iterator<Item = (EntryId, LimitSet, u64)> {
+        let flows = self.classes.iter().flat_map(|class| {
+            class.lanes.values().flat_map(|lane| lane.flows.values()).map(|flow| (class.set, flow))
+        });
+        flows.flat_map(|(set, flow)| {
+            flow.callers.iter().enumerate().map(move |(earlier, ((_, id), claim))| match claim {
+                Claim::Sole => (*id, set, earlier.saturating_sub(flow.joined) as u64),
+                // Another consumer may pay for it.
+                Claim::Joined => (*id, set, 0),
+            })
+        })
+    }
+
     /// The sets of limits that somebody waits for, and whether anybody of them is
     /// held back by the account alone.
     pub(super) fn wanted(&self) -> impl Iterator<Item = (LimitSet, bool)> {

@@ -6,6 +6,7 @@
 //! its permit is refunded; after it, the answer is read to its end if it may be
 //! kept, since it is paid for (law 3).
 
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use http::header::{AGE, DATE, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty};
+use tokio::sync::oneshot;
 
 use super::Lane;
 use super::breaker::Leave;
@@ -24,7 +26,7 @@ use crate::budget::{Bid, Charge, Door, LedgerDown, Permit};
 use crate::cache::{Entry, Exchange, Lead, NotStored, Now, Ticket};
 use crate::clock::{Moment, UnixTime};
 use crate::dialect::Signed;
-use crate::upstream::{BodyError, BoxError, Failure, Reason, SendError, UpstreamBody};
+use crate::upstream::{BodyError, BoxError, Failure, Ready, Reason, SendError, UpstreamBody};
 
 /// A request body on its way to the vendor.
 pub(super) type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -74,6 +76,9 @@ pub(super) enum Fault {
     /// The vendor answered 429; back to the queue.
     #[error("the vendor answered 429")]
     Limited,
+    /// Its grant grew old while the vendor refused others; back to the queue.
+    #[error("its grant grew old")]
+    Outdated,
     /// No usable key.
     #[error("the vendor's key cannot be sent")]
     Key,
@@ -90,7 +95,7 @@ impl Fault {
             Self::Body(error) => error.reason().as_str(),
             Self::Corrupt => "http_response_content_coding",
             Self::Open => "destination_unavailable",
-            Self::Again => "retry",
+            Self::Again | Self::Outdated => "retry",
             Self::Limited => "http_request_denied",
             Self::Key => "proxy_configuration_error",
             Self::Ledger(_) => "proxy_internal_error",
@@ -106,7 +111,7 @@ impl Fault {
     pub(super) fn was_charged(&self) -> bool {
         match self {
             Self::Unanswered(_) | Self::Body(_) | Self::Corrupt | Self::Again | Self::Limited => true,
-            Self::Unsent(_) | Self::Open | Self::Key | Self::Ledger(_) => false,
+            Self::Unsent(_) | Self::Open | Self::Outdated | Self::Key | Self::Ledger(_) => false,
         }
     }
 
@@ -115,7 +120,13 @@ impl Fault {
         match self {
             Self::Unsent(failure) | Self::Unanswered(failure) => failure.reason.is_timeout(),
             Self::Body(error) => error.reason().is_timeout(),
-            Self::Corrupt | Self::Open | Self::Again | Self::Limited | Self::Key | Self::Ledger(_) => false,
+            Self::Corrupt
+            | Self::Open
+            | Self::Again
+            | Self::Limited
+            | Self::Outdated
+            | Self::Key
+            | Self::Ledger(_) => false,
         }
     }
 }
@@ -198,17 +209,21 @@ impl Fetch {
         // What may leave is on disk before it leaves (law 8), while the connection is made.
         let book = async { permit.booked().await.map_err(Fault::Ledger) };
         let ((), ready) = tokio::try_join!(book, connect)?;
+        let granted = permit.granted_at();
+        // Who shares with nobody has nobody who could ask anew.
+        if permit.still_stands().await.is_err() && self.wish.shareable {
+            return Err(Fault::Outdated);
+        }
         if lead.listeners() == 0 && !self.in_background {
             return Ok(None);
         }
         // Taken before the first byte: a purge or a write from here on voids what comes back.
         let ticket = lane.cache.ticket();
-        let granted = permit.granted_at();
-        let charge = permit.sent();
+        let mut charge = permit.sent();
         let sent = charge.sent_at();
         let payer = (!self.wish.limits.is_empty()).then(|| charge.seat());
         lane.count_sent(payer);
-        match ready.send(request).await {
+        match left(ready, request, &mut charge).await {
             Ok(response) => {
                 let received = Now { at: lane.clock.now(), wall: lane.clock.wall() };
                 let exchange = Exchange { sent, received };
@@ -229,6 +244,25 @@ impl Fetch {
             }
         }
     }
+}
+
+/// Hands it over and waits for the head; the charge hears of its last byte.
+async fn left(
+    ready: Ready<'_>,
+    request: Request<RequestBody>,
+    charge: &mut Charge,
+) -> Result<Response<UpstreamBody>, SendError> {
+    if !charge.wants_last_byte() {
+        return ready.send(request).await;
+    }
+    let (tell, last_byte) = oneshot::channel();
+    let mut head = pin!(ready.send_watched(request, Some(tell)));
+    tokio::select! {
+        biased;
+        head = &mut head => return head,
+        Ok(()) = last_byte => charge.last_byte(),
+    }
+    head.await
 }
 
 /// A response whose body is still to come, and what is known of its exchange.
@@ -281,7 +315,7 @@ impl Lane {
     /// Tells the breaker how an exchange went.
     fn remember_health(&self, leave: Leave<'_>, outcome: &Result<Option<Answered>, Fault>) {
         let failed = match outcome {
-            Ok(None) | Err(Fault::Key | Fault::Ledger(_)) => return,
+            Ok(None) | Err(Fault::Key | Fault::Ledger(_) | Fault::Outdated) => return,
             Err(fault) if fault.is_callers() => return,
             Ok(Some((response, _))) => response.status().is_server_error(),
             Err(_) => true,

@@ -219,11 +219,12 @@ impl Wish {
         };
         let landed = tokio::select! {
             biased;
-            landed = listener.landing() => landed,
+            // First, since a fetch also ends when the last of its callers is refused.
             refusal = refusal_of(place.as_ref()) => {
                 exchange.waited = self.lane.clock.now().since(entered);
                 return Err(Missed::No(No::Budget(refusal)));
             }
+            landed = listener.landing() => landed,
         };
         let told = listener.shared().told.get().copied();
         exchange.waited = told.map_or(Duration::ZERO, |told| told.granted.since(entered));
@@ -246,7 +247,7 @@ impl Wish {
                 exchange.price += u32::from(pays && fault.was_charged());
                 match fault {
                     Fault::Again => exchange.tries += 1,
-                    Fault::Limited => exchange.refused_by_vendor += 1,
+                    Fault::Limited | Fault::Outdated => exchange.refused_by_vendor += 1,
                     fault => return Err(Missed::No(No::Vendor(fault))),
                 }
                 return Err(Missed::Again);

@@ -10,7 +10,7 @@ use crate::budget::hierarchy::Books;
 use crate::budget::queue::EntryId;
 use crate::budget::refusal::Denied;
 use crate::clock::{Moment, UnixTime};
-use crate::quota::{LimitSet, Plan};
+use crate::quota::{LimitSet, Pace, Plan};
 
 /// What one caller does, and what becomes of its request.
 #[derive(Clone, Debug)]
@@ -50,6 +50,15 @@ enum Event {
     Deadline(EntryId),
     HangUp(EntryId),
     Comes(usize),
+    /// Somebody else uses the account.
+    Outsider,
+}
+
+/// What a vendor does about the requests that it refuses, where it may refuse any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Counts,
+    CountsNot,
 }
 
 struct Sent {
@@ -57,6 +66,7 @@ struct Sent {
     flight: Flight,
     counted_at: Moment,
     in_flight: bool,
+    is_refused: bool,
 }
 
 struct Waiting {
@@ -64,6 +74,7 @@ struct Waiting {
     set: LimitSet,
     bid: BidId,
     for_ever: bool,
+    deadline: Moment,
 }
 
 pub(crate) struct World {
@@ -79,6 +90,8 @@ pub(crate) struct World {
     granted: HashSet<BidId>,
     wall: u64,
     vendor_at_zero: Option<u64>,
+    drift_ppm: i64,
+    refuses: Option<Refused>,
 }
 
 impl World {
@@ -97,7 +110,60 @@ impl World {
             granted: HashSet::new(),
             wall: 100_000_000_000,
             vendor_at_zero: None,
+            drift_ppm: 0,
+            refuses: None,
         }
+    }
+
+    /// The vendors' clocks run so much faster than ours.
+    pub(crate) fn drift(&mut self, ppm: i64) {
+        self.drift_ppm = ppm;
+    }
+
+    /// Others use the account at these moments, in milliseconds, so that the vendors refuse.
+    pub(crate) fn with_outsiders(&mut self, at: &[u64], refuses: Refused) {
+        self.refuses = Some(refuses);
+        for &millis in at {
+            self.after(Moment::ZERO + Duration::from_millis(millis), Event::Outsider);
+        }
+    }
+
+    fn vendors_time(&self) -> u64 {
+        let now = i64::try_from(self.now.as_nanos()).unwrap();
+        u64::try_from(now + (i128::from(now) * i128::from(self.drift_ppm) / 1_000_000) as i64).unwrap()
+    }
+
+    /// Whether any vendor refuses one request on the limits of `set` now.
+    fn arrives(&mut self, set: LimitSet) -> bool {
+        let (at, refuses) = (self.vendors_time(), self.refuses);
+        let mut is_refused = false;
+        for limit in set.iter() {
+            for vendor in &mut self.vendors[limit] {
+                let admitted = match refuses {
+                    Some(Refused::CountsNot) => vendor.admits_or_forgets(at),
+                    Some(Refused::Counts) | None => vendor.admits(at),
+                };
+                assert!(admitted || refuses.is_some(), "429 by {vendor:?} at {:?}", self.now);
+                is_refused |= !admitted;
+            }
+        }
+        is_refused
+    }
+
+    /// The vendor's 429 has come: whoever cannot be served in time any more hears of it now.
+    fn learn(&mut self, flight: usize) {
+        let (set, sent) = (self.sent[flight].grant.set, self.sent[flight].flight.sent);
+        let closed = self.desk.refused_by_vendor(set, sent, None, self.now).expect("some limit counts it");
+        assert!(!closed.withdrawn || self.plan.counted_within.is_some());
+        self.desk.take_has_turned_away();
+        let (desk, now) = (&mut self.desk, self.now);
+        self.waiting.retain(|id, waiting| match desk.turned_away(*id) {
+            None => true,
+            Some(refusal) => {
+                assert!(waiting.deadline < refusal.retry_at && now <= waiting.deadline, "law 6: {refusal:?}");
+                false
+            }
+        });
     }
 
     /// Our wall's nanoseconds at the start, and the vendor's if it sends dates.
@@ -150,13 +216,9 @@ impl World {
         match event {
             Event::Comes(index) => self.come(index, &callers[index], last_bid),
             Event::Counted(flight) => {
-                let sent = &self.sent[flight];
-                for limit in sent.grant.set.iter() {
-                    for vendor in &mut self.vendors[limit] {
-                        assert!(vendor.admits(now.as_nanos()), "429 by {vendor:?} at {now:?}");
-                    }
-                }
+                self.sent[flight].is_refused = self.arrives(self.sent[flight].grant.set);
             }
+            Event::Outsider => drop(self.arrives((0..self.plan.limits.len()).collect())),
             Event::AllSent(flight) => {
                 let sent = &mut self.sent[flight];
                 sent.flight.counted_by = self.desk.all_sent(sent.grant, now);
@@ -168,6 +230,9 @@ impl World {
                 if let Some(zero) = self.vendor_at_zero {
                     let date = UnixTime::from_secs((zero + sent.counted_at.as_nanos()) / 1_000_000_000);
                     self.desk.learn_date(date, sent.flight.sent, now, now);
+                }
+                if sent.is_refused {
+                    self.learn(flight);
                 }
             }
             Event::GiveUp(flight) => {
@@ -210,7 +275,7 @@ impl World {
             Ok(id) if self.granted.contains(&bid) => self.desk.leave(id, self.now),
             Ok(id) => {
                 let for_ever = caller.patience.is_none() && caller.hang_up.is_none();
-                self.waiting.insert(id, Waiting { seat: caller.seat, set, bid, for_ever });
+                self.waiting.insert(id, Waiting { seat: caller.seat, set, bid, for_ever, deadline });
                 if caller.patience.is_some() {
                     self.after(deadline, Event::Deadline(id));
                 }
@@ -225,6 +290,12 @@ impl World {
                 );
                 let truth = self.truth(before.expect("only a deadline is refused"), ask, set);
                 assert!(refusal.retry_at <= truth, "law 7: {refusal:?}, but a yes at {truth:?}");
+                // Whose fetch it is decides, if it is joined; a promise may be kept early; and
+                // distances grow with what the last answers take.
+                let is_sole = self.bids[&bid] == index;
+                if is_sole && self.plan.counted_within.is_none() && self.plan.pace == Pace::Exact {
+                    assert_eq!(refusal.retry_at, truth, "law 7: {refusal:?}");
+                }
             }
             Err(Denied::Closed) => assert!(caller.joins),
         }
@@ -253,7 +324,12 @@ impl World {
                 flight: Flight { sent: self.now, counted_by: None },
                 counted_at,
                 in_flight: true,
+                is_refused: false,
             });
+            for limit in grant.set.iter() {
+                let closed = self.desk.closed_until(limit, self.now);
+                assert_eq!(closed, None, "nothing leaves while a window is closed");
+            }
             if self.plan.counted_within.is_some() {
                 self.after(self.now, Event::AllSent(flight));
             }
@@ -314,6 +390,7 @@ impl World {
         for limit in 0..self.plan.limits.len() {
             let used = books.window(limit).used();
             assert!(used <= self.plan.limits[limit].requests.get(), "law 1: {used} of {limit}");
+            let used = used - books.used_by_nobody(limit);
             let sum = |nodes: std::ops::Range<usize>| nodes.map(|n| books.used_by(n, limit)).sum::<u32>();
             let seats = divisions..divisions + self.plan.consumers.len();
             assert_eq!((used, used), (sum(0..divisions), sum(seats)), "law 2: one charge, every node");

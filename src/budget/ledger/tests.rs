@@ -9,7 +9,7 @@ use redb::{Database, StorageBackend};
 use super::*;
 use crate::budget::desk::Ask;
 use crate::budget::laws::plan;
-use crate::budget::{Charge, Permit};
+use crate::budget::{Budget, Charge, Permit};
 use file::Trouble;
 
 fn options(path: &std::path::Path) -> Options {

@@ -22,6 +22,7 @@ mod cache_status;
 mod call;
 mod edit;
 mod exchange;
+mod fault;
 mod fetch;
 mod headers;
 mod keys;
@@ -52,7 +53,8 @@ use crate::upstream::{SetupError, Upstream};
 pub use body::Body;
 
 use breaker::Breaker;
-use fetch::{Fault, Shared};
+use fault::Fault;
+use fetch::Shared;
 use keys::Keys;
 use ratelimit::Views;
 

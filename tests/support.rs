@@ -124,6 +124,19 @@ impl Weir {
         self.address
     }
 
+    /// Its operators' listener, as the log tells it.
+    pub(crate) fn admin(&self) -> Caller {
+        let output = self.output();
+        let line = output.lines().find(|line| line.contains("admin listening")).unwrap();
+        let event: Value = serde_json::from_str(line).unwrap();
+        Caller::at(format!("http://{}", event["address"].as_str().unwrap()), None)
+    }
+
+    /// What `/api/v1/status` says of its only upstream.
+    pub(crate) async fn status(&self) -> Value {
+        self.admin().get("/api/v1/status").await.json()["upstreams"][0].clone()
+    }
+
     /// All that it has printed so far.
     pub(crate) fn output(&self) -> String {
         self.output.lock().unwrap().clone()

@@ -36,6 +36,8 @@ pub(super) struct Books {
     stretches: Vec<Stretch>,
     scopes: Vec<Scope>,
     pacing: Pacing,
+    /// By limit: nothing leaves before, since the vendor has said no.
+    closed: Vec<Moment>,
     holds: Holds,
     clock: VendorClock,
     divisions: usize,
@@ -85,6 +87,7 @@ impl Books {
             },
             stretches: plan.limits.iter().map(|limit| limit.window.clone()).collect(),
             pacing: Pacing::new(&plan.limits, plan.pace),
+            closed: vec![Moment::ZERO; limits],
             holds: Holds::new(limits, nodes, nodes),
             scopes: plan.limits.iter().map(|limit| limit.scope).collect(),
             clock,
@@ -159,7 +162,7 @@ impl Books {
         let mut gate = Gate::Open;
         for limit in set.iter() {
             let free = self.windows[limit].free();
-            if free == 0 || self.pacing.next(limit).is_some_and(|next| now < next) {
+            if free == 0 || now < self.not_before(limit, 0) {
                 return Gate::Shut;
             }
             if free <= self.holds.total(limit) {
@@ -181,17 +184,14 @@ impl Books {
         let mut opening = Moment::ZERO;
         for limit in set.iter() {
             let (window, held) = (&self.windows[limit], self.holds.total(limit));
-            let mut at = if window.free() == 0 {
+            let at = if window.free() == 0 {
                 window.next_release(&self.clock)?
             } else if window.free() <= held {
                 window.next_release(&self.clock).unwrap_or(Moment::NEVER).min(self.holds.next_stale())
             } else {
                 now
             };
-            if let Some(next) = self.pacing.next(limit) {
-                at = at.max(next);
-            }
-            opening = opening.max(at);
+            opening = opening.max(at).max(self.not_before(limit, 0));
         }
         Some(opening)
     }

@@ -125,7 +125,11 @@ impl Budget {
                 link.remember_broken_promise(promised);
             }
             let limit = self.plan.limits.iter().position(|limit| limit.name == closed.limit);
-            limit.inspect(|&limit| self.remember_others(limit));
+            if let Some(limit) = limit {
+                self.remember_others(limit);
+                let closed = self.state.lock().desk.books().closed(limit);
+                closed.inspect(|until| link.remember_closed(&self.plan.limits[limit].name, *until));
+            }
         }
         Some(closed)
     }

@@ -36,7 +36,7 @@ use tokio::sync::oneshot;
 use crate::clock::{BootId, Clock, Moment, Present, UnixTime};
 use crate::config::OnEmpty;
 use crate::id::UpstreamName;
-use crate::quota::{self, LimitSet, Plan};
+use crate::quota::{LimitSet, Plan};
 
 use super::desk::Grant;
 use file::{Folder, Place};
@@ -312,10 +312,6 @@ pub(super) fn record_of(plan: &Plan, grant: Grant, state: State, at: Stamp, ling
 fn keep(plan: &Plan, set: LimitSet) -> Duration {
     /// The vendor's clock may be this much off what it was.
     const MARGIN: Duration = Duration::from_secs(60);
-    let each = set.iter().map(|limit| match &plan.limits[limit].window {
-        quota::Window::Sliding(length) => *length + plan.limits[limit].slack + MARGIN,
-        // At an edge that is uncertain a charge counts in the next period too.
-        quota::Window::Calendar(_) => plan.limits[limit].window.length() * 2 + MARGIN,
-    });
+    let each = set.iter().map(|limit| restore::reach(&plan.limits[limit]) + MARGIN);
     each.max().unwrap_or_default()
 }

@@ -9,7 +9,8 @@ use std::sync::{Arc, OnceLock};
 
 use super::Lane;
 use super::call::Caller;
-use super::fetch::{Admission, Fault, Fetch, Shared};
+use super::fault::Fault;
+use super::fetch::{Admission, Fetch, Shared};
 use super::wish::Wish;
 use crate::cache::{Hit, Joined, Listener, Lookup, Now, Stale};
 use crate::config::Mode;

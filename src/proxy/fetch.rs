@@ -19,14 +19,15 @@ use tokio::sync::oneshot;
 
 use super::Lane;
 use super::breaker::Leave;
+use super::fault::Fault;
 use super::keys::{self, Chosen};
 use super::receive::receive;
 use super::wish::Wish;
-use crate::budget::{Bid, Charge, Door, LedgerDown, Permit};
+use crate::budget::{Bid, Charge, Door, Permit};
 use crate::cache::{Entry, Exchange, Lead, NotStored, Now, Ticket};
 use crate::clock::{Moment, UnixTime};
 use crate::dialect::Signed;
-use crate::upstream::{BodyError, BoxError, Failure, Ready, Reason, SendError, UpstreamBody};
+use crate::upstream::{BoxError, Ready, SendError, UpstreamBody};
 
 /// A request body on its way to the vendor.
 pub(super) type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -49,86 +50,6 @@ pub(super) struct Told {
     pub(super) status: StatusCode,
     /// Why the answer is not kept; none if it will be, as soon as it is complete.
     pub(super) not_stored: Option<NotStored>,
-}
-
-/// Why a fetch brought no answer, or broke off.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum Fault {
-    /// Nothing left; the charge was refunded.
-    #[error("{0}")]
-    Unsent(Failure),
-    /// It left, or may have, and no head came back.
-    #[error("{0}")]
-    Unanswered(Failure),
-    /// The body broke off.
-    #[error("{0}")]
-    Body(BodyError),
-    /// The body cannot be read.
-    #[error("its coding is corrupt")]
-    Corrupt,
-    /// The vendor has been failing; it is not asked for some seconds.
-    #[error("the vendor has been failing and is let be for some seconds")]
-    Open,
-    /// To be tried again, by whoever still wants it: paid for, and answered by
-    /// nothing that is worth passing on.
-    #[error("to be tried again")]
-    Again,
-    /// The vendor answered 429; back to the queue.
-    #[error("the vendor answered 429")]
-    Limited,
-    /// Its grant grew old while the vendor refused others; back to the queue.
-    #[error("its grant grew old")]
-    Outdated,
-    /// No usable key.
-    #[error("the vendor's key cannot be sent")]
-    Key,
-    /// It could not be booked, so it was not sent.
-    #[error("{0}")]
-    Ledger(LedgerDown),
-}
-
-impl Fault {
-    /// One word for log, metric and `Proxy-Status` (RFC 9209, section 2.3).
-    pub(super) fn as_str(&self) -> &'static str {
-        match self {
-            Self::Unsent(failure) | Self::Unanswered(failure) => failure.reason.as_str(),
-            Self::Body(error) => error.reason().as_str(),
-            Self::Corrupt => "http_response_content_coding",
-            Self::Open => "destination_unavailable",
-            Self::Again | Self::Outdated => "retry",
-            Self::Limited => "http_request_denied",
-            Self::Key => "proxy_configuration_error",
-            Self::Ledger(_) => "proxy_internal_error",
-        }
-    }
-
-    /// Whether it is the caller's own body that broke off, or grew too large.
-    pub(super) fn is_callers(&self) -> bool {
-        matches!(self, Self::Unsent(f) | Self::Unanswered(f) if f.reason == Reason::HttpRequestError)
-    }
-
-    /// Whether the account was charged all the same.
-    pub(super) fn was_charged(&self) -> bool {
-        match self {
-            Self::Unanswered(_) | Self::Body(_) | Self::Corrupt | Self::Again | Self::Limited => true,
-            Self::Unsent(_) | Self::Open | Self::Outdated | Self::Key | Self::Ledger(_) => false,
-        }
-    }
-
-    /// Whether the vendor was too slow: 504 and not 502.
-    pub(super) fn is_timeout(&self) -> bool {
-        match self {
-            Self::Unsent(failure) | Self::Unanswered(failure) => failure.reason.is_timeout(),
-            Self::Body(error) => error.reason().is_timeout(),
-            Self::Corrupt
-            | Self::Open
-            | Self::Again
-            | Self::Limited
-            | Self::Outdated
-            | Self::Key
-            | Self::Ledger(_) => false,
-        }
-    }
 }
 
 /// By what right a fetch leaves.

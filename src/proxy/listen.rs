@@ -12,7 +12,7 @@ use super::body::Body;
 use super::cache_status::CacheStatus;
 use super::call::Caller;
 use super::exchange::{Answer, Exchange};
-use super::fetch::Fault;
+use super::fault::Fault;
 use super::refusal::No;
 use super::wish::Wish;
 use crate::budget::{Ask, Denied, Entry as Place, Refusal};

@@ -130,6 +130,12 @@ impl Desk {
         self.changed(now);
     }
 
+    /// As [`Desk::settle`], by an answer of which nothing is learnt.
+    #[cfg(test)]
+    pub(in crate::budget) fn settle_unmeasured(&mut self, grant: Grant, flight: Flight, now: Moment) {
+        self.end(grant, flight, now, now);
+    }
+
     #[cfg(test)]
     pub(in crate::budget) fn teach_latency(&mut self, latency: std::time::Duration) {
         self.books.pacing_mut().sample(latency);

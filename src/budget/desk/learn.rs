@@ -35,7 +35,11 @@ impl Desk {
 
     /// Until when `limit` is closed after a 429, if it is.
     pub(in crate::budget) fn closed_until(&self, limit: usize, now: Moment) -> Option<Moment> {
-        self.lessons.closed_until(limit, now)
+        let until = match self.books.window(limit).period_end(self.books.vendor_clock()) {
+            None => self.books.closed(limit)?,
+            Some(edge) => self.lessons.closed_until(limit, now)?.min(edge),
+        };
+        Some(until).filter(|&until| until > now)
     }
 
     /// Takes up what an earlier process knew of others.
@@ -87,11 +91,15 @@ impl Desk {
         Some(Closed { limit: self.plan.limits[limit].name.clone(), lasts, spaced_out, withdrawn })
     }
 
-    /// Nothing of `limit` is free before `lasts` is over. A calendar window stays
-    /// closed until its edge: what is spent there comes back with it alone.
+    /// Nothing leaves on `limit` before `lasts` is over, and others are thought to have
+    /// used what was free. A calendar window stays closed until its edge: what is
+    /// spent there comes back with it alone.
     fn close_window(&mut self, limit: usize, lasts: Duration, now: Moment) {
         let until = match self.books.window(limit).life() {
-            Some(life) => (now + lasts) - life,
+            Some(life) => {
+                self.books.close(limit, now + lasts);
+                (now + lasts) - life
+            }
             None => now,
         };
         self.used_by_others(limit, self.books.window(limit).requests(), until, now);

@@ -41,6 +41,9 @@ impl Desk {
         for &(limit, until, requests) in &restored.others {
             self.recall_others(limit, (until, requests), now);
         }
+        for &(limit, until) in &restored.closed {
+            self.books.close(limit, until);
+        }
         self.past.is_unknown = false;
         self.dirty = true;
         self.pump(now);

@@ -50,8 +50,9 @@ impl Desk {
     /// more is told so at once (law 6).
     pub(super) fn turn_away(&mut self, now: Moment) {
         let (books, clock) = (&self.books, self.books.vendor_clock());
-        let slot =
-            |set: LimitSet, ahead| set.iter().map(|limit| books.window(limit).slot(ahead, now, clock)).max();
+        let slot_of =
+            |limit, ahead| books.window(limit).slot(ahead, now, clock).max(books.not_before(limit, ahead));
+        let slot = |set: LimitSet, ahead| set.iter().map(|limit| slot_of(limit, ahead)).max();
         let late = self.queue.in_turn().filter(|&(id, set, ahead)| {
             self.entries.get(&id).zip(slot(set, ahead)).is_some_and(|(entry, slot)| slot > entry.deadline)
         });

@@ -74,6 +74,28 @@ impl Books {
         true
     }
 
+    /// Nothing leaves on `limit` before `until`.
+    pub(in crate::budget) fn close(&mut self, limit: usize, until: Moment) {
+        self.closed[limit] = self.closed[limit].max(until);
+    }
+
+    /// Until when `limit` is closed, or was.
+    pub(in crate::budget) fn closed(&self, limit: usize) -> Option<Moment> {
+        Some(self.closed[limit]).filter(|&until| until > Moment::ZERO)
+    }
+
+    /// Whatever is free of `limit`, one more does not leave before, if `ahead` others go first.
+    pub(in crate::budget) fn not_before(&self, limit: usize, ahead: u64) -> Moment {
+        let most = |of: u64| u32::try_from(of).unwrap_or(u32::MAX);
+        let paced =
+            self.pacing.next(limit).map(|next| next + self.pacing.gap_of(limit).saturating_mul(most(ahead)));
+        let window = &self.windows[limit];
+        // As it opens, a whole window's worth may leave at once, and no more.
+        let rounds = most(ahead / u64::from(window.requests()));
+        let life = window.life().unwrap_or_default();
+        paced.unwrap_or(Moment::ZERO).max(self.closed[limit] + life.saturating_mul(rounds))
+    }
+
     /// What is in flight is answered at `now`, and what is promised has been counted by then.
     pub(in crate::budget) fn answer_all(&mut self, now: Moment) {
         let seats = self.home.len();

@@ -1,8 +1,13 @@
 //! Callers, a network with delays, and vendors around one desk, in virtual time.
 
+mod outsiders;
+mod truth;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 use std::time::Duration;
+
+pub(crate) use outsiders::Refused;
 
 use super::vendor::Vendor;
 use crate::budget::desk::{Ask, BidId, Desk, Flight, Grant, Outcome};
@@ -52,13 +57,6 @@ enum Event {
     Comes(usize),
     /// Somebody else uses the account.
     Outsider,
-}
-
-/// What a vendor does about the requests that it refuses, where it may refuse any.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
-    Counts,
-    CountsNot,
 }
 
 struct Sent {
@@ -113,57 +111,6 @@ impl World {
             drift_ppm: 0,
             refuses: None,
         }
-    }
-
-    /// The vendors' clocks run so much faster than ours.
-    pub(crate) fn drift(&mut self, ppm: i64) {
-        self.drift_ppm = ppm;
-    }
-
-    /// Others use the account at these moments, in milliseconds, so that the vendors refuse.
-    pub(crate) fn with_outsiders(&mut self, at: &[u64], refuses: Refused) {
-        self.refuses = Some(refuses);
-        for &millis in at {
-            self.after(Moment::ZERO + Duration::from_millis(millis), Event::Outsider);
-        }
-    }
-
-    fn vendors_time(&self) -> u64 {
-        let now = i64::try_from(self.now.as_nanos()).unwrap();
-        u64::try_from(now + (i128::from(now) * i128::from(self.drift_ppm) / 1_000_000) as i64).unwrap()
-    }
-
-    /// Whether any vendor refuses one request on the limits of `set` now.
-    fn arrives(&mut self, set: LimitSet) -> bool {
-        let (at, refuses) = (self.vendors_time(), self.refuses);
-        let mut is_refused = false;
-        for limit in set.iter() {
-            for vendor in &mut self.vendors[limit] {
-                let admitted = match refuses {
-                    Some(Refused::CountsNot) => vendor.admits_or_forgets(at),
-                    Some(Refused::Counts) | None => vendor.admits(at),
-                };
-                assert!(admitted || refuses.is_some(), "429 by {vendor:?} at {:?}", self.now);
-                is_refused |= !admitted;
-            }
-        }
-        is_refused
-    }
-
-    /// The vendor's 429 has come: whoever cannot be served in time any more hears of it now.
-    fn learn(&mut self, flight: usize) {
-        let (set, sent) = (self.sent[flight].grant.set, self.sent[flight].flight.sent);
-        let closed = self.desk.refused_by_vendor(set, sent, None, self.now).expect("some limit counts it");
-        assert!(!closed.withdrawn || self.plan.counted_within.is_some());
-        self.desk.take_has_turned_away();
-        let (desk, now) = (&mut self.desk, self.now);
-        self.waiting.retain(|id, waiting| match desk.turned_away(*id) {
-            None => true,
-            Some(refusal) => {
-                assert!(waiting.deadline < refusal.retry_at && now <= waiting.deadline, "law 6: {refusal:?}");
-                false
-            }
-        });
     }
 
     /// Our wall's nanoseconds at the start, and the vendor's if it sends dates.
@@ -340,45 +287,6 @@ impl World {
         !decided.is_empty()
     }
 
-    /// When such a caller would be admitted if it could wait, everything in flight
-    /// were answered now, and every later request at once.
-    pub(crate) fn truth(&self, mut desk: Desk, ask: Ask, set: LimitSet) -> Moment {
-        let mut now = self.now;
-        let mine = desk.open(set);
-        desk.enter(mine, Ask { deadline: Moment::NEVER, ..ask }, now).expect("it waits for ever");
-        for sent in self.sent.iter().filter(|sent| sent.in_flight) {
-            desk.settle(sent.grant, sent.flight, now);
-        }
-        loop {
-            for bid in desk.take_decided() {
-                match desk.take(bid) {
-                    Outcome::Granted(_) if bid == mine => return now,
-                    Outcome::Granted(grant) => {
-                        desk.settle(grant, Flight { sent: now, counted_by: None }, now)
-                    }
-                    Outcome::Waiting | Outcome::Over => {}
-                }
-            }
-            if desk.has_news() {
-                continue;
-            }
-            now = desk.next_wake().expect("somebody waits, and all is settled");
-            desk.pump(now);
-        }
-    }
-
-    /// Who asks at `at` and does not wait: admitted, or the moment it is told.
-    pub(crate) fn ask_at(&self, at: Moment, seat: usize, set: LimitSet) -> Result<(), Moment> {
-        let mut desk = self.desk.clone();
-        desk.forget_herds();
-        let bid = desk.open(set);
-        match desk.enter(bid, Ask { seat, deadline: at, urgency: 3 }, at) {
-            Ok(_) => Ok(()),
-            Err(Denied::Refused(refusal)) => Err(refusal.retry_at),
-            Err(Denied::Closed) => unreachable!("a new bid is open"),
-        }
-    }
-
     pub(crate) fn now(&self) -> Moment {
         self.now
     }
@@ -422,7 +330,7 @@ impl World {
             let has_reserve = is_below(path[1]) || (is_below(path[0]) && !inner);
             assert!(!has_reserve || window.free() > 0, "law 4: no slot for an owner below its reserve");
             let room = window.free().saturating_sub(if has_reserve { 0 } else { books.holds().total(limit) });
-            let paced = books.pacing().next(limit).is_some_and(|next| self.now < next);
+            let paced = self.now < books.not_before(limit, 0);
             room == 0 || paced || path.iter().any(|&node| books.capped(node, limit))
         };
         waiting.set.iter().any(is_full)

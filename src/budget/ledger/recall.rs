@@ -76,6 +76,12 @@ impl Link {
         self.ledger.remember(&restore::others_name(&self.upstream, limit), &bytes);
     }
 
+    /// The vendor has closed the window of `limit`.
+    pub(in crate::budget) fn remember_closed(&self, limit: &LimitName, until: Moment) {
+        let bytes = restore::others_bytes(&[(until, 0)], &self.ledger.present());
+        self.ledger.remember(&restore::closed_name(&self.upstream, limit), &bytes);
+    }
+
     /// The vendor has not counted within `promised` after the last byte.
     pub(in crate::budget) fn remember_broken_promise(&self, promised: Duration) {
         self.ledger.remember(&restore::promise_name(&self.upstream), &record::nanos(promised).to_be_bytes());

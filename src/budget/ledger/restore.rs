@@ -22,6 +22,8 @@ pub(in crate::budget) struct Restored {
     pub(in crate::budget) spent: Vec<(usize, Moment)>,
     /// What others had used of a limit: by when, and how much.
     pub(in crate::budget) others: Vec<(usize, Moment, u32)>,
+    /// Windows that the vendor has closed, and until when.
+    pub(in crate::budget) closed: Vec<(usize, Moment)>,
     pub(in crate::budget) dated: Option<Dated>,
     /// What the operator should know.
     pub(in crate::budget) remarks: Vec<String>,
@@ -71,6 +73,9 @@ pub(in crate::budget) fn restore(
         let bytes = past.notes.get(&others_name(upstream, &named.name));
         let used = bytes.map(|bytes| others(bytes, present)).unwrap_or_default();
         restored.others.extend(used.into_iter().map(|(until, requests)| (limit, until, requests)));
+        let bytes = past.notes.get(&closed_name(upstream, &named.name));
+        let closed = bytes.map(|bytes| others(bytes, present)).unwrap_or_default();
+        restored.closed.extend(closed.into_iter().map(|(until, _)| (limit, until)));
         if let Some((until, remark)) = lengthened(&plan.limits, limit, known.as_deref(), present) {
             restored.spent.push((limit, until));
             restored.remarks.push(remark);
@@ -167,18 +172,22 @@ fn lengthened(
     known: Option<&str>,
     present: &Present,
 ) -> Option<(Moment, String)> {
-    let Limit { name, slack, .. } = &limits[limit];
-    let reach = match &limits[limit].window {
-        Window::Sliding(length) => *length + *slack,
-        // At an uncertain edge the period before counts too.
-        window @ Window::Calendar(_) => window.length() * 2,
-    };
-    let horizon = horizon(known?, name.as_str())?.filter(|horizon| *horizon < reach)?;
+    let name = &limits[limit].name;
+    let horizon = horizon(known?, name.as_str())?.filter(|horizon| *horizon < reach(&limits[limit]))?;
     let remark = format!(
         "limit {name} looks further back than it did, and than the ledger does: what was sent before that \
          counts as all of it"
     );
     Some((present.now - horizon, remark))
+}
+
+/// How long after it was counted a charge can count against `limit`.
+pub(super) fn reach(limit: &Limit) -> Duration {
+    match &limit.window {
+        Window::Sliding(length) => *length + limit.slack,
+        // At an edge that is uncertain a charge counts in the next period too.
+        Window::Calendar(_) => limit.window.length() * 2,
+    }
 }
 
 /// Every limit of the plan, one a line, with how many milliseconds the ledger remembers
@@ -188,7 +197,7 @@ pub(in crate::budget) fn known_limits(plan: &Plan) -> Vec<u8> {
         // Whatever counts on this one counts on these, too, and is kept for the longest of them.
         let with_it =
             plan.limits.iter().filter(|other| other.routes == limit.routes || other.routes == Routes::All);
-        let longest = with_it.map(|other| other.window.length()).max().unwrap_or_default();
+        let longest = with_it.map(reach).max().unwrap_or_default();
         format!("{} {}\n", limit.name, longest.as_millis())
     };
     plan.limits.iter().map(line).collect::<String>().into_bytes()
@@ -213,6 +222,10 @@ pub(in crate::budget) fn spacing_name(upstream: &UpstreamName, limit: &LimitName
 
 pub(in crate::budget) fn promise_name(upstream: &UpstreamName) -> String {
     format!("promise/{upstream}")
+}
+
+pub(in crate::budget) fn closed_name(upstream: &UpstreamName, limit: &LimitName) -> String {
+    format!("closed/{upstream}/{limit}")
 }
 
 pub(in crate::budget) fn others_name(upstream: &UpstreamName, limit: &LimitName) -> String {

@@ -10,6 +10,7 @@ mod catchpoint;
 mod generic;
 pub mod json;
 pub mod links;
+mod pages;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub use catchpoint::{Catchpoint, Usage};
 pub use generic::{Credential, Generic};
 pub use json::{Editor, Edits, Observed};
 pub use links::{Links, Rewritten};
+pub use pages::{Next, NotAPage, Pages, Walk};
 
 /// One vendor API, with what config says about it.
 #[derive(Clone, Debug)]
@@ -277,6 +279,16 @@ impl Dialect {
     pub fn freshness(&self, method: &Method, target: &Target, now: UnixTime) -> Option<Duration> {
         match self {
             Self::Catchpoint(_) => catchpoint::freshness(method, target, now),
+            Self::Generic(_) => None,
+        }
+    }
+
+    /// How the pages of the lists at `path` are told apart; none where weir does not
+    /// walk them.
+    #[must_use]
+    pub fn pages(&self, _path: &str) -> Option<Pages> {
+        match self {
+            Self::Catchpoint(_) => Some(Pages::Envelope),
             Self::Generic(_) => None,
         }
     }

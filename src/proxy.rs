@@ -7,6 +7,7 @@
 //! * `wish`: what will be asked of the vendor, and who may share the answer.
 //! * `fetch`, `receive`: the task that owns a permit, sends once, and fills flight and cache.
 //! * `keys`, `breaker`: which value of a key is sent; when a vendor that is down is let be.
+//! * `pages`: all pages of a list as one answer, each a request of its own.
 //! * `learn`: what an answer tells about the vendor's own count.
 //! * `exchange`: what is said about it: headers, log line, counts.
 //! * `refusal`: every answer that weir makes itself, and its status.
@@ -27,6 +28,7 @@ mod headers;
 mod keys;
 mod learn;
 mod listen;
+mod pages;
 mod pipeline;
 mod ratelimit;
 mod receive;
@@ -54,6 +56,7 @@ pub use body::Body;
 use breaker::Breaker;
 use fetch::{Fault, Shared};
 use keys::Keys;
+use pages::Walks;
 use ratelimit::Views;
 
 /// Everything that answers consumers.
@@ -80,6 +83,7 @@ pub struct Lane {
     keys: Keys,
     breaker: Breaker,
     views: Views,
+    walks: Walks,
     vendor: Arc<VendorCounts>,
     /// Whom it has warned of what.
     warned: Mutex<HashSet<(ConsumerIx, String)>>,
@@ -162,6 +166,7 @@ impl Lane {
             keys: Keys::new(&upstream.keys),
             breaker: if upstream.keys.is_empty() { Breaker::off() } else { Breaker::default() },
             views: Views::new(upstream.plan.consumers.len()),
+            walks: Walks::default(),
             vendor: Arc::default(),
             config: Arc::new(upstream.clone()),
             warned: Mutex::default(),

@@ -132,7 +132,7 @@ tables! {
         /// Names the address that requests leave from, if processes share it behind a NAT.
         egress: String,
         /// The most pages that `Weir-Pages: all` reads; default 50.
-        @no_effect max_pages: u64,
+        max_pages: u64,
         /// generic: where the key goes; default bearer.
         credential: CredentialValue,
         /// Limits by name, merged over the dialect's; false removes one.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::bounds::{self, Between};
 use super::divisions::{self, Division};
 use super::limits::Limits;
-use super::{cache, credentials};
+use super::{cache, credentials, transport};
 use crate::config::mistake::{Place, Walk};
 use crate::config::raw;
 use crate::config::read::{At, Field};
@@ -64,6 +64,7 @@ pub(super) fn draft(name: &str, raw: &raw::Upstream, walk: &mut Walk<'_>) -> Dra
     let cache = cache::rules(raw, walk);
     egress(raw, &limits, walk);
     let max_pages = bounds::number(&raw.max_pages, 1, 10_000, walk).unwrap_or(DEFAULT_MAX_PAGES);
+    let transport = transport::transport(raw, origin.as_ref(), walk);
     let rest = || {
         Some(Upstream {
             name: name.parse().ok()?,
@@ -76,7 +77,7 @@ pub(super) fn draft(name: &str, raw: &raw::Upstream, walk: &mut Walk<'_>) -> Dra
             max_wait: times.wait,
             mode: raw.mode.value().map_or(Mode::Enforce, |word| word.0),
             learn_usage_limits: raw.learn_usage_limits.or(false),
-            ca: raw.ca.value().map(Into::into),
+            transport,
             egress: raw.egress.value().cloned(),
             max_pages: u32::try_from(max_pages).unwrap_or(u32::MAX),
             keys,

@@ -6,6 +6,7 @@
 //! * `listen`: a caller's wait for it, and the answer in that caller's form.
 //! * `wish`: what will be asked of the vendor, and who may share the answer.
 //! * `fetch`, `receive`: the task that owns a permit, sends once, and fills flight and cache.
+//! * `sign`: the request as it leaves, with the vendor's key.
 //! * `keys`, `breaker`: which value of a key is sent; when a vendor that is down is let be.
 //! * `learn`: what an answer tells about the vendor's own count.
 //! * `exchange`: what is said about it: headers, log line, counts.
@@ -31,6 +32,7 @@ mod pipeline;
 mod ratelimit;
 mod receive;
 mod refusal;
+mod sign;
 mod wish;
 
 use std::collections::HashSet;

@@ -9,7 +9,7 @@ use super::scalar::{
     DateText, HeaderText, Lasting, ListenText, MethodText, NetText, Part, PatternText, PerText, RateText,
     ResetsText,
 };
-use super::secrets::{SecretValue, TokenValue};
+use super::secrets::{ClientIdValue, SecretValue, TokenValue};
 use super::union::{
     CredentialValue, Dialects, KeyTables, LimitValue, OnLoss, QueueValue, ReserveValue, RoutesValue,
 };
@@ -41,8 +41,8 @@ tables! {
         shutdown_grace: Lasting,
         /// TLS beside or instead of `listen`.
         @not_built tls: Tls,
-        /// Signs the tokens that weir issues and seals what Redis holds.
-        @no_effect token_key: SecretValue,
+        /// Signs the tokens that weir issues; replicas share it. Default: one that weir makes under store.path.
+        token_key: SecretValue,
     }
 
     /// A TLS listener.
@@ -131,6 +131,10 @@ tables! {
         egress: String,
         /// The most pages that `Weir-Pages: all` reads; default 50.
         @no_effect max_pages: u64,
+        /// catchpoint-v1, privx: how long tokens that weir issues are valid; default 30m and 5m.
+        token_ttl: Lasting,
+        /// The longest silence within an event stream; default 1h.
+        stream_idle_timeout: Lasting,
         /// generic: where the key goes; default bearer.
         credential: CredentialValue,
         /// Limits by name, merged over the dialect's; false removes one.
@@ -173,6 +177,16 @@ tables! {
     Key {
         /// The key itself: { env = … }, { file = … } or, with a warning, text.
         value: SecretValue,
+        /// netskope: the token of API v1, if that is another one.
+        value_v1: SecretValue,
+        /// catchpoint-v1, privx: the id that the account signs in with (of a PrivX API client).
+        client_id: ClientIdValue,
+        /// catchpoint-v1, privx: its secret.
+        client_secret: SecretValue,
+        /// privx: the OAuth client that an API client signs in through; without it client_id is one itself.
+        oauth_client_id: ClientIdValue,
+        /// privx: its secret.
+        oauth_client_secret: SecretValue,
         /// When it is no longer valid.
         expires: DateText,
     }

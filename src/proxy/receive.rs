@@ -45,12 +45,13 @@ pub(super) async fn receive(
         return renew(wish, stale, &head, &sent, lead);
     }
     invalidate(wish, head.status);
-    let edits = lane.config.dialect.edits(&head.headers, &lane.links);
-    let edit = Edit::of(&mut head.headers, lane.config.dialect.edits_bodies(), edits);
+    let edits = lane.config.dialect.edits(wish.target.path(), &head.headers, &lane.links);
+    let edit = Edit::of(&mut head.headers, lane.config.dialect.edits_bodies(wish.target.path()), edits);
     let policy = wish.policy();
-    let storable = match wish.shareable {
-        true => policy.admit(&wish.asked(), &head, &sent.exchange),
-        false => Err(NotStored::Method),
+    let storable = match (wish.shareable, lane.config.dialect.may_keep(head.status)) {
+        (true, true) => policy.admit(&wish.asked(), &head, &sent.exchange),
+        (true, false) => Err(NotStored::Dialect),
+        (false, _) => Err(NotStored::Method),
     };
     let fate = policy.fate(&storable);
     // What no end of the body can prove whole is shared while it streams, but not kept.

@@ -9,15 +9,22 @@ use crate::config::mistake::Walk;
 use crate::config::raw;
 use crate::config::read::Field;
 use crate::config::{Admin, OnEmpty, Server, Store};
+use crate::secret::Secret;
 
 const DEFAULT_PORT: u16 = 8_080;
 const DEFAULT_ADMIN_PORT: u16 = 9_090;
+const MIN_TOKEN_KEY_BYTES: usize = 32;
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 
 pub(super) fn server(raw: Option<&raw::Server>, walk: &mut Walk<'_>) -> Server {
     let default = loopback(DEFAULT_PORT);
     let Some(raw) = raw else {
-        return Server { listen: Some(default), public_url: None, shutdown_grace: DEFAULT_GRACE };
+        return Server {
+            listen: Some(default),
+            public_url: None,
+            shutdown_grace: DEFAULT_GRACE,
+            token_key: None,
+        };
     };
     Server {
         listen: Some(raw.listen.value().map_or(default, |listen| listen.0)),
@@ -28,7 +35,20 @@ pub(super) fn server(raw: Option<&raw::Server>, walk: &mut Walk<'_>) -> Server {
             walk,
         )
         .unwrap_or(DEFAULT_GRACE),
+        token_key: token_key(raw, walk),
     }
+}
+
+/// Who finds the key can make tokens of everybody's, without ever asking weir.
+fn token_key(raw: &raw::Server, walk: &mut Walk<'_>) -> Option<Secret> {
+    let at = raw.token_key.given()?;
+    if at.value.0.expose().len() < MIN_TOKEN_KEY_BYTES {
+        walk.warn(
+            &at.place,
+            "this key is short enough to be guessed; `openssl rand -hex 32` makes one that is not",
+        );
+    }
+    Some(at.value.0.clone())
 }
 
 pub(super) fn admin(raw: Option<&raw::Admin>, walk: &mut Walk<'_>) -> Admin {

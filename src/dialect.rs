@@ -10,6 +10,7 @@ mod catchpoint;
 mod generic;
 pub mod json;
 pub mod links;
+mod resource;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub use catchpoint::{Catchpoint, Usage};
 pub use generic::{Credential, Generic};
 pub use json::{Editor, Edits, Observed};
 pub use links::{Links, Rewritten};
+pub use resource::Resource;
 
 /// One vendor API, with what config says about it.
 #[derive(Clone, Debug)]

@@ -6,8 +6,8 @@
 
 use super::read::{List, Named, tables};
 use super::scalar::{
-    DateText, HeaderText, Lasting, ListenText, MethodText, NetText, Part, PatternText, PerText, RateText,
-    ResetsText,
+    DateText, HeaderText, Lasting, ListenText, MethodText, NetText, Part, PathText, PatternText, PerText,
+    RateText, ResetsText,
 };
 use super::secrets::{SecretValue, TokenValue};
 use super::union::{
@@ -213,6 +213,8 @@ tables! {
         @no_effect snap: Snap,
         /// Larger answers stream through uncached; default 16777216.
         max_bytes: u64,
+        /// Paths that a successful write which this rule is for makes fresh, beside what every write does.
+        invalidates: List<PathText>,
     }
 
     /// What matters to an answer and what does not.

@@ -67,6 +67,8 @@ texts! {
     NetText(IpNet) = net, like "10.1.0.0/16", "^[0-9a-fA-F.:]+(/[0-9]{1,3})?$";
     /// Methods and a path.
     PatternText(Pattern) = pattern, like "GET /api/v2/nodes/**", "^[A-Z*|-]+ +/";
+    /// Paths of requests, whatever their methods.
+    PathText(Pattern) = path, like "/api/v2/nodes/**", "^/";
     /// The name of a header.
     HeaderText(HeaderName) = header, like "accept-language", "^[!-~]+$";
     /// A method whose answers can be kept.
@@ -318,6 +320,13 @@ fn net(text: &str) -> Result<IpNet, String> {
         .or_else(|_| text.parse())
         .map(|net: IpNet| net.trunc())
         .map_err(|_| "not an address or network; write \"10.1.2.3\" or \"10.1.0.0/16\"".into())
+}
+
+fn path(text: &str) -> Result<Pattern, String> {
+    if !text.starts_with('/') {
+        return Err("not a path; write one such as '/api/v2/nodes/**', without methods".into());
+    }
+    format!("* {text}").parse().map_err(|error: crate::pattern::BadPattern| error.to_string())
 }
 
 fn pattern(text: &str) -> Result<Pattern, String> {

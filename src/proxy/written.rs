@@ -2,10 +2,13 @@
 //! it may have changed is dropped, before the writer hears of it, so that nobody,
 //! the writer least of all, reads what was before.
 //!
-//! 1. reader R's fetch is sent; 2. writer W's is sent and answered; 3. what W
-//! touches is purged, and the flights to it are shut; 4. R's answer arrives, and
-//! is passed to those who asked before W was answered, but is not kept (its ticket
-//! is older than the purge). A reader who comes after 3 begins a fetch of its own.
+//! 1. Reader R's fetch is sent.
+//! 2. Writer W's is sent and answered.
+//! 3. What W touches is purged, and the flights to it are shut.
+//! 4. R's answer arrives, and is passed to those who asked before W was answered,
+//!    but is not kept: its ticket is older than the purge.
+//!
+//! A reader who comes after 3 begins a fetch of its own.
 
 use http::header::{CONTENT_LOCATION, LOCATION};
 use http::{HeaderMap, StatusCode};

@@ -12,7 +12,7 @@ use super::mistake::Walk;
 use super::read::{Read, text};
 use super::tree::{Node, Value};
 use crate::clock::UnixTime;
-use crate::pattern::Pattern;
+use crate::pattern::{BadPattern, Pattern};
 
 /// Declares types that are read from text by a function `&str -> Result<inner, words>`.
 macro_rules! texts {
@@ -327,19 +327,14 @@ fn net(text: &str) -> Result<IpNet, String> {
 }
 
 fn path(text: &str) -> Result<Pattern, String> {
-    if !text.starts_with('/') {
-        return Err("not a path; write one such as '/api/v2/nodes/**', without methods".into());
-    }
-    format!("* {text}").parse().map_err(|error: crate::pattern::BadPattern| error.to_string())
+    format!("* {text}").parse().map_err(|error: BadPattern| error.to_string())
 }
 
 fn pattern(text: &str) -> Result<Pattern, String> {
-    use crate::pattern::BadPattern;
+    // The other errors' words are constant; this one's would repeat what was typed.
+    let words = "what stands before the path is not an HTTP method; write 'GET', 'GET|POST' or '*'";
     text.parse().map_err(|error| match error {
-        // The others are constant; this one would repeat what was typed.
-        BadPattern::Method(_) => {
-            "what stands before the path is not an HTTP method; write 'GET', 'GET|POST' or '*'".into()
-        }
+        BadPattern::Method(_) => words.into(),
         other => other.to_string(),
     })
 }

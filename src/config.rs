@@ -253,6 +253,9 @@ pub struct CacheRule {
     pub snap: Option<Snap>,
     /// Larger answers stream through uncached.
     pub max_bytes: u64,
+    /// Paths that are fetched anew after a successful write that this rule is for,
+    /// beside what every write makes fresh; whatever their methods.
+    pub invalidates: Vec<Pattern>,
 }
 
 /// Rounds the time window of a query to a step.

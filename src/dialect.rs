@@ -15,6 +15,7 @@ pub mod links;
 mod netskope;
 pub mod oauth;
 mod privx;
+mod resource;
 mod sandbox;
 mod verdict;
 
@@ -36,6 +37,7 @@ pub use json::{Editor, Edits, Observed};
 pub use links::{Links, Rewritten};
 pub use netskope::body::{Place, Split};
 pub use oauth::OAuth;
+pub use resource::Resource;
 pub use sandbox::Sandbox;
 pub use verdict::{ErrorBody, Keeping, Manner, Signed, UnusableKey, Verdict};
 

@@ -6,8 +6,8 @@
 
 use super::read::{List, Named, tables};
 use super::scalar::{
-    DateText, FingerprintText, HeaderText, Lasting, ListenText, MethodText, NetText, Part, PatternText,
-    PerText, RateText, ResetsText, SanText,
+    DateText, FingerprintText, HeaderText, Lasting, ListenText, MethodText, NetText, Part, PathText,
+    PatternText, PerText, RateText, ResetsText, SanText,
 };
 use super::secrets::{ClientIdValue, SecretValue, TokenValue};
 use super::union::{
@@ -229,6 +229,8 @@ tables! {
         @no_effect snap: Snap,
         /// Larger answers stream through uncached; default 16777216.
         max_bytes: u64,
+        /// Paths that a successful write which this rule is for makes fresh, beside what every write does.
+        invalidates: List<PathText>,
     }
 
     /// What matters to an answer and what does not.

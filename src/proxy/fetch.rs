@@ -20,6 +20,7 @@ use super::breaker::Leave;
 use super::keys;
 use super::receive::receive;
 use super::wish::Wish;
+use super::written;
 use crate::budget::{Bid, Charge, Door, LedgerDown, Permit};
 use crate::cache::{Entry, Exchange, Lead, NotStored, Now, Ticket};
 use crate::clock::{Moment, UnixTime};
@@ -185,7 +186,12 @@ impl Fetch {
         match outcome {
             Ok(Some((response, sent))) => receive(&wish, stale.as_ref(), response, sent, lead).await,
             Ok(None) => {}
-            Err(fault) => lead.fail(fault),
+            Err(fault) => {
+                if fault.was_charged() {
+                    written::lost(&wish);
+                }
+                lead.fail(fault);
+            }
         }
     }
 

@@ -7,10 +7,10 @@
 use super::proxy::ProxyValue;
 use super::read::{List, Named, tables};
 use super::scalar::{
-    DateText, FingerprintText, HeaderText, Lasting, ListenText, MethodText, NetText, Part, PatternText,
-    PerText, RateText, ResetsText, SanText,
+    DateText, FingerprintText, HeaderText, Lasting, ListenText, MethodText, NetText, Part, PathText,
+    PatternText, PerText, RateText, ResetsText, SanText,
 };
-use super::secrets::{SecretValue, TokenValue};
+use super::secrets::{ClientIdValue, SecretValue, TokenValue};
 use super::union::{
     CredentialValue, Dialects, FilesValue, KeyTables, LimitValue, OnLoss, QueueValue, ReserveValue,
     RoutesValue,
@@ -43,8 +43,8 @@ tables! {
         shutdown_grace: Lasting,
         /// TLS beside or instead of `listen`.
         tls: Tls,
-        /// Signs the tokens that weir issues and seals what Redis holds.
-        @no_effect token_key: SecretValue,
+        /// Signs the tokens that weir issues; replicas share it. Default: one that weir makes under store.path.
+        token_key: SecretValue,
     }
 
     /// A TLS listener.
@@ -141,6 +141,10 @@ tables! {
         egress: String,
         /// The most pages that `Weir-Pages: all` reads; default 50.
         @no_effect max_pages: u64,
+        /// catchpoint-v1, privx: how long tokens that weir issues are valid; default 30m and 5m.
+        token_ttl: Lasting,
+        /// The longest silence within an event stream; default 1h.
+        stream_idle_timeout: Lasting,
         /// generic: where the key goes; default bearer.
         credential: CredentialValue,
         /// Limits by name, merged over the dialect's; false removes one.
@@ -183,6 +187,16 @@ tables! {
     Key {
         /// The key itself: { env = … }, { file = … } or, with a warning, text.
         value: SecretValue,
+        /// netskope: the token of API v1, if that is another one.
+        value_v1: SecretValue,
+        /// catchpoint-v1, privx: the id that the account signs in with (of a PrivX API client).
+        client_id: ClientIdValue,
+        /// catchpoint-v1, privx: its secret.
+        client_secret: SecretValue,
+        /// privx: the OAuth client that an API client signs in through; without it client_id is one itself.
+        oauth_client_id: ClientIdValue,
+        /// privx: its secret.
+        oauth_client_secret: SecretValue,
         /// When it is no longer valid.
         expires: DateText,
     }
@@ -223,6 +237,8 @@ tables! {
         @no_effect snap: Snap,
         /// Larger answers stream through uncached; default 16777216.
         max_bytes: u64,
+        /// Paths that a successful write which this rule is for makes fresh, beside what every write does.
+        invalidates: List<PathText>,
     }
 
     /// What matters to an answer and what does not.

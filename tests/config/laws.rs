@@ -36,6 +36,13 @@ const AWKWARD: &[&str] = &[
     "counted_within",
     "max_queue",
     "routes",
+    "token_key",
+    "token_ttl",
+    "value_v1",
+    "client_id",
+    "client_secret",
+    "oauth_client_id",
+    "oauth_client_secret",
 ];
 
 /// A random file along the schema: mostly of the right shape, often of wrong value.

@@ -12,6 +12,8 @@ use bytes::Bytes;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::{Dialect, Manner, netskope};
+
 /// How a vendor's pages are told apart: one variant for each way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pages {
@@ -67,6 +69,26 @@ pub enum NotAPage {
     /// The list became longer or shorter in the meantime.
     #[error("the list changed while it was read")]
     Moved,
+}
+
+impl Dialect {
+    /// How the pages of the lists at `path` are told apart; none where weir does not
+    /// walk them: what is for one caller alone may be another page each time.
+    #[must_use]
+    pub fn pages(&self, path: &str) -> Option<Pages> {
+        if self.manner(path) != Manner::Shared {
+            return None;
+        }
+        match self {
+            Self::Catchpoint(_) => Some(Pages::Envelope),
+            Self::CatchpointV1 => Some(Pages::Whole),
+            Self::Sandbox(_) => Some(Pages::Offset),
+            Self::Privx => Some(Pages::Counted),
+            Self::Netskope if netskope::is_v1(path) => Some(Pages::Until { list: "data", skip: "skip" }),
+            Self::Netskope => Some(Pages::Until { list: "result", skip: "offset" }),
+            Self::Generic(_) => None,
+        }
+    }
 }
 
 /// One walk over the pages of a list.

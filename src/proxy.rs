@@ -5,6 +5,7 @@
 //! * `begin`: how a fetch begins: looked up, joined, alone, or behind a reader's back.
 //! * `listen`: a caller's wait for it, and the answer in that caller's form.
 //! * `wish`: what will be asked of the vendor, and who may share the answer.
+//! * `keyed_body`, `snap`: the one spelling of a cacheable POST and of a time window.
 //! * `fetch`, `receive`: the task that owns a permit, sends once, and fills flight and cache.
 //! * `written`: what a write makes untrue is dropped before the writer is answered.
 //! * `keys`, `breaker`: which value of a key is sent; when a vendor that is down is let be.
@@ -25,6 +26,7 @@ mod edit;
 mod exchange;
 mod fetch;
 mod headers;
+mod keyed_body;
 mod keys;
 mod learn;
 mod listen;
@@ -32,6 +34,7 @@ mod pipeline;
 mod ratelimit;
 mod receive;
 mod refusal;
+mod snap;
 mod wish;
 mod written;
 

@@ -7,6 +7,7 @@
 //! * `wish`: what will be asked of the vendor, and who may share the answer.
 //! * `keyed_body`, `snap`: the one spelling of a cacheable POST and of a time window.
 //! * `fetch`, `receive`: the task that owns a permit, sends once, and fills flight and cache.
+//! * `sign`: the request as it leaves, with the vendor's key.
 //! * `written`: what a write makes untrue is dropped before the writer is answered.
 //! * `keys`, `breaker`: which value of a key is sent; when a vendor that is down is let be.
 //! * `learn`: what an answer tells about the vendor's own count.
@@ -34,6 +35,7 @@ mod pipeline;
 mod ratelimit;
 mod receive;
 mod refusal;
+mod sign;
 mod snap;
 mod wish;
 mod written;

@@ -6,6 +6,7 @@ mod admin;
 mod architecture;
 mod budget;
 mod config;
+mod egress;
 mod emulator;
 mod gateway;
 mod http;

@@ -49,12 +49,13 @@ pub(super) async fn receive(
     if let (Some(stale), &Method::HEAD) = (stale, &wish.method) {
         learn_from_head(wish, stale, &head, &sent);
     }
-    let edits = lane.config.dialect.edits(&head.headers, &lane.links);
-    let edit = Edit::of(&mut head.headers, lane.config.dialect.edits_bodies(), edits);
+    let edits = lane.config.dialect.edits(wish.target.path(), &head.headers, &lane.links);
+    let edit = Edit::of(&mut head.headers, lane.config.dialect.edits_bodies(wish.target.path()), edits);
     let policy = wish.policy();
-    let storable = match wish.shareable {
-        true => policy.admit(&wish.asked(), &head, &sent.exchange),
-        false => Err(NotStored::Method),
+    let storable = match (wish.shareable, lane.config.dialect.may_keep(head.status)) {
+        (true, true) => policy.admit(&wish.asked(), &head, &sent.exchange),
+        (true, false) => Err(NotStored::Dialect),
+        (false, _) => Err(NotStored::Method),
     };
     let fate = policy.fate(&storable);
     // What no end of the body can prove whole is shared while it streams, but not kept.
@@ -132,7 +133,7 @@ fn renew(wish: &Wish, stale: &Arc<Entry>, head: &Head, sent: &Sent, lead: FetchL
 /// the vendor's.
 fn learn_from_head(wish: &Wish, stale: &Arc<Entry>, head: &Head, sent: &Sent) {
     let cache: &Cache = &wish.lane.cache;
-    if head.status != StatusCode::OK || wish.lane.config.dialect.edits_bodies() {
+    if head.status != StatusCode::OK || wish.lane.config.dialect.edits_bodies(wish.target.path()) {
         return;
     }
     match stale.refresh_by_head(&wish.policy(), &wish.asked(), head, &sent.exchange) {

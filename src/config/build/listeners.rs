@@ -10,16 +10,19 @@ use crate::config::raw;
 use crate::config::read::{At, Field};
 use crate::config::{Admin, ClientAuth, ClientCertificates, OnEmpty, Server, ServerTls, Store};
 use crate::pem::{self, BadPem};
+use crate::secret::Secret;
 
 const DEFAULT_PORT: u16 = 8_080;
 const DEFAULT_ADMIN_PORT: u16 = 9_090;
+const MIN_TOKEN_KEY_BYTES: usize = 32;
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 
 pub(super) fn server(raw: Option<&raw::Server>, walk: &mut Walk<'_>) -> Server {
     let default = loopback(DEFAULT_PORT);
     let Some(raw) = raw else {
         let listen = Some(default);
-        return Server { listen, tls: None, public_url: None, shutdown_grace: DEFAULT_GRACE };
+        let (tls, token_key) = (None, None);
+        return Server { listen, tls, public_url: None, shutdown_grace: DEFAULT_GRACE, token_key };
     };
     // With TLS, plain HTTP is served only where it is said.
     let plain = raw.tls.is_missing().then_some(default);
@@ -33,7 +36,20 @@ pub(super) fn server(raw: Option<&raw::Server>, walk: &mut Walk<'_>) -> Server {
             walk,
         )
         .unwrap_or(DEFAULT_GRACE),
+        token_key: token_key(raw, walk),
     }
+}
+
+/// Who finds the key can make tokens of everybody's, without ever asking weir.
+fn token_key(raw: &raw::Server, walk: &mut Walk<'_>) -> Option<Secret> {
+    let at = raw.token_key.given()?;
+    if at.value.0.expose().len() < MIN_TOKEN_KEY_BYTES {
+        walk.warn(
+            &at.place,
+            "this key is short enough to be guessed; `openssl rand -hex 32` makes one that is not",
+        );
+    }
+    Some(at.value.0.clone())
 }
 
 fn tls(raw: &raw::Tls, walk: &mut Walk<'_>) -> Option<ServerTls> {

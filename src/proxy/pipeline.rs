@@ -22,6 +22,7 @@ use super::exchange::{Answer, Exchange};
 use super::fetch::{Fault, Fetch, RequestBody};
 use super::keyed_body::{self, Read};
 use super::listen::Missed;
+use super::pages;
 use super::refusal::No;
 use super::wish::Wish;
 use crate::cache::{Forward, Lookup, Occasion, validate};
@@ -79,6 +80,9 @@ impl Gateway {
         if size.is_some_and(|bytes| bytes > MAX_REQUEST_BODY_BYTES as u64) {
             return Err(No::TooLarge);
         }
+        if pages::is_asked(&call.headers)? {
+            return Box::pin(self.walk(exchange, call, &caller)).await;
+        }
         let (body, keyed) = match keyed_body::is_wanted(&call) {
             true => self.keyed_body(body, &caller).await?,
             false => (body, None),
@@ -116,7 +120,7 @@ impl Gateway {
     }
 
     /// An answer that may come from the cache, or from another caller's fetch.
-    async fn shared(
+    pub(super) async fn shared(
         &self,
         exchange: &mut Exchange,
         wish: &Arc<Wish>,

@@ -131,9 +131,10 @@ impl Budget {
     }
 
     /// Charges `seat` even over its limits and never waits: for `mode = "observe"`.
-    pub fn charge_anyway(&self, limits: LimitSet, seat: usize) -> Permit {
-        let grant = self.change(|desk, now| desk.charge_anyway(seat_of(seat), limits, now));
-        Permit::observed(self.arc(), grant)
+    /// Tells what would have been in its way.
+    pub fn charge_anyway(&self, limits: LimitSet, seat: usize) -> (Permit, Option<Refusal>) {
+        let (grant, held_up) = self.change(|desk, now| desk.charge_anyway(seat_of(seat), limits, now));
+        (Permit::observed(self.arc(), grant), held_up)
     }
 
     /// Admits now, without taking a slot that somebody waits for or has reserved,

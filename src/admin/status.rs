@@ -64,6 +64,8 @@ struct NodeStatus {
     waiting: usize,
     admitted: u64,
     refused: u64,
+    /// With `mode = "observe"`: what would have had to wait, or been refused.
+    held_up: u64,
     limits: Vec<LimitStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exchanges: Option<serde_json::Map<String, serde_json::Value>>,
@@ -147,6 +149,7 @@ fn node(name: &str, share: u32, state: &NodeState) -> NodeStatus {
         waiting: state.waiting,
         admitted: state.admitted,
         refused: state.refused,
+        held_up: state.held_up,
         limits: limits(&state.limits),
         exchanges: None,
     }

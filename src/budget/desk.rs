@@ -66,6 +66,8 @@ pub(super) struct Tally {
     pub(super) waiting: usize,
     pub(super) admitted: u64,
     pub(super) refused: u64,
+    /// Observed: admitted although it would have had to wait.
+    pub(super) held_up: u64,
 }
 
 #[derive(Clone, Debug)]

@@ -179,21 +179,25 @@ impl Books {
         tight.all(|limit| self.holds.is_covered(division, consumer, limit))
     }
 
-    /// When the gate for `set` may open further, if nothing in flight is answered.
+    /// When the gate for `set` may open further, for anybody or for an owner, if
+    /// nothing in flight is answered.
     pub(super) fn next_opening(&self, set: LimitSet, now: Moment) -> Option<Moment> {
-        let mut opening = Moment::ZERO;
+        let (mut opening, mut owners) = (now, None::<Moment>);
         for limit in set.iter() {
             let (window, held) = (&self.windows[limit], self.holds.total(limit));
-            let at = if window.free() == 0 {
-                window.next_release(&self.clock)?
+            if window.free() == 0 {
+                opening = opening.max(window.next_release(&self.clock)?);
             } else if window.free() <= held {
-                window.next_release(&self.clock).unwrap_or(Moment::NEVER).min(self.holds.next_stale())
-            } else {
-                now
-            };
-            opening = opening.max(at).max(self.not_before(limit, 0));
+                // Whoever's charge lapses first may be the one whose reserve covers it then.
+                let release = window.next_release(&self.clock).unwrap_or(Moment::NEVER);
+                let next = release.min(self.holds.next_stale());
+                owners = Some(owners.map_or(next, |owners| owners.min(next)));
+            }
+            opening = opening.max(self.not_before(limit, 0));
         }
-        Some(opening)
+        // While it is shut to all, owners may go as soon as it opens; while it is open to
+        // owners, the next change may be for one of them, or for all.
+        Some(owners.filter(|_| opening <= now).unwrap_or(opening))
     }
 
     /// Charges one request of `seat` to every limit of `set` at every node, whether it fits or not.

@@ -185,16 +185,16 @@ impl Queue {
         chances.min()
     }
 
-    /// Everybody who waits, with how many of the same consumer's and class go first for sure.
-    pub(super) fn in_turn(&self) -> impl Iterator<Item = (EntryId, LimitSet, u64)> {
+    /// Everybody who waits, by consumer and class in turn: who it is, on which limits,
+    /// its index among them, and how many of them may be paid for by others (`None`
+    /// if it may be itself).
+    pub(super) fn in_turn(&self) -> impl Iterator<Item = (EntryId, LimitSet, usize, Option<usize>)> {
         let flows = self.classes.iter().flat_map(|class| {
             class.lanes.values().flat_map(|lane| lane.flows.values()).map(|flow| (class.set, flow))
         });
         flows.flat_map(|(set, flow)| {
-            flow.callers.iter().enumerate().map(move |(earlier, ((_, id), claim))| match claim {
-                Claim::Sole => (*id, set, earlier.saturating_sub(flow.joined) as u64),
-                // Another consumer may pay for it.
-                Claim::Joined => (*id, set, 0),
+            flow.callers.iter().enumerate().map(move |(index, ((_, id), claim))| {
+                (*id, set, index, (*claim == Claim::Sole).then_some(flow.joined))
             })
         })
     }

@@ -44,6 +44,8 @@ pub struct NodeState {
     pub admitted: u64,
     /// Callers refused since the start.
     pub refused: u64,
+    /// Requests that would have had to wait, or been refused, had weir not only observed.
+    pub held_up: u64,
 }
 
 /// One limit at one node.
@@ -101,19 +103,20 @@ impl Snapshot {
             )
         });
         let node_state = |node: Node, index: NodeIndex, seats: &mut dyn Iterator<Item = usize>| {
-            let (mut waiting, mut admitted, mut refused) = (0, 0, 0);
+            let (mut waiting, mut admitted, mut refused, mut held_up) = (0, 0, 0, 0);
             for seat in seats {
                 let tally = desk.tally(seat);
                 waiting += tally.waiting;
                 admitted += tally.admitted;
                 refused += tally.refused;
+                held_up += tally.held_up;
             }
             let limits = (0..books.limits()).map(|limit| {
                 let allowed = books.cap_of(index, limit).unwrap_or(books.window(limit).requests());
                 let held = books.holds().held_for(index, limit);
                 limit_state(desk, plan, limit, (allowed, books.used_by(index, limit), held), now)
             });
-            NodeState { node, limits: limits.collect(), waiting, admitted, refused }
+            NodeState { node, limits: limits.collect(), waiting, admitted, refused, held_up }
         };
         let mut members = vec![Vec::new(); plan.divisions.len()];
         for (seat, consumer) in plan.consumers.iter().enumerate() {

@@ -160,7 +160,8 @@ async fn a_background_refresh_takes_only_what_nobody_wants() {
     assert!(budget.try_now(first, 3).is_none(), "somebody waits for the other limit and wants this one too");
     drop(entry);
     assert!(budget.try_now(first, 3).is_some());
-    let over = budget.charge_anyway(all(&budget), 2);
+    let (over, held_up) = budget.charge_anyway(all(&budget), 2);
+    assert_eq!(held_up.unwrap().to_string(), "account: limit1");
     assert_eq!(budget.snapshot().account[1].used, 2);
     assert_eq!(budget.view(2, all(&budget))[1].remaining, 0);
     drop(over);

@@ -7,6 +7,7 @@ use crate::quota::LimitSet;
 
 use super::super::hierarchy::{Gate, Standing as NodeStanding};
 use super::super::log::Seat;
+use super::super::refusal::Refusal;
 use super::{Desk, Grant};
 
 /// A grant that is older is looked at once more before the first byte leaves.
@@ -32,10 +33,17 @@ pub(in crate::budget) struct Flight {
 }
 
 impl Desk {
-    /// Charges whether it fits or not, and never waits.
-    pub(in crate::budget) fn charge_anyway(&mut self, seat: Seat, set: LimitSet, now: Moment) -> Grant {
+    /// Charges whether it fits or not, and never waits. Tells what would have been in its way.
+    pub(in crate::budget) fn charge_anyway(
+        &mut self,
+        seat: Seat,
+        set: LimitSet,
+        now: Moment,
+    ) -> (Grant, Option<Refusal>) {
         self.pump(now);
-        self.admit(seat, set, now, now)
+        let held_up = self.held_up(seat, set, now);
+        self.tallies[seat as usize].held_up += u64::from(held_up.is_some());
+        (self.admit(seat, set, now, now), held_up)
     }
 
     /// Charges only what nobody else wants or has reserved.

@@ -5,6 +5,7 @@ use crate::quota::LimitSet;
 
 use super::super::forecast::forecast;
 use super::super::hierarchy::Obstacle;
+use super::super::log::Seat;
 use super::super::queue::{EntryId, Waiter};
 use super::super::refusal::{Reason, Refusal};
 use super::Desk;
@@ -53,16 +54,41 @@ impl Desk {
         let slot_of =
             |limit, ahead| books.window(limit).slot(ahead, now, clock).max(books.not_before(limit, ahead));
         let slot = |set: LimitSet, ahead| set.iter().map(|limit| slot_of(limit, ahead)).max();
-        let late = self.queue.in_turn().filter(|&(id, set, ahead)| {
-            self.entries.get(&id).zip(slot(set, ahead)).is_some_and(|(entry, slot)| slot > entry.deadline)
-        });
-        for id in late.map(|(id, ..)| id).collect::<Vec<_>>() {
+        let (mut late, mut gone) = (Vec::new(), 0);
+        for (id, set, index, joined) in self.queue.in_turn() {
+            // Those who go home now stand in nobody's way.
+            gone = if index == 0 { 0 } else { gone };
+            let ahead = joined.map_or(0, |joined| (index - gone).saturating_sub(joined));
+            let slot = slot(set, ahead as u64);
+            if self.entries.get(&id).zip(slot).is_some_and(|(entry, slot)| slot > entry.deadline) {
+                late.push(id);
+                gone += 1;
+            }
+        }
+        for id in late {
             let Some(waiter) = self.waiter(id) else { continue };
             let refusal = self.refuse_by(waiter, Reason::Limit, now, |_, _| None);
             self.withdraw(waiter);
             self.close_if_empty(id);
             self.turned_away.insert(id, refusal);
             self.has_turned_away = true;
+        }
+    }
+
+    /// What a request of `seat` would have to wait for, if it came now.
+    pub(super) fn held_up(&self, seat: Seat, set: LimitSet, now: Moment) -> Option<Refusal> {
+        let waiter = Waiter { id: EntryId::MAX, seat, set, urgency: 3 };
+        let (obstacle, slot) = forecast(&self.books, &self.queue, waiter, 0, now)?;
+        (slot > now).then(|| self.refusal(Reason::Limit, obstacle, slot, now))
+    }
+
+    fn refusal(&self, reason: Reason, obstacle: Obstacle, retry_at: Moment, now: Moment) -> Refusal {
+        Refusal {
+            reason,
+            node: self.books.name(obstacle, &self.plan),
+            limit: self.plan.limits[obstacle.limit].name.clone(),
+            retry_at,
+            retry_after: retry_at.since(now),
         }
     }
 
@@ -93,12 +119,6 @@ impl Desk {
         herd.1 += 1;
         let retry_at = if ahead == 0 { slot } else { slot_after(self, ahead).1 };
         self.tallies[waiter.seat as usize].refused += 1;
-        Refusal {
-            reason,
-            node: self.books.name(obstacle, &self.plan),
-            limit: self.plan.limits[obstacle.limit].name.clone(),
-            retry_at,
-            retry_after: retry_at.since(now),
-        }
+        self.refusal(reason, obstacle, retry_at, now)
     }
 }

@@ -44,7 +44,7 @@ pub struct Watched {
 /// Everything that is shown.
 pub struct Admin {
     upstreams: Vec<Watched>,
-    cache: Option<Arc<Cache>>,
+    cache: Arc<Cache>,
     clock: Clock,
     guard: guard::Guard,
     loading: AtomicBool,
@@ -57,7 +57,7 @@ impl Admin {
     pub fn new(
         config: &config::Admin,
         upstreams: Vec<Watched>,
-        cache: Option<Arc<Cache>>,
+        cache: Arc<Cache>,
         clock: Clock,
     ) -> Arc<Self> {
         let guard = guard::Guard::new(config.token.clone());

@@ -7,7 +7,7 @@
 use super::read::{List, Named, tables};
 use super::scalar::{
     DateText, HeaderText, Lasting, ListenText, MethodText, NetText, Part, PatternText, PerText, RateText,
-    ResetsText,
+    ResetsText, SizeText,
 };
 use super::secrets::{SecretValue, TokenValue};
 use super::union::{
@@ -69,6 +69,10 @@ tables! {
     Store {
         /// Folder of ledger, cache and usage; default data.
         path: String,
+        /// What cached answers may take in memory; default 256MiB.
+        cache_memory: SizeText,
+        /// What cached answers may take on disk, so that a restart keeps them; default 1GiB, 0MiB keeps none.
+        cache_disk: SizeText,
         /// Shared by replicas.
         @not_built redis: Redis,
         /// What a ledger file that is new means: trust (nothing was spent) or cautious (all current windows are).

@@ -57,6 +57,8 @@ pub(super) use schema_of;
 texts! {
     /// A length of time.
     Lasting(Duration) = lasting, like "30s", "^[0-9]+(ms|s|m|h|d)$";
+    /// Bytes, in a unit of powers of two.
+    SizeText(u64) = super::size::size, like "256MiB", "^[0-9]+(KiB|MiB|GiB)$";
     /// A length of time, or a month of the calendar.
     PerText(Per) = per, like "1m", "^([0-9]+(ms|s|m|h|d)|month)$";
     /// Requests per length of time.

@@ -154,7 +154,9 @@ impl Lane {
             ..FlightLimits::default()
         });
         let to_shut = flights.clone();
-        cache.on_purge(move |selector| drop(to_shut.shut(selector)));
+        cache.on_purge(move |selector| {
+            to_shut.shut(selector);
+        });
         Ok(Self {
             index,
             budget,
@@ -172,6 +174,14 @@ impl Lane {
             warned: Mutex::default(),
             clock,
         })
+    }
+
+    /// What a write dropped stays dropped, whatever happens to this process: before its
+    /// writer hears of it. A disk that does not say so holds up no answer for ever.
+    async fn confirm_purges(&self) {
+        if let Err(error) = self.cache.confirmed().await {
+            tracing::error!(upstream = %self.config.name, %error, "after a crash, old answers may come back");
+        }
     }
 
     /// Its configuration.

@@ -112,13 +112,8 @@ impl Disk {
         max_bytes: u64,
         (editions, clock, boot): (Editions, Clock, BootId),
     ) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared {
-            inbox: Inbox::new(max_bytes),
-            file: RwLock::new(None),
-            editions,
-            clock,
-            boot,
-        });
+        let shared =
+            Arc::new(Shared { inbox: Inbox::new(max_bytes), file: RwLock::new(None), editions, clock, boot });
         let writer = Writer::new(Arc::clone(&shared), place);
         std::thread::Builder::new().name("weir-cache".into()).spawn(move || writer.run())?;
         Ok(Self { shared, looks: Arc::new(Semaphore::new(MAX_LOOKS)), next_look: Arc::default() })

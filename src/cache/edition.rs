@@ -32,6 +32,13 @@ impl Editions {
         Self(upstreams.iter().map(|upstream| (upstream.name.clone(), Edition::of(upstream))).collect())
     }
 
+    /// Without rules, all the same.
+    #[cfg(test)]
+    pub(super) fn alike(upstreams: &[UpstreamName]) -> Self {
+        let edition = || Edition { without_rule: 1, rules: Vec::new() };
+        Self(upstreams.iter().map(|name| (name.clone(), edition())).collect())
+    }
+
     /// What would decide about `key` now; none for an upstream that is no more.
     pub(super) fn edition(&self, key: &Key) -> Option<u64> {
         let edition = self.0.get(&key.scope().upstream)?;

@@ -272,6 +272,3 @@ fn nanos(of: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(test)]
-mod tests;

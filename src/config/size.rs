@@ -9,7 +9,7 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (count, unit) = text.split_at(digits);
     let Some(count) = count.parse::<u64>().ok().filter(|_| digits <= 12) else {
-        return Err("not a size; write a whole number and one of KiB, MiB and GiB, such as \"256MiB\"".into());
+        return Err(help());
     };
     if let Some((_, bytes)) = UNITS.iter().find(|(name, _)| *name == unit) {
         let size = count.checked_mul(*bytes).filter(|size| *size <= MOST);
@@ -19,8 +19,13 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     let meant = unit.trim().chars().next().map(|letter| letter.to_ascii_uppercase());
     Err(match UNITS.iter().find(|(name, _)| name.chars().next() == meant) {
         Some((name, _)) => format!("wrong unit; write \"{count}{name}\""),
-        None => format!("a size needs a unit; write \"{count}MiB\""),
+        None if unit.is_empty() => format!("a size needs a unit; write \"{count}MiB\""),
+        None => help(),
     })
+}
+
+fn help() -> String {
+    "not a size; write a whole number and one of KiB, MiB and GiB, such as \"256MiB\"".into()
 }
 
 /// A size as it is typed, in the largest unit that fits it whole.

@@ -45,6 +45,9 @@ pub(super) async fn receive(
         return renew(wish, stale, &head, &sent, lead);
     }
     invalidate(wish, head.status);
+    if !wish.method.is_safe() {
+        lane.confirm_purges().await;
+    }
     let edits = lane.config.dialect.edits(&head.headers, &lane.links);
     let edit = Edit::of(&mut head.headers, lane.config.dialect.edits_bodies(), edits);
     let policy = wish.policy();
@@ -138,7 +141,6 @@ fn invalidate(wish: &Wish, status: StatusCode) {
     let collection = if wish.method == Method::POST || above.is_empty() { path } else { above };
     let selector = Selector::Prefix(lane.config.name.clone(), collection.to_owned());
     lane.cache.purge(&selector);
-    lane.flights.shut(&selector);
 }
 
 /// A `Location` that points to the vendor leads back through weir; another is dropped.

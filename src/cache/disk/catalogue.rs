@@ -59,7 +59,9 @@ impl Catalogue {
         self.put(key, Row { id, variant, bytes });
         let rows = &self.keys[&key.hash()].rows;
         if rows.len() > MAX_VARIANTS {
-            gone.extend(rows.first().map(|row| row.variant).and_then(|oldest| self.remove((key.hash(), oldest))));
+            gone.extend(
+                rows.first().map(|row| row.variant).and_then(|oldest| self.remove((key.hash(), oldest))),
+            );
         }
         gone.extend(self.make_room());
         Some((id, gone))
@@ -73,7 +75,8 @@ impl Catalogue {
     /// A row that was in the file; whether it is wanted still.
     pub(super) fn restore(&mut self, key: &Key, row: Row) -> bool {
         let listed = self.keys.get(&key.hash());
-        let is_superseded = listed.is_some_and(|listed| listed.rows.iter().any(|is| is.variant == row.variant));
+        let is_superseded =
+            listed.is_some_and(|listed| listed.rows.iter().any(|is| is.variant == row.variant));
         if !is_superseded {
             self.put(key, row);
         }

@@ -231,7 +231,10 @@ struct Last {
 impl Last {
     fn read(bytes: &[u8]) -> Option<Self> {
         let (boot, wall) = bytes.split_first_chunk()?;
-        Some(Self { boot: BootId(*boot), wall: UnixTime::from_nanos(u64::from_be_bytes(wall.try_into().ok()?)) })
+        Some(Self {
+            boot: BootId(*boot),
+            wall: UnixTime::from_nanos(u64::from_be_bytes(wall.try_into().ok()?)),
+        })
     }
 
     fn is_ahead_of(&self, now: &Reading) -> bool {

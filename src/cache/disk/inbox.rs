@@ -1,7 +1,8 @@
 //! What the caller's side and the file's thread tell each other, under one lock that
 //! neither holds over I/O: the catalogue, and what is still to be done to the file.
 
-use std::collections::VecDeque;
+mod state;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,21 +10,16 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
-use super::catalogue::{Catalogue, Id, Row, bytes_in_file};
+use self::state::{Deferred, MAX_BATCH_BYTES, State};
+use super::catalogue::{Id, Row};
 use super::file::{Found, Trouble};
 use crate::cache::entry::Entry;
 use crate::cache::key::{Key, Selector};
 use crate::cache::second::{Name, SecondTally, Variant};
 use crate::clock::Moment;
 
-/// Answers that wait to be written; those beyond are dropped.
-const MAX_QUEUED_BYTES: u64 = 32 * 1_024 * 1_024;
-/// Answers written in one transaction: what holds up a purge at most.
-const MAX_BATCH_BYTES: u64 = 4 * 1_024 * 1_024;
 /// What is kept within this time is written together.
 const GATHER: Duration = Duration::from_millis(100);
-/// Purges remembered while there is no file; with more, nothing in it is believed.
-const MAX_DEFERRED: usize = 1_024;
 
 /// How it stands with the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,31 +45,6 @@ pub(super) struct Inbox {
     broken: AtomicBool,
 }
 
-struct State {
-    catalogue: Catalogue,
-    /// In the catalogue, and still to be written.
-    writes: VecDeque<(Id, Arc<Entry>, u64)>,
-    /// No longer in the catalogue, and perhaps still in the file.
-    deletes: Vec<Id>,
-    /// Kept while there is no file.
-    early: VecDeque<Arc<Entry>>,
-    /// Dropped while there is no file.
-    deferred: Vec<Deferred>,
-    queued_bytes: u64,
-    /// How many deletions were asked for.
-    asked: u64,
-    urgent: bool,
-    closing: bool,
-    /// The disk took nothing: what is kept before is dropped.
-    muted_until: Moment,
-}
-
-/// What a file that is yet to be opened must not bring back.
-enum Deferred {
-    Purge(Selector),
-    Forget(Name),
-}
-
 /// What the thread has to do.
 pub(super) enum Work {
     /// Write this; then `asked` deletions are done.
@@ -93,20 +64,8 @@ pub(super) struct Queue {
 
 impl Inbox {
     pub(super) fn new(max_bytes: u64) -> Self {
-        let state = State {
-            catalogue: Catalogue::new(max_bytes),
-            writes: VecDeque::new(),
-            deletes: Vec::new(),
-            early: VecDeque::new(),
-            deferred: Vec::new(),
-            queued_bytes: 0,
-            asked: 0,
-            urgent: false,
-            closing: false,
-            muted_until: Moment::ZERO,
-        };
         Self {
-            state: Mutex::new(state),
+            state: Mutex::new(State::new(max_bytes)),
             news: Condvar::new(),
             phase: watch::Sender::new(Phase::Opening),
             done: watch::Sender::new(0),
@@ -120,9 +79,13 @@ impl Inbox {
         *self.phase.borrow()
     }
 
+    pub(super) fn subscribe(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
     /// The phase, once the file is no longer being opened.
     pub(super) async fn settled_phase(&self) -> Phase {
-        let mut phase = self.phase.subscribe();
+        let mut phase = self.subscribe();
         let settled = phase.wait_for(|phase| *phase != Phase::Opening).await;
         settled.map_or(Phase::Closed, |phase| *phase)
     }
@@ -185,7 +148,7 @@ impl Inbox {
     pub(super) fn close(&self) -> watch::Receiver<Phase> {
         self.state.lock().closing = true;
         self.news.notify_one();
-        self.phase.subscribe()
+        self.subscribe()
     }
 
     pub(super) fn count_found(&self, entries: usize) {
@@ -320,98 +283,5 @@ impl Inbox {
         ids.iter().for_each(|id| state.catalogue.drop_row(*id));
         self.dropped.fetch_add(ids.len() as u64, Ordering::Relaxed);
         state.muted_until = until;
-    }
-}
-
-impl State {
-    /// Whether it was taken.
-    fn keep(&mut self, entry: &Arc<Entry>) -> bool {
-        let cost = entry.weight_bytes() as u64;
-        if self.queued_bytes + cost > MAX_QUEUED_BYTES {
-            return false;
-        }
-        let (_, variant) = entry.name();
-        let Some((id, gone)) = self.catalogue.add(entry.key(), variant, bytes_in_file(entry)) else {
-            return false;
-        };
-        self.delete(gone);
-        self.queued_bytes += cost;
-        self.writes.push_back((id, Arc::clone(entry), cost));
-        true
-    }
-
-    /// It was not taken: its predecessor goes too, or would be found in its place.
-    fn keep_not(&mut self, entry: &Entry) -> bool {
-        let old = self.catalogue.remove(entry.name());
-        self.delete(old);
-        false
-    }
-
-    fn keep_early(&mut self, entry: &Arc<Entry>) -> bool {
-        let cost = entry.weight_bytes() as u64;
-        self.drop_early(|is| is.name() == entry.name());
-        let fits = self.queued_bytes + cost <= MAX_QUEUED_BYTES;
-        if fits {
-            self.queued_bytes += cost;
-            self.early.push_back(Arc::clone(entry));
-        } else {
-            self.defer(Deferred::Forget(entry.name()));
-        }
-        fits
-    }
-
-    fn drop_early(&mut self, goes: impl Fn(&Entry) -> bool) -> Vec<Name> {
-        let mut gone = Vec::new();
-        let queued = &mut self.queued_bytes;
-        self.early.retain(|entry| {
-            let goes = goes(entry);
-            if goes {
-                *queued -= entry.weight_bytes() as u64;
-                gone.push(entry.name());
-            }
-            !goes
-        });
-        gone
-    }
-
-    fn defer(&mut self, what: Deferred) {
-        if matches!(what, Deferred::Purge(_)) {
-            self.asked += 1;
-        }
-        if self.deferred.len() >= MAX_DEFERRED {
-            self.deferred = vec![Deferred::Purge(Selector::All)];
-        } else {
-            self.deferred.push(what);
-        }
-    }
-
-    fn delete(&mut self, ids: impl IntoIterator<Item = Id>) {
-        let before = self.deletes.len();
-        self.deletes.extend(ids);
-        self.asked += (self.deletes.len() - before) as u64;
-    }
-
-    /// All deletions, and as many answers as may go with them.
-    fn take_batch(&mut self) -> Queue {
-        let (mut writes, mut bytes) = (Vec::new(), 0);
-        while bytes < MAX_BATCH_BYTES {
-            let Some((id, entry, cost)) = self.writes.pop_front() else { break };
-            self.queued_bytes -= cost;
-            // It may have been purged or replaced while it waited.
-            if self.catalogue.holds(id) {
-                bytes += cost;
-                writes.push((id, entry));
-            }
-        }
-        Queue { deletes: std::mem::take(&mut self.deletes), writes, asked: self.asked }
-    }
-}
-
-impl Deferred {
-    fn means(&self, head: &crate::cache::record::Head) -> bool {
-        match self {
-            Self::Purge(selector) => selector.selects(&head.key),
-            Self::Forget(name) => *name == head.name(),
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Cache, Stored, Ticket, TURNS};
+use super::{Cache, Stored, TURNS, Ticket};
 use crate::cache::key::Key;
 use crate::cache::second::{SecondTally, Unconfirmed, Variant};
 

@@ -6,6 +6,8 @@
 //! * `listen`: a caller's wait for it, and the answer in that caller's form.
 //! * `wish`: what will be asked of the vendor, and who may share the answer.
 //! * `fetch`, `receive`: the task that owns a permit, sends once, and fills flight and cache.
+//! * `sign`: the request as it leaves, with the vendor's key.
+//! * `written`: what a write makes untrue is dropped before the writer is answered.
 //! * `keys`, `breaker`: which value of a key is sent; when a vendor that is down is let be.
 //! * `learn`: what an answer tells about the vendor's own count.
 //! * `exchange`: what is said about it: headers, log line, counts.
@@ -31,7 +33,9 @@ mod pipeline;
 mod ratelimit;
 mod receive;
 mod refusal;
+mod sign;
 mod wish;
+mod written;
 
 use std::collections::HashSet;
 use std::sync::Arc;

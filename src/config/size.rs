@@ -1,11 +1,31 @@
 //! Sizes in bytes, as `256MiB`.
 
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+use super::mistake::Walk;
+use super::read::{Read, text};
+use super::scalar::schema_of;
+use super::tree::Node;
+
+/// Bytes, in a unit of powers of two.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SizeText(pub(super) u64);
+
+impl Read for SizeText {
+    fn read(node: Node, walk: &mut Walk<'_>) -> Option<Self> {
+        let place = node.place.clone();
+        let typed = text(node, "\"256MiB\"", walk)?;
+        size(&typed).map(Self).map_err(|words| walk.wrong(&place, words)).ok()
+    }
+}
+
+schema_of!(SizeText, { "type": "string", "pattern": "^[0-9]+(KiB|MiB|GiB)$", "examples": ["256MiB"] });
+
 const UNITS: &[(&str, u64)] = &[("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 /// More than any machine has.
 const MOST: u64 = 1 << 50;
 
-/// Reads a size.
-pub(super) fn size(text: &str) -> Result<u64, String> {
+fn size(text: &str) -> Result<u64, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (count, unit) = text.split_at(digits);
     let Some(count) = count.parse::<u64>().ok().filter(|_| digits <= 12) else {

@@ -152,11 +152,13 @@ async fn a_look_that_a_purge_overtakes_brings_nothing_up() {
         let cache = over(&disk);
         let a = key("/a");
         let mut up = Box::pin(cache.bring_up(&a));
-        // It has its ticket, and reads.
+        // It has its ticket, and is reading.
+        let file = disk.shared.file.write();
         assert!(futures_util::future::FutureExt::now_or_never(&mut up).is_none());
         if purged {
             assert_eq!(cache.purge(&path("/a")), 1);
         }
+        drop(file);
         assert_eq!(up.await, !purged);
         let empty = HeaderMap::new();
         let asked = Asked::new(&Method::GET, &empty, &empty, ClientCacheControl::Honour);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::config::mistake::Walk;
 use crate::config::read::Field;
-use crate::config::scalar::{Lasting, SizeText, spell};
-use crate::config::size;
+use crate::config::scalar::{Lasting, spell};
+use crate::config::size::{self, SizeText};
 
 /// The smallest and the largest duration a key takes.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +14,10 @@ pub(super) struct Between(pub(super) Duration, pub(super) Duration);
 impl Between {
     /// For time-outs: something, and not for ever.
     pub(super) const TIMEOUT: Self = Self(Duration::from_millis(1), Duration::from_secs(3_600));
+    /// For tokens: not so short that a client does nothing but renew, at most a day.
+    pub(super) const TOKEN: Self = Self(Duration::from_secs(1), Duration::from_secs(86_400));
+    /// For silences of a stream.
+    pub(super) const SILENCE: Self = Self(Duration::from_secs(1), Duration::from_secs(7 * 86_400));
     /// For waits: none to a day.
     pub(super) const WAIT: Self = Self(Duration::ZERO, Duration::from_secs(86_400));
 }

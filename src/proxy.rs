@@ -5,10 +5,12 @@
 //! * `begin`: how a fetch begins: looked up, joined, alone, or behind a reader's back.
 //! * `listen`: a caller's wait for it, and the answer in that caller's form.
 //! * `wish`: what will be asked of the vendor, and who may share the answer.
+//! * `keyed_body`, `snap`: the one spelling of a cacheable POST and of a time window.
 //! * `fetch`, `receive`: the task that owns a permit, sends once, and fills flight and cache.
 //! * `sign`: the request as it leaves, with the vendor's key.
 //! * `written`: what a write makes untrue is dropped before the writer is answered.
 //! * `keys`, `breaker`: which value of a key is sent; when a vendor that is down is let be.
+//! * `pages`: all pages of a list as one answer, each a request of its own.
 //! * `learn`: what an answer tells about the vendor's own count.
 //! * `exchange`: what is said about it: headers, log line, counts.
 //! * `refusal`: every answer that weir makes itself, and its status.
@@ -26,14 +28,17 @@ mod edit;
 mod exchange;
 mod fetch;
 mod headers;
+mod keyed_body;
 mod keys;
 mod learn;
 mod listen;
+mod pages;
 mod pipeline;
 mod ratelimit;
 mod receive;
 mod refusal;
 mod sign;
+mod snap;
 mod wish;
 mod written;
 
@@ -58,6 +63,7 @@ pub use body::Body;
 use breaker::Breaker;
 use fetch::{Fault, Shared};
 use keys::Keys;
+use pages::Walks;
 use ratelimit::Views;
 
 /// Everything that answers consumers.
@@ -84,6 +90,7 @@ pub struct Lane {
     keys: Keys,
     breaker: Breaker,
     views: Views,
+    walks: Walks,
     vendor: Arc<VendorCounts>,
     /// Whom it has warned of what.
     warned: Mutex<HashSet<(ConsumerIx, String)>>,
@@ -173,6 +180,7 @@ impl Lane {
             keys: Keys::new(&upstream.keys),
             breaker: if upstream.keys.is_empty() { Breaker::off() } else { Breaker::default() },
             views: Views::new(upstream.plan.consumers.len()),
+            walks: Walks::default(),
             vendor: Arc::default(),
             config: Arc::new(upstream.clone()),
             warned: Mutex::default(),

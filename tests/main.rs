@@ -15,3 +15,4 @@ mod ledger;
 mod secrets;
 mod support;
 mod tls;
+mod vendors;

@@ -95,7 +95,9 @@ impl Entry {
         (self.key.hash(), self.vary.digest())
     }
 
-    pub(super) fn received(&self) -> Moment {
+    /// When it came from the vendor, or was last validated there.
+    #[must_use]
+    pub fn received(&self) -> Moment {
         self.freshness.received.at
     }
 

@@ -145,7 +145,7 @@ tables! {
         /// Names the address that requests leave from, if processes share it behind a NAT.
         egress: String,
         /// The most pages that `Weir-Pages: all` reads; default 50.
-        @no_effect max_pages: u64,
+        max_pages: u64,
         /// catchpoint-v1, privx: how long tokens that weir issues are valid; default 30m and 5m.
         token_ttl: Lasting,
         /// The longest silence within an event stream; default 1h.
@@ -237,9 +237,9 @@ tables! {
         /// What matters to the answer and what does not.
         key: CacheKey,
         /// Methods whose answers may be kept; default GET with HEAD.
-        @no_effect methods: List<MethodText>,
+        methods: List<MethodText>,
         /// Rounds time windows to a step.
-        @no_effect snap: Snap,
+        snap: Snap,
         /// Larger answers stream through uncached; default 16777216.
         max_bytes: u64,
         /// Paths that a successful write which this rule is for makes fresh, beside what every write does.
@@ -260,8 +260,12 @@ tables! {
         start: String,
         /// Query parameter of the window's end.
         end: String,
-        /// To multiples of this.
+        /// To multiples of this, downwards.
         step: Lasting,
+        /// How long after a window's end its data may still change; default 15m.
+        settles: Lasting,
+        /// How long an answer about a window that has settled is fresh; default the rule's `ttl`.
+        settled_ttl: Lasting,
     }
 
     /// One internal caller, known by all of token, from and certificate that it names.

@@ -21,6 +21,7 @@ const GENERIC: Dialect = Dialect::Generic(Generic { credential: None });
 const POLICY: Policy<'_> = Policy {
     dialect: &GENERIC,
     rule: None,
+    settled_ttl: None,
     default_ttl: Some(Duration::from_secs(3_600)),
     sharing: Sharing::Private,
 };

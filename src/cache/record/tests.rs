@@ -43,7 +43,13 @@ fn entry(key: &Key, fields: &[(&str, &str)], body: &[u8]) -> Entry {
     for (name, value) in fields.iter().chain(&[("cache-control", "max-age=60"), ("vary", "accept")]) {
         headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
     }
-    let policy = Policy { dialect: &GENERIC, rule: None, default_ttl: None, sharing: Sharing::Private };
+    let policy = Policy {
+        dialect: &GENERIC,
+        rule: None,
+        settled_ttl: None,
+        default_ttl: None,
+        sharing: Sharing::Private,
+    };
     let empty = HeaderMap::new();
     let asked = Asked::new(&Method::GET, &empty, &empty, ClientCacheControl::Honour);
     let now = Now { at: at(0).present.now, wall: at(0).wall };

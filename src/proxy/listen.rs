@@ -84,7 +84,9 @@ impl Wish {
                 }
                 return Err(Missed::Again);
             }
-            Err(FlightError::Abandoned | FlightError::GoAlone) => return Err(Missed::Again),
+            Err(FlightError::Abandoned | FlightError::GoAlone | FlightError::TooSlow) => {
+                return Err(Missed::Again);
+            }
         };
         exchange.price += u32::from(pays);
         answer.cache = forwarded;

@@ -1,12 +1,15 @@
 //! From a caller's request to an answer. `pipeline` tells it in order.
 //!
 //! * `call`: what is asked, and by whom: route, identify, allow, check.
+//! * `ahead`: request bodies that are read before they are sent on.
+//! * `issue`: weir as the token endpoint of consumers whose clients exchange tokens.
 //! * `pipeline`: the story, from the request to the answer.
 //! * `begin`: how a fetch begins: looked up, joined, alone, or behind a reader's back.
 //! * `listen`: a caller's wait for it, and the answer in that caller's form.
 //! * `wish`: what will be asked of the vendor, and who may share the answer.
 //! * `fetch`, `receive`: the task that owns a permit, sends once, and fills flight and cache.
 //! * `sign`: the request as it leaves, with the vendor's key.
+//! * `tokens`, `sign_in`: the vendor's tokens, where a key is exchanged for one.
 //! * `written`: what a write makes untrue is dropped before the writer is answered.
 //! * `keys`, `breaker`: which value of a key is sent; when a vendor that is down is let be.
 //! * `learn`: what an answer tells about the vendor's own count.
@@ -17,6 +20,7 @@
 //! Not here: who is who (`consumer`), what may leave when (`budget`), what may be
 //! kept and joined (`cache`), how bytes reach the vendor (`upstream`).
 
+mod ahead;
 mod begin;
 mod body;
 mod breaker;
@@ -26,6 +30,7 @@ mod edit;
 mod exchange;
 mod fetch;
 mod headers;
+mod issue;
 mod keys;
 mod learn;
 mod listen;
@@ -34,6 +39,8 @@ mod ratelimit;
 mod receive;
 mod refusal;
 mod sign;
+mod sign_in;
+mod tokens;
 mod wish;
 mod written;
 
@@ -51,6 +58,7 @@ use crate::consumer::{ConsumerIx, Consumers};
 use crate::dialect::Links;
 use crate::id::RequestIds;
 use crate::telemetry::{Tally, VendorCounts};
+use crate::token::Issuer;
 use crate::upstream::{SetupError, Upstream};
 
 pub use body::Body;
@@ -59,12 +67,15 @@ use breaker::Breaker;
 use fetch::{Fault, Shared};
 use keys::Keys;
 use ratelimit::Views;
+use sign_in::Tokens;
 
 /// Everything that answers consumers.
 pub struct Gateway {
     lanes: Vec<Arc<Lane>>,
     consumers: Consumers,
     ids: RequestIds,
+    /// None where no upstream's consumers exchange tokens.
+    issuer: Option<Issuer>,
     clock: Clock,
     stopping: AtomicBool,
 }
@@ -82,6 +93,7 @@ pub struct Lane {
     scopes: Vec<Scope>,
     tally: Arc<Tally>,
     keys: Keys,
+    tokens: Tokens,
     breaker: Breaker,
     views: Views,
     vendor: Arc<VendorCounts>,
@@ -100,7 +112,7 @@ impl Gateway {
         config: &Config,
         ledger: &Arc<Ledger>,
         clock: Clock,
-        process: u64,
+        (process, issuer): (u64, Option<Issuer>),
     ) -> Result<Arc<Self>, SetupError> {
         let cache = Arc::new(Cache::new(CacheLimits::default()));
         let lane = |(index, upstream): (usize, &config::Upstream)| {
@@ -112,6 +124,7 @@ impl Gateway {
             lanes: config.upstreams.iter().enumerate().map(lane).collect::<Result<_, _>>()?,
             consumers: Consumers::new(&config.consumers, clock),
             ids: RequestIds::new(process),
+            issuer,
             clock,
             stopping: AtomicBool::new(false),
         }))
@@ -164,6 +177,7 @@ impl Lane {
             scopes,
             tally: Arc::new(Tally::new(upstream.plan.consumers.len())),
             keys: Keys::new(&upstream.keys),
+            tokens: Tokens::new(&upstream.keys),
             breaker: if upstream.keys.is_empty() { Breaker::off() } else { Breaker::default() },
             views: Views::new(upstream.plan.consumers.len()),
             vendor: Arc::default(),

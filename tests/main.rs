@@ -13,3 +13,4 @@ mod ledger;
 mod secrets;
 mod support;
 mod tls;
+mod tokens;

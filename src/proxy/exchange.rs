@@ -12,6 +12,7 @@ use super::cache_status::CacheStatus;
 use super::call::{Call, Caller};
 use super::refusal::No;
 use crate::clock::{Clock, Moment};
+use crate::dialect::OAuth;
 use crate::id::{ConsumerName, RequestId};
 use crate::quota::LimitSet;
 use crate::telemetry::{self, Outcome};
@@ -30,6 +31,8 @@ pub(super) struct Exchange {
     path: String,
     trace: Option<String>,
     lane: Option<Arc<Lane>>,
+    /// A token is asked for, whose errors have another shape.
+    oauth: Option<OAuth>,
     consumer: Option<ConsumerName>,
     seat: Option<usize>,
     clipped_wait: Option<u64>,
@@ -67,6 +70,7 @@ impl Exchange {
             path: head.uri.path().to_owned(),
             trace: trace_id(&head.headers).map(str::to_owned),
             lane: None,
+            oauth: None,
             consumer: None,
             seat: None,
             clipped_wait: None,
@@ -88,6 +92,11 @@ impl Exchange {
     pub(super) fn routed(&mut self, call: &Call) {
         self.lane = Some(Arc::clone(&call.lane));
         call.target.path().clone_into(&mut self.path);
+    }
+
+    /// It asks for a token.
+    pub(super) fn asks_token_of(&mut self, oauth: OAuth) {
+        self.oauth = Some(oauth);
     }
 
     /// The caller is known.
@@ -148,7 +157,7 @@ impl Exchange {
             // The libraries' words are for the operator; the caller gets the reason.
             tracing::warn!(id = %self.id, %fault, "the vendor did not answer");
         }
-        Answer { reason: no.reason(), ..Answer::of(no.answer(dialect, self.id), no.outcome()) }
+        Answer { reason: no.reason(), ..Answer::of(no.answer((dialect, self.oauth), self.id), no.outcome()) }
     }
 }
 

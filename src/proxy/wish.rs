@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, VIA};
 use http::{HeaderMap, Method};
 
@@ -35,6 +36,12 @@ pub(super) struct Wish {
     pub(super) vendor_key: Option<usize>,
     /// Which limits it counts against.
     pub(super) limits: LimitSet,
+    /// The body, if it was read before it is sent.
+    pub(super) body: Option<Bytes>,
+    /// Whether the same can be sent again: nothing of it streams from the caller.
+    pub(super) is_repeatable: bool,
+    /// Whether its answer may be silent for long.
+    pub(super) is_stream: bool,
     /// Where the caller's credential stood, and so where the vendor's goes.
     pub(super) place: Place,
     /// Whether a stored or a shared answer may serve it.
@@ -63,8 +70,8 @@ impl Wish {
         let is_get = method == Method::GET || method == Method::HEAD;
         // Preconditions that guard against a lost update are the origin's to judge.
         let guarded = call.headers.contains_key(IF_MATCH) || call.headers.contains_key(IF_UNMODIFIED_SINCE);
-        let shareable =
-            is_get && !call.has_body && !guarded && dialect.manner(target.path()) == Manner::Shared;
+        let manner = dialect.manner(target.path());
+        let shareable = is_get && !call.has_body && !guarded && manner == Manner::Shared;
         let division = config.plan.consumers[caller.access.seat].division;
         let vendor_key = config.division_keys[division];
         let default_ttl = dialect.freshness(method, &target, now);
@@ -83,7 +90,11 @@ impl Wish {
             counts: caller.access.client_cache_control,
             vendor_key,
             limits,
-            place: Place::Query,
+            // Of one key, one request: not even where the token stands may differ.
+            place: if shareable { Place::Query } else { call.place },
+            is_repeatable: !call.has_body || call.body.is_some(),
+            body: call.body,
+            is_stream: manner == Manner::Stream,
             shareable,
             rule,
             default_ttl,

@@ -6,6 +6,7 @@
 
 mod build;
 mod mistake;
+mod proxy;
 mod raw;
 mod read;
 mod report;
@@ -36,7 +37,9 @@ use crate::secret::{Secret, TokenHash};
 pub use mistake::Mistakes;
 pub use report::report;
 pub use schema::schema;
-pub use transport::{CertificateProof, ClientAuth, ClientCertificates, ServerTls};
+pub use transport::{
+    CertificateProof, ClientAuth, ClientCertificates, ClientPair, Proxy, ServerTls, Transport,
+};
 
 /// One whole, checked configuration.
 #[derive(Clone, Debug)]
@@ -125,8 +128,8 @@ pub struct Upstream {
     pub mode: Mode,
     /// Catchpoint: trust `usageLimits` in answers.
     pub learn_usage_limits: bool,
-    /// PEM file of roots instead of the system's.
-    pub ca: Option<PathBuf>,
+    /// How connections to it are made.
+    pub transport: Transport,
     /// Names the address that requests leave from, if replicas share it behind a NAT.
     pub egress: Option<String>,
     /// The most pages a page walk reads.

@@ -12,6 +12,7 @@
 //! * `tokens`, `sign_in`: the vendor's tokens, where a key is exchanged for one.
 //! * `written`: what a write makes untrue is dropped before the writer is answered.
 //! * `keys`, `breaker`: which value of a key is sent; when a vendor that is down is let be.
+//! * `pages`: all pages of a list as one answer, each a request of its own.
 //! * `learn`: what an answer tells about the vendor's own count.
 //! * `exchange`: what is said about it: headers, log line, counts.
 //! * `refusal`: every answer that weir makes itself, and its status.
@@ -34,6 +35,7 @@ mod issue;
 mod keys;
 mod learn;
 mod listen;
+mod pages;
 mod pipeline;
 mod ratelimit;
 mod receive;
@@ -66,6 +68,7 @@ pub use body::Body;
 use breaker::Breaker;
 use fetch::{Fault, Shared};
 use keys::Keys;
+use pages::Walks;
 use ratelimit::Views;
 use sign_in::Tokens;
 
@@ -96,6 +99,7 @@ pub struct Lane {
     tokens: Tokens,
     breaker: Breaker,
     views: Views,
+    walks: Walks,
     vendor: Arc<VendorCounts>,
     /// Whom it has warned of what.
     warned: Mutex<HashSet<(ConsumerIx, String)>>,
@@ -180,6 +184,7 @@ impl Lane {
             tokens: Tokens::new(&upstream.keys),
             breaker: if upstream.keys.is_empty() { Breaker::off() } else { Breaker::default() },
             views: Views::new(upstream.plan.consumers.len()),
+            walks: Walks::default(),
             vendor: Arc::default(),
             config: Arc::new(upstream.clone()),
             warned: Mutex::default(),

@@ -4,6 +4,7 @@
 //! the JSON Schema follow from it. What the values must be to each other is
 //! checked in `build`.
 
+use super::proxy::ProxyValue;
 use super::read::{List, Named, tables};
 use super::scalar::{
     DateText, FingerprintText, HeaderText, Lasting, ListenText, MethodText, NetText, Part, PathText,
@@ -11,9 +12,10 @@ use super::scalar::{
 };
 use super::secrets::{ClientIdValue, SecretValue, TokenValue};
 use super::union::{
-    CredentialValue, Dialects, KeyTables, LimitValue, OnLoss, QueueValue, ReserveValue, RoutesValue,
+    CredentialValue, Dialects, FilesValue, KeyTables, LimitValue, OnLoss, QueueValue, ReserveValue,
+    RoutesValue,
 };
-use super::url::{HostText, MountText, ProxyText, PublicUrlText, UrlText};
+use super::url::{HostText, MountText, PublicUrlText, UrlText};
 use super::word::{CacheControlWord, ClientAuthWord, ModeWord, OnEmptyWord, PaceWord, ScopeWord, WindowWord};
 
 tables! {
@@ -123,16 +125,22 @@ tables! {
         versions: Versions,
         /// The part of the account (and, with `egress`, of its address) that this process may use.
         portion: Part,
-        /// HTTP proxy on the way to the vendor.
-        @not_built proxy: ProxyText,
-        /// PEM file of roots instead of the system's.
-        ca: String,
+        /// HTTP proxy on the way to the vendor; default is what HTTPS_PROXY and NO_PROXY say; false is none.
+        proxy: ProxyValue,
+        /// PEM file of roots instead of the system's, or a list of such files.
+        ca: FilesValue,
+        /// Whether the system's roots count beside those of `ca`; default false.
+        system_roots: bool,
+        /// PEM file of weir's certificate towards the vendor, with its chain.
+        client_cert: String,
+        /// PEM file of that certificate's key.
+        client_key: String,
         /// HTTP/2 without TLS, for http:// URLs; default false.
         h2c: bool,
         /// Names the address that requests leave from, if processes share it behind a NAT.
         egress: String,
         /// The most pages that `Weir-Pages: all` reads; default 50.
-        @no_effect max_pages: u64,
+        max_pages: u64,
         /// catchpoint-v1, privx: how long tokens that weir issues are valid; default 30m and 5m.
         token_ttl: Lasting,
         /// The longest silence within an event stream; default 1h.

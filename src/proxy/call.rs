@@ -83,8 +83,7 @@ impl Gateway {
         };
         let target = lane.config.dialect.canonical(target);
         let lane = Arc::clone(lane);
-        let (body, in_body, place) = (None, None, Place::default());
-        Ok(Call { lane, method: head.method, target, headers: head.headers, has_body, body, in_body, place })
+        Ok(Call::new(lane, (head.method, target), head.headers, has_body))
     }
 
     /// The upstream that a request seems to be for, even if it is malformed: an
@@ -176,6 +175,16 @@ impl Gateway {
 }
 
 impl Call {
+    /// One of whose body nothing was read yet.
+    pub(super) fn new(
+        lane: Arc<Lane>,
+        (method, target): (Method, Target),
+        headers: HeaderMap,
+        has_body: bool,
+    ) -> Self {
+        Self { lane, method, target, headers, has_body, body: None, in_body: None, place: Place::default() }
+    }
+
     /// Whether it asks for a token, and in which way.
     pub(super) fn asks_token(&self) -> Option<OAuth> {
         self.lane.config.dialect.oauth().filter(|oauth| oauth.is_token_path(self.target.path()))

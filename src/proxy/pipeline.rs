@@ -21,6 +21,7 @@ use super::call::Caller;
 use super::exchange::{Answer, Exchange};
 use super::fetch::{Fault, Fetch, RequestBody};
 use super::listen::Missed;
+use super::pages;
 use super::refusal::No;
 use super::wish::Wish;
 use crate::cache::{Forward, Lookup, Occasion, validate};
@@ -82,6 +83,9 @@ impl Gateway {
         if size.is_some_and(|bytes| bytes > MAX_REQUEST_BODY_BYTES as u64) {
             return Err(No::TooLarge);
         }
+        if pages::is_asked(&call.headers)? {
+            return Box::pin(self.walk(exchange, call, &caller)).await;
+        }
         let body = call.read_repeatable(body).await?;
         let wish = Arc::new(Wish::of(call, &caller, now));
         exchange.limits = wish.limits;
@@ -119,7 +123,7 @@ impl Gateway {
     }
 
     /// An answer that may come from the cache, or from another caller's fetch.
-    async fn shared(
+    pub(super) async fn shared(
         &self,
         exchange: &mut Exchange,
         wish: &Arc<Wish>,

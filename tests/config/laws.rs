@@ -18,6 +18,11 @@ const SECRET: &str = "SeCrEtCaNaRy";
 /// Keys that are right only beside certain others.
 const AWKWARD: &[&str] = &[
     "tls",
+    "proxy",
+    "ca",
+    "system_roots",
+    "client_cert",
+    "client_key",
     "certificate",
     "versions",
     "learn_usage_limits",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::bounds::{self, Between};
 use super::divisions::{self, Division};
 use super::limits::Limits;
-use super::{cache, credentials};
+use super::{cache, credentials, transport};
 use crate::config::mistake::{Place, Walk};
 use crate::config::raw;
 use crate::config::read::{At, Field};
@@ -68,6 +68,7 @@ pub(super) fn draft(name: &str, raw: &raw::Upstream, walk: &mut Walk<'_>) -> Dra
     egress(raw, &limits, walk);
     let token_ttl = bounds::duration(&raw.token_ttl, Between::TOKEN, walk);
     let max_pages = bounds::number(&raw.max_pages, 1, 10_000, walk).unwrap_or(DEFAULT_MAX_PAGES);
+    let transport = transport::transport(raw, origin.as_ref(), walk);
     let rest = || {
         Some(Upstream {
             name: name.parse().ok()?,
@@ -84,7 +85,7 @@ pub(super) fn draft(name: &str, raw: &raw::Upstream, walk: &mut Walk<'_>) -> Dra
             max_wait: times.wait,
             mode: raw.mode.value().map_or(Mode::Enforce, |word| word.0),
             learn_usage_limits: raw.learn_usage_limits.or(false),
-            ca: raw.ca.value().map(Into::into),
+            transport,
             egress: raw.egress.value().cloned(),
             max_pages: u32::try_from(max_pages).unwrap_or(u32::MAX),
             keys,

@@ -7,6 +7,7 @@
 //! * `begin`: how a fetch begins: looked up, joined, alone, or behind a reader's back.
 //! * `listen`: a caller's wait for it, and the answer in that caller's form.
 //! * `wish`: what will be asked of the vendor, and who may share the answer.
+//! * `keyed_body`, `snap`: the one spelling of a cacheable POST and of a time window.
 //! * `fetch`, `receive`: the task that owns a permit, sends once, and fills flight and cache.
 //! * `sign`: the request as it leaves, with the vendor's key.
 //! * `tokens`, `sign_in`: the vendor's tokens, where a key is exchanged for one.
@@ -32,6 +33,7 @@ mod exchange;
 mod fetch;
 mod headers;
 mod issue;
+mod keyed_body;
 mod keys;
 mod learn;
 mod listen;
@@ -42,6 +44,7 @@ mod receive;
 mod refusal;
 mod sign;
 mod sign_in;
+mod snap;
 mod tokens;
 mod wish;
 mod written;

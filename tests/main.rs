@@ -4,6 +4,7 @@
 
 mod admin;
 mod architecture;
+mod bodies;
 mod budget;
 mod config;
 mod egress;

@@ -41,7 +41,7 @@ impl Gateway {
         if call.method != Method::POST {
             return Err(No::Method);
         }
-        let form = ahead::read(body, MAX_FORM_BYTES).await?;
+        let form = ahead::read(body, MAX_FORM_BYTES, self.clock).await?;
         let known = match oauth.asked(&call.headers, &form).map_err(No::Grant)? {
             Asked::Credentials(pairs) => self.consumers.sign_in(&pairs, peer).map_err(No::SignIn)?,
             Asked::Refresh(token) => self

@@ -6,6 +6,7 @@ mod admin;
 mod architecture;
 mod bodies;
 mod budget;
+mod cache;
 mod config;
 mod egress;
 mod emulator;

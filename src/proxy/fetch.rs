@@ -212,7 +212,7 @@ impl Fetch {
             Ok(None) => {}
             Err(fault) => {
                 if fault.was_charged() {
-                    written::lost(&wish);
+                    written::lost(&wish).await;
                 }
                 lead.fail(fault);
             }

@@ -198,6 +198,11 @@ impl Caller {
         Self { base, token, client }
     }
 
+    /// Where it asks.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
     /// The same caller by HTTP/2 without TLS, by prior knowledge.
     pub(crate) fn http2(&self) -> Self {
         let client = HyperClient::builder(TokioExecutor::new()).http2_only(true).build_http();

@@ -4,7 +4,9 @@
 
 mod admin;
 mod architecture;
+mod bodies;
 mod budget;
+mod cache;
 mod config;
 mod egress;
 mod emulator;
@@ -14,4 +16,5 @@ mod ledger;
 mod secrets;
 mod support;
 mod tls;
+mod tokens;
 mod vendors;

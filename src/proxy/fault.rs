@@ -1,5 +1,6 @@
 //! Why a fetch brought no answer, or broke off; what follows from it is asked here.
 
+use super::tokens::SignInFault;
 use crate::budget::LedgerDown;
 use crate::upstream::{BodyError, Failure, Reason};
 
@@ -31,6 +32,13 @@ pub(super) enum Fault {
     /// Its grant grew old while the vendor refused others; back to the queue.
     #[error("its grant grew old")]
     Outdated,
+    /// The vendor's token was refused between the search for it and the send; to be
+    /// looked for again. Nothing left.
+    #[error("the vendor's token is gone")]
+    TokenGone,
+    /// There is no token of the vendor's to be had now.
+    #[error("the vendor gives no token ({})", .0.as_str())]
+    SignIn(SignInFault),
     /// No usable key.
     #[error("the vendor's key cannot be sent")]
     Key,
@@ -47,7 +55,8 @@ impl Fault {
             Self::Body(error) => error.reason().as_str(),
             Self::Corrupt => "http_response_content_coding",
             Self::Open => "destination_unavailable",
-            Self::Again | Self::Outdated => "retry",
+            Self::Again | Self::Outdated | Self::TokenGone => "retry",
+            Self::SignIn(fault) => fault.as_str(),
             Self::Limited => "http_request_denied",
             Self::Key => "proxy_configuration_error",
             Self::Ledger(_) => "proxy_internal_error",
@@ -63,7 +72,13 @@ impl Fault {
     pub(super) fn was_charged(&self) -> bool {
         match self {
             Self::Unanswered(_) | Self::Body(_) | Self::Corrupt | Self::Again | Self::Limited => true,
-            Self::Unsent(_) | Self::Open | Self::Outdated | Self::Key | Self::Ledger(_) => false,
+            Self::Unsent(_)
+            | Self::Open
+            | Self::Outdated
+            | Self::TokenGone
+            | Self::SignIn(_)
+            | Self::Key
+            | Self::Ledger(_) => false,
         }
     }
 
@@ -77,6 +92,8 @@ impl Fault {
             | Self::Again
             | Self::Limited
             | Self::Outdated
+            | Self::TokenGone
+            | Self::SignIn(_)
             | Self::Key
             | Self::Ledger(_) => false,
         }

@@ -51,7 +51,6 @@ async fn seen(vendor: &Emulator, target: &str) -> Moment {
 async fn honest(vendor: &Emulator, pairs: Vec<Pair>) {
     for (index, Pair { asked, told, twin }) in pairs.into_iter().enumerate() {
         let waited = seen(vendor, &twin).await.since(asked);
-        println!("{index}: told {told:?}, a yes after {waited:.2?}");
         // Rounded up to a second, it is never later than a yes; and it is right to the second.
         assert!(told < waited + Duration::from_secs(1), "{index}: told {told:?}, a yes after {waited:?}");
         assert!(waited <= told + TARDY, "{index}: told {told:?}, a yes after {waited:?}");

@@ -28,8 +28,8 @@ impl World {
     }
 
     fn vendors_time(&self) -> u64 {
-        let now = i64::try_from(self.now.as_nanos()).unwrap();
-        u64::try_from(now + (i128::from(now) * i128::from(self.drift_ppm) / 1_000_000) as i64).unwrap()
+        let now = i128::from(self.now.as_nanos());
+        u64::try_from(now + now * i128::from(self.drift_ppm) / 1_000_000).unwrap()
     }
 
     /// Whether any vendor refuses one request on the limits of `set` now.

@@ -189,7 +189,7 @@ impl Fetch {
             Ok(None) => {}
             Err(fault) => {
                 if fault.was_charged() {
-                    written::lost(&wish);
+                    written::lost(&wish).await;
                 }
                 lead.fail(fault);
             }

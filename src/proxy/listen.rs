@@ -26,6 +26,8 @@ use crate::telemetry::Outcome;
 pub(super) enum Missed {
     /// It ended without a word: look again.
     Again,
+    /// It says itself that the same may be sent again.
+    Anew,
     /// This is the word.
     No(No),
 }
@@ -83,9 +85,10 @@ impl Wish {
                 match fault {
                     Fault::Again => exchange.tries += 1,
                     Fault::Limited => exchange.refused_by_vendor += 1,
+                    Fault::TokenGone => {}
                     fault => return Err(Missed::No(No::Vendor(fault))),
                 }
-                return Err(Missed::Again);
+                return Err(Missed::Anew);
             }
             Err(FlightError::Abandoned | FlightError::GoAlone) => return Err(Missed::Again),
         };

@@ -156,7 +156,7 @@ impl Tour<'_> {
     async fn ask(&self, exchange: &mut Exchange, target: Target) -> Result<Answer, No> {
         let headers = self.headers.clone();
         let lane = Arc::clone(&self.lane);
-        let call = Call { lane, method: Method::GET, target, headers, has_body: false };
+        let call = Call::new(lane, (Method::GET, target), headers, false);
         let now = self.gateway.clock.wall();
         self.gateway.check(&call, self.caller, now)?;
         let wish = Arc::new(Wish::of(call, None, self.caller, now));

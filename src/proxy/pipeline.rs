@@ -71,6 +71,10 @@ impl Gateway {
         exchange.seems_for(self.nearest(&head));
         let mut call = self.route(head, size.is_some())?;
         exchange.routed(&call);
+        if let Some(oauth) = call.asks_token() {
+            return self.issue(exchange, (oauth, &call), body, peer).await;
+        }
+        let body = call.read_credential(body).await?;
         let caller = self.identify(&mut call, peer)?;
         exchange.identified(&caller, &self.consumers.config(caller.consumer).name);
         caller.may(&call)?;
@@ -87,19 +91,40 @@ impl Gateway {
             true => self.keyed_body(body, &caller).await?,
             false => (body, None),
         };
+        let body = call.read_repeatable(body).await?;
         let wish = Arc::new(Wish::of(call, keyed, &caller, now));
         exchange.limits = wish.limits;
         if wish.shareable {
             self.shared(exchange, &wish, &caller).await
         } else {
-            let flight = wish.lane.launch(Fetch { body, ..Fetch::of(&wish, None) }, &caller);
-            let why = if wish.method.is_safe() { Forward::Bypass } else { Forward::Method };
-            match wish.listen(exchange, &caller, flight, why).await {
-                Ok(answer) => Ok(answer),
-                Err(Missed::No(no)) => Err(no),
-                Err(Missed::Again) => Err(No::Abandoned),
+            self.alone(exchange, &wish, &caller, body).await
+        }
+    }
+
+    /// An answer for this caller alone. Sent again only if the fetch says that it may be.
+    async fn alone(
+        &self,
+        exchange: &mut Exchange,
+        wish: &Arc<Wish>,
+        caller: &Caller<'_>,
+        body: RequestBody,
+    ) -> Result<Answer, No> {
+        let why = if wish.method.is_safe() { Forward::Bypass } else { Forward::Method };
+        let mut streamed = (!wish.is_repeatable).then_some(body);
+        for _ in 0..MAX_LOOKS {
+            wish.signed_in(caller).await?;
+            let mut fetch = Fetch { tries: exchange.tries, ..Fetch::of(wish, None) };
+            if let Some(body) = streamed.take() {
+                fetch.body = body;
+            }
+            match wish.listen(exchange, caller, wish.lane.launch(fetch, caller), why).await {
+                Ok(answer) => return Ok(answer),
+                Err(Missed::No(no)) => return Err(no),
+                Err(Missed::Anew) if wish.is_repeatable => {}
+                Err(Missed::Again | Missed::Anew) => break,
             }
         }
+        Err(No::Abandoned)
     }
 
     /// The body of a POST that a rule calls a read, as far as it can be part of a key.
@@ -143,6 +168,10 @@ impl Gateway {
                     (Some(stale), why)
                 }
             };
+            if let Err(no) = wish.signed_in(caller).await {
+                let instead = wish.rather_stale(stale.as_ref(), Occasion::Error, "error");
+                return instead.ok_or(no);
+            }
             let listener = match wish.join(stale.as_ref(), caller, exchange.tries) {
                 Ok(listener) => listener,
                 Err(hit) => return Ok(wish.stored(&hit, None).await),
@@ -153,7 +182,7 @@ impl Gateway {
                     return Ok(instead.unwrap_or(answer));
                 }
                 Ok(answer) => return Ok(answer),
-                Err(Missed::Again) => {}
+                Err(Missed::Again | Missed::Anew) => {}
                 Err(Missed::No(no)) => {
                     let (on, detail) = match &no {
                         No::Budget(..) => (Occasion::Limited, "limited"),

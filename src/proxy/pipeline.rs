@@ -169,7 +169,7 @@ impl Gateway {
                 }
             };
             if let Err(no) = wish.signed_in(caller).await {
-                let instead = wish.rather_stale(stale.as_ref(), Occasion::Error, "error");
+                let instead = wish.rather_stale(stale.as_ref(), Occasion::Error, "error").await;
                 return instead.ok_or(no);
             }
             let listener = match wish.join(stale.as_ref(), caller, exchange.tries) {

@@ -13,17 +13,16 @@ fn text() -> String {
 
 fn undone(coding: &str, body: &[u8]) -> Vec<u8> {
     let mut plain = Vec::new();
-    match coding {
-        "gzip" => drop(flate2::read::GzDecoder::new(body).read_to_end(&mut plain).unwrap()),
-        "br" => drop(brotli::Decompressor::new(body, 4_096).read_to_end(&mut plain).unwrap()),
-        "zstd" => {
-            ruzstd::decoding::StreamingDecoder::new(body).unwrap().read_to_end(&mut plain).unwrap();
-        }
+    let read = match coding {
+        "gzip" => flate2::read::GzDecoder::new(body).read_to_end(&mut plain),
+        "br" => brotli::Decompressor::new(body, 4_096).read_to_end(&mut plain),
+        "zstd" => ruzstd::decoding::StreamingDecoder::new(body).unwrap().read_to_end(&mut plain),
         other => {
             assert_eq!(other, "");
-            plain = body.to_vec();
+            return body.to_vec();
         }
-    }
+    };
+    read.unwrap();
     plain
 }
 

@@ -175,10 +175,8 @@ impl Lane {
             scopes.push(scope(None));
         }
         let clock = budget.clock();
-        let flights = Flights::new(FlightLimits {
-            max_kept_bytes: config.store.cache_memory_bytes,
-            ..FlightLimits::default()
-        });
+        let max_kept_bytes = config.store.cache_memory_bytes;
+        let flights = Flights::timed(FlightLimits { max_kept_bytes, ..FlightLimits::default() }, clock);
         let to_shut = flights.clone();
         cache.on_purge(move |selector| {
             to_shut.shut(selector);

@@ -90,7 +90,9 @@ impl Wish {
                 }
                 return Err(Missed::Anew);
             }
-            Err(FlightError::Abandoned | FlightError::GoAlone) => return Err(Missed::Again),
+            Err(FlightError::Abandoned | FlightError::GoAlone | FlightError::TooSlow) => {
+                return Err(Missed::Again);
+            }
         };
         exchange.price += u32::from(pays);
         answer.cache = forwarded;

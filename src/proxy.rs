@@ -57,7 +57,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use crate::budget::{Budget, Ledger};
-use crate::cache::{Cache, FlightLimits, Flights, Scope};
+use crate::cache::{Cache, FlightLimits, Flights, Forms, Scope};
 use crate::clock::Clock;
 use crate::config::{self, Config, Mount};
 use crate::consumer::{ConsumerIx, Consumers};
@@ -96,6 +96,8 @@ pub struct Lane {
     upstream: Upstream,
     cache: Arc<Cache>,
     flights: Flights<Shared, Fault>,
+    /// What is stored, in other codings.
+    forms: Arc<Forms>,
     links: Arc<Links>,
     /// Per key of the config: its scope in the cache.
     scopes: Vec<Scope>,
@@ -187,6 +189,7 @@ impl Lane {
             upstream: Upstream::new(upstream, clock)?,
             cache,
             flights,
+            forms: Arc::default(),
             links: Arc::new(links(upstream, config)),
             scopes,
             tally: Arc::new(Tally::new(upstream.plan.consumers.len())),

@@ -56,7 +56,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use crate::budget::{Budget, Ledger};
-use crate::cache::{Cache, FlightLimits, Flights, Scope};
+use crate::cache::{Cache, FlightLimits, Flights, Forms, Scope};
 use crate::clock::Clock;
 use crate::config::{self, Config, Mount};
 use crate::consumer::{ConsumerIx, Consumers};
@@ -94,6 +94,8 @@ pub struct Lane {
     upstream: Upstream,
     cache: Arc<Cache>,
     flights: Flights<Shared, Fault>,
+    /// What is stored, in other codings.
+    forms: Arc<Forms>,
     links: Arc<Links>,
     /// Per key of the config: its scope in the cache.
     scopes: Vec<Scope>,
@@ -173,10 +175,8 @@ impl Lane {
             scopes.push(scope(None));
         }
         let clock = budget.clock();
-        let flights = Flights::new(FlightLimits {
-            max_kept_bytes: config.store.cache_memory_bytes,
-            ..FlightLimits::default()
-        });
+        let max_kept_bytes = config.store.cache_memory_bytes;
+        let flights = Flights::timed(FlightLimits { max_kept_bytes, ..FlightLimits::default() }, clock);
         let to_shut = flights.clone();
         cache.on_purge(move |selector| {
             to_shut.shut(selector);
@@ -187,6 +187,7 @@ impl Lane {
             upstream: Upstream::new(upstream, clock)?,
             cache,
             flights,
+            forms: Arc::default(),
             links: Arc::new(links(upstream, config)),
             scopes,
             tally: Arc::new(Tally::new(upstream.plan.consumers.len())),

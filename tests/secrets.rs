@@ -2,7 +2,7 @@
 //! go wrong; then everything that came out is searched for every secret in every
 //! form that a program might write it in.
 
-mod vendors;
+mod exchanged;
 
 use std::process::Command;
 

@@ -32,6 +32,7 @@ mod call;
 mod dashboards;
 mod edit;
 mod exchange;
+mod fault;
 mod fetch;
 mod headers;
 mod issue;
@@ -58,7 +59,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use crate::budget::{Budget, Ledger};
-use crate::cache::{Cache, FlightLimits, Flights, Scope};
+use crate::cache::{Cache, FlightLimits, Flights, Forms, Scope};
 use crate::clock::Clock;
 use crate::config::{self, Config, Mount};
 use crate::consumer::{ConsumerIx, Consumers};
@@ -71,7 +72,8 @@ use crate::upstream::{SetupError, Upstream};
 pub use body::Body;
 
 use breaker::Breaker;
-use fetch::{Fault, Shared};
+use fault::Fault;
+use fetch::Shared;
 use keys::Keys;
 use pages::Walks;
 use ratelimit::Views;
@@ -96,6 +98,8 @@ pub struct Lane {
     upstream: Upstream,
     cache: Arc<Cache>,
     flights: Flights<Shared, Fault>,
+    /// What is stored, in other codings.
+    forms: Arc<Forms>,
     links: Arc<Links>,
     /// Per key of the config: its scope in the cache.
     scopes: Vec<Scope>,
@@ -187,6 +191,7 @@ impl Lane {
             upstream: Upstream::new(upstream, clock)?,
             cache,
             flights,
+            forms: Arc::default(),
             links: Arc::new(links(upstream, config)),
             scopes,
             tally: Arc::new(Tally::new(upstream.plan.consumers.len())),

@@ -163,7 +163,7 @@ impl Tour<'_> {
         exchange.limits = wish.limits;
         (exchange.tries, exchange.refused_by_vendor) = (0, 0);
         if let Some(hit) = self.since.and_then(|since| paid_before(&wish, since)) {
-            return Ok(wish.stored(&hit, Some("walk")));
+            return Ok(wish.stored(&hit, Some("walk")).await);
         }
         let waited = exchange.waited;
         let answer = self.gateway.shared(exchange, &wish, self.caller).await;

@@ -19,7 +19,8 @@ use super::Gateway;
 use super::body::Body;
 use super::call::Caller;
 use super::exchange::{Answer, Exchange};
-use super::fetch::{Fault, Fetch, RequestBody};
+use super::fault::Fault;
+use super::fetch::{Fetch, RequestBody};
 use super::keyed_body::{self, Read};
 use super::listen::Missed;
 use super::pages;
@@ -156,40 +157,40 @@ impl Gateway {
         while looks < MAX_LOOKS + exchange.refused_by_vendor.min(MAX_REFUSALS) {
             looks += 1;
             let (stale, why) = match wish.look().await {
-                Lookup::Fresh(hit) => return Ok(wish.stored(&hit, None)),
+                Lookup::Fresh(hit) => return Ok(wish.stored(&hit, None).await),
                 Lookup::OnlyIfCached => return Err(No::OnlyIfCached),
                 Lookup::Miss(why) => (None, why),
                 Lookup::Stale(stale) => {
                     if let Some(hit) = stale.may_serve(Occasion::Revalidating, wish.lane.now()) {
                         wish.refresh(&stale, caller);
-                        return Ok(wish.stored(&hit, Some("revalidating")));
+                        return Ok(wish.stored(&hit, Some("revalidating")).await);
                     }
                     let why = stale.why;
                     (Some(stale), why)
                 }
             };
             if let Err(no) = wish.signed_in(caller).await {
-                let instead = wish.rather_stale(stale.as_ref(), Occasion::Error, "error");
+                let instead = wish.rather_stale(stale.as_ref(), Occasion::Error, "error").await;
                 return instead.ok_or(no);
             }
             let listener = match wish.join(stale.as_ref(), caller, exchange.tries) {
                 Ok(listener) => listener,
-                Err(hit) => return Ok(wish.stored(&hit, None)),
+                Err(hit) => return Ok(wish.stored(&hit, None).await),
             };
             match wish.listen(exchange, caller, listener, why).await {
                 Ok(answer) if validate::is_error(answer.response.status()) => {
-                    return Ok(wish.rather_stale(stale.as_ref(), Occasion::Error, "error").unwrap_or(answer));
+                    let instead = wish.rather_stale(stale.as_ref(), Occasion::Error, "error").await;
+                    return Ok(instead.unwrap_or(answer));
                 }
                 Ok(answer) => return Ok(answer),
                 Err(Missed::Again | Missed::Anew) => {}
                 Err(Missed::No(no)) => {
-                    let instead = match &no {
-                        No::Budget(..) => wish.rather_stale(stale.as_ref(), Occasion::Limited, "limited"),
-                        No::Ledger | No::Vendor(_) => {
-                            wish.rather_stale(stale.as_ref(), Occasion::Error, "error")
-                        }
-                        _ => None,
+                    let (on, detail) = match &no {
+                        No::Budget(..) => (Occasion::Limited, "limited"),
+                        No::Ledger | No::Vendor(_) => (Occasion::Error, "error"),
+                        _ => return Err(no),
                     };
+                    let instead = wish.rather_stale(stale.as_ref(), on, detail).await;
                     return instead.ok_or(no);
                 }
             }

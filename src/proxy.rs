@@ -28,6 +28,8 @@ mod body;
 mod breaker;
 mod cache_status;
 mod call;
+#[cfg(test)]
+mod dashboards;
 mod edit;
 mod exchange;
 mod fault;

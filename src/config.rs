@@ -6,12 +6,14 @@
 
 mod build;
 mod mistake;
+mod proxy;
 mod raw;
 mod read;
 mod report;
 mod scalar;
 mod schema;
 mod secrets;
+mod size;
 mod source;
 mod transport;
 mod tree;
@@ -27,6 +29,7 @@ use http::{HeaderName, Method, StatusCode};
 use ipnet::IpNet;
 
 use crate::dialect::Dialect;
+use crate::dialect::oauth::Client;
 use crate::id::{ConsumerName, KeyName, UpstreamName};
 use crate::pattern::Pattern;
 use crate::quota::Plan;
@@ -35,7 +38,9 @@ use crate::secret::{Secret, TokenHash};
 pub use mistake::Mistakes;
 pub use report::report;
 pub use schema::schema;
-pub use transport::{CertificateProof, ClientAuth, ClientCertificates, ServerTls};
+pub use transport::{
+    CertificateProof, ClientAuth, ClientCertificates, ClientPair, Proxy, ServerTls, Transport,
+};
 
 /// One whole, checked configuration.
 #[derive(Clone, Debug)]
@@ -65,6 +70,8 @@ pub struct Server {
     pub public_url: Option<String>,
     /// How long a stopping weir answers what is under way.
     pub shutdown_grace: Duration,
+    /// Signs the tokens that weir issues; none makes one under [`Store::path`].
+    pub token_key: Option<Secret>,
 }
 
 /// `[admin]`.
@@ -81,6 +88,10 @@ pub struct Admin {
 pub struct Store {
     /// The folder of ledger, cache and usage.
     pub path: PathBuf,
+    /// What cached answers may take in memory, in bytes.
+    pub cache_memory_bytes: u64,
+    /// What cached answers may take on disk, in bytes; none keeps none there.
+    pub cache_disk_bytes: Option<u64>,
     /// What a ledger file that is new means.
     pub on_empty: OnEmpty,
 }
@@ -112,14 +123,18 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// The longest silence within a body, and the life of an idle connection.
     pub idle_timeout: Duration,
+    /// The same within a stream of events.
+    pub stream_idle_timeout: Duration,
+    /// How long tokens that weir issues here are valid, where the dialect exchanges them.
+    pub token_ttl: Duration,
     /// The longest wait for the budget.
     pub max_wait: Duration,
     /// Whether the budget is enforced.
     pub mode: Mode,
     /// Catchpoint: trust `usageLimits` in answers.
     pub learn_usage_limits: bool,
-    /// PEM file of roots instead of the system's.
-    pub ca: Option<PathBuf>,
+    /// How connections to it are made.
+    pub transport: Transport,
     /// Names the address that requests leave from, if replicas share it behind a NAT.
     pub egress: Option<String>,
     /// The most pages a page walk reads.
@@ -209,8 +224,12 @@ pub struct Key {
 /// One value of a key.
 #[derive(Clone, Debug)]
 pub struct KeyValue {
-    /// What is sent to the vendor.
+    /// What is sent to the vendor; where tokens are exchanged, the client's secret.
     pub value: Secret,
+    /// What is sent to an older API of the same vendor instead (Netskope v1).
+    pub value_v1: Option<Secret>,
+    /// Who signs in with it, where tokens are exchanged.
+    pub client: Option<Client>,
     /// The first moment (UTC) at which it is no longer valid, if it is known.
     pub expires: Option<crate::clock::UnixTime>,
 }
@@ -242,6 +261,11 @@ pub struct CacheRule {
     pub snap: Option<Snap>,
     /// Larger answers stream through uncached.
     pub max_bytes: u64,
+    /// Whether a GET of a list is one of all its pages.
+    pub all_pages: bool,
+    /// Paths that are fetched anew after a successful write that this rule is for,
+    /// beside what every write makes fresh; whatever their methods.
+    pub invalidates: Vec<Pattern>,
 }
 
 /// Rounds the time window of a query to a step.
@@ -253,6 +277,10 @@ pub struct Snap {
     pub end: String,
     /// To multiples of this; longer than zero.
     pub step: Duration,
+    /// How long after a window's end its data may still change.
+    pub settles: Duration,
+    /// Freshness lifetime of windows that have settled, instead of the rule's.
+    pub settled_ttl: Option<Duration>,
 }
 
 /// One internal caller.

@@ -10,20 +10,24 @@
 //!
 //! The order of one exchange, see [`Upstream::send`]:
 //! 1. a place among the exchanges under way, then a connection: idle, or new (DNS,
-//!    TCP, TLS). All that fails up to here never left.
+//!    TCP, a proxy's tunnel, TLS). All that fails up to here never left.
 //! 2. `sent` is called: from here on the charge stands.
 //! 3. the request is handed over. Only hyper's own word that a dying connection never
 //!    took it (it gives the request back) allows another connection for it.
 //! 4. the head within `timeout`, then a body whose silences `idle_timeout` bounds.
+//!
+//! A vendor who moves is followed: a connection takes no new request once it is two
+//! minutes old, and each new one looks the name up again.
 
 mod body;
 mod connect;
 mod error;
+mod last_byte;
 mod pool;
 mod tls;
+mod tunnel;
 
 use std::error::Error as StdError;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,13 +37,14 @@ use http::{HeaderValue, Request, Response, Uri, Version, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout_at;
 
 use crate::clock::{Clock, Moment};
-use crate::config::{self, Origin, Scheme};
+use crate::config::{self, Origin, Scheme, Transport};
 
 use connect::Connector;
+use last_byte::{Watch, Watched};
 use pool::{Connection, Pool};
 
 pub use body::{BodyError, UpstreamBody};
@@ -92,6 +97,8 @@ pub struct Ready<'a> {
     upstream: &'a Upstream,
     connection: Connection,
     place: OwnedSemaphorePermit,
+    /// The longest silence within the body.
+    idle: Duration,
 }
 
 impl Upstream {
@@ -102,17 +109,17 @@ impl Upstream {
     pub fn new(config: &config::Upstream, clock: Clock) -> Result<Self, SetupError> {
         let times =
             Times { head: config.timeout, connect: config.connect_timeout, idle: config.idle_timeout };
-        Self::at(&config.origin, config.ca.as_deref(), times, clock)
+        Self::at(&config.origin, &config.transport, times, clock)
     }
 
-    fn at(origin: &Origin, ca: Option<&Path>, times: Times, clock: Clock) -> Result<Self, SetupError> {
+    fn at(origin: &Origin, transport: &Transport, times: Times, clock: Clock) -> Result<Self, SetupError> {
         let host = HeaderValue::from_str(origin.authority.as_str())
             .map_err(|_| SetupError::Authority(origin.authority.to_string()))?;
         Ok(Self {
             origin: origin.clone(),
             host,
             times,
-            connector: Connector::new(origin, ca, times.connect)?,
+            connector: Connector::new(origin, transport, times.connect)?,
             pool: Pool::new(times.idle, clock),
             exchanges: Arc::new(Semaphore::new(MAX_EXCHANGES)),
             connecting: tokio::sync::Mutex::new(()),
@@ -159,7 +166,7 @@ impl Upstream {
             Err(_) => return Err(SendError::never(Reason::ConnectionLimitReached, "too many exchanges")),
         };
         let connection = self.connection(deadline).await.map_err(SendError::NeverLeft)?;
-        Ok(Ready { upstream: self, connection, place })
+        Ok(Ready { upstream: self, connection, place, idle: self.times.idle })
     }
 
     async fn place(&self) -> OwnedSemaphorePermit {
@@ -232,6 +239,11 @@ impl Upstream {
 }
 
 impl Ready<'_> {
+    /// The same for an answer that may be silent for so long.
+    pub fn silent_for(self, idle: Duration) -> Self {
+        Self { idle, ..self }
+    }
+
     /// Hands `request` over and waits for the head; see [`Upstream::send`].
     ///
     /// # Errors
@@ -241,18 +253,44 @@ impl Ready<'_> {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let Self { upstream, mut connection, place } = self;
+        self.send_watched(request, None).await
+    }
+
+    /// The same; `last_byte` is told when the request's last byte has been written to
+    /// the system. Dropped untold where that is not known: a broken connection, a
+    /// request with a body over HTTP/2.
+    ///
+    /// # Errors
+    /// As [`Upstream::send`].
+    pub async fn send_watched<B>(
+        self,
+        request: Request<B>,
+        last_byte: Option<oneshot::Sender<()>>,
+    ) -> Result<Response<UpstreamBody>, SendError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let Self { upstream, mut connection, place, idle } = self;
+        let watch = last_byte.map(Watch::new);
         let deadline = upstream.clock.now() + upstream.times.head;
         let path = upstream.path(request.uri())?;
-        let mut request = request.map(|body| UnsyncBoxBody::new(body.map_err(error::caller_body)));
+        let mut request = request.map(|body| {
+            let body = UnsyncBoxBody::new(body.map_err(error::caller_body));
+            match &watch {
+                None => body,
+                Some(watch) => UnsyncBoxBody::new(Watched::new(body, Arc::clone(watch))),
+            }
+        });
         for _ in 0..MAX_OFFERS {
             upstream.address(&mut request, &path, &connection);
+            watch.as_ref().inspect(|watch| connection.watch(watch));
             let offer = connection.offer(request, &upstream.pool);
             request = match timeout_at(upstream.clock.instant(deadline), offer).await {
                 Err(_) => {
                     return Err(SendError::maybe(Reason::HttpResponseTimeout, "no response head in time"));
                 }
-                Ok(Ok((response, kept))) => return Ok(upstream.listen(response, kept, place)),
+                Ok(Ok((response, kept))) => return Ok(upstream.listen(response, kept, place, idle)),
                 Ok(Err(mut refused)) => match refused.take_message() {
                     Some(given_back) => given_back,
                     None => return Err(SendError::MayHaveLeft(Failure::of_exchange(&refused.into_error()))),
@@ -275,9 +313,10 @@ impl Upstream {
         response: Response<hyper::body::Incoming>,
         connection: Option<Connection>,
         place: OwnedSemaphorePermit,
+        idle: Duration,
     ) -> Response<UpstreamBody> {
         let lease = pool::Lease::new(Arc::clone(&self.pool), connection, place);
-        response.map(|body| UpstreamBody::new(body, lease, self.clock, self.times.idle))
+        response.map(|body| UpstreamBody::new(body, lease, self.clock, idle))
     }
 }
 

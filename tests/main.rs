@@ -4,8 +4,11 @@
 
 mod admin;
 mod architecture;
+mod bodies;
 mod budget;
+mod cache;
 mod config;
+mod egress;
 mod emulator;
 mod gateway;
 mod http;
@@ -13,3 +16,5 @@ mod ledger;
 mod secrets;
 mod support;
 mod tls;
+mod tokens;
+mod vendors;

@@ -11,7 +11,9 @@ use super::body::Body;
 use super::cache_status::CacheStatus;
 use super::call::{Call, Caller};
 use super::refusal::No;
+use crate::cache::Forward;
 use crate::clock::{Clock, Moment};
+use crate::dialect::OAuth;
 use crate::id::{ConsumerName, RequestId};
 use crate::quota::LimitSet;
 use crate::telemetry::{self, Outcome};
@@ -30,6 +32,8 @@ pub(super) struct Exchange {
     path: String,
     trace: Option<String>,
     lane: Option<Arc<Lane>>,
+    /// A token is asked for, whose errors have another shape.
+    oauth: Option<OAuth>,
     consumer: Option<ConsumerName>,
     seat: Option<usize>,
     clipped_wait: Option<u64>,
@@ -41,6 +45,8 @@ pub(super) struct Exchange {
     pub(super) price: u32,
     /// Fetches of it that came to nothing and were paid for.
     pub(super) tries: u32,
+    /// Why the vendor was asked, if it was.
+    pub(super) forward: Option<Forward>,
     /// 429s of the vendor that sent it back to the queue.
     pub(super) refused_by_vendor: u32,
     ended: bool,
@@ -67,6 +73,7 @@ impl Exchange {
             path: head.uri.path().to_owned(),
             trace: trace_id(&head.headers).map(str::to_owned),
             lane: None,
+            oauth: None,
             consumer: None,
             seat: None,
             clipped_wait: None,
@@ -74,6 +81,7 @@ impl Exchange {
             waited: Duration::ZERO,
             price: 0,
             tries: 0,
+            forward: None,
             refused_by_vendor: 0,
             ended: false,
         }
@@ -88,6 +96,11 @@ impl Exchange {
     pub(super) fn routed(&mut self, call: &Call) {
         self.lane = Some(Arc::clone(&call.lane));
         call.target.path().clone_into(&mut self.path);
+    }
+
+    /// It asks for a token.
+    pub(super) fn asks_token_of(&mut self, oauth: OAuth) {
+        self.oauth = Some(oauth);
     }
 
     /// The caller is known.
@@ -148,7 +161,13 @@ impl Exchange {
             // The libraries' words are for the operator; the caller gets the reason.
             tracing::warn!(id = %self.id, %fault, "the vendor did not answer");
         }
-        Answer { reason: no.reason(), ..Answer::of(no.answer(dialect, self.id), no.outcome()) }
+        let why = self.forward.filter(|_| matches!(no, No::Vendor(_)));
+        let cache = CacheStatus::Own { why, detail: no.reason() };
+        Answer {
+            reason: no.reason(),
+            cache,
+            ..Answer::of(no.answer((dialect, self.oauth), self.id), no.outcome())
+        }
     }
 }
 
@@ -164,7 +183,8 @@ impl Answer {
     /// An answer of which nothing else is known yet.
     pub(super) fn of(response: Response<Body>, outcome: Outcome) -> Self {
         let upstream_time = Duration::ZERO;
-        Self { response, outcome, reason: outcome.as_str(), upstream_time, cache: CacheStatus::None }
+        let cache = CacheStatus::Own { why: None, detail: outcome.as_str() };
+        Self { response, outcome, reason: outcome.as_str(), upstream_time, cache }
     }
 }
 

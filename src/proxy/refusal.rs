@@ -11,10 +11,12 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use sfv::{KeyRef, StringRef, TokenRef};
 
 use super::body::Body;
-use super::fetch::Fault;
+use super::fault::Fault;
+use super::pages::NotWhole;
 use crate::budget;
 use crate::consumer::SignIn;
-use crate::dialect::Dialect;
+use crate::dialect::oauth::GrantError;
+use crate::dialect::{Dialect, OAuth};
 use crate::id::RequestId;
 use crate::target::BadTarget;
 use crate::telemetry::Outcome;
@@ -32,6 +34,8 @@ pub(super) enum No {
     TooLarge,
     /// Unknown caller.
     SignIn(SignIn),
+    /// A token is asked for in a way that gives none.
+    Grant(GrantError),
     /// Known, but not allowed there; says what is missing.
     Forbidden(String),
     /// No upstream at this path or host.
@@ -49,6 +53,8 @@ pub(super) enum No {
     Budget(budget::Refusal),
     /// `only-if-cached`, and it is not (RFC 9111, section 5.2.1.7).
     OnlyIfCached,
+    /// A list whose pages cannot become one.
+    Pages(NotWhole),
     /// Nothing can be booked, so nothing may leave.
     Ledger,
     /// The vendor failed.
@@ -67,6 +73,7 @@ impl No {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SignIn(SignIn::TooManyFailures { .. }) => StatusCode::TOO_MANY_REQUESTS,
             Self::SignIn(_) => StatusCode::UNAUTHORIZED,
+            Self::Grant(_) => StatusCode::BAD_REQUEST,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotRouted => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
@@ -74,6 +81,9 @@ impl No {
             Self::Budget(refusal) if is_our_own(refusal.reason) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Inbound { .. } | Self::Budget(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
+            Self::Pages(why) if why.is_callers() => StatusCode::BAD_REQUEST,
+            Self::Pages(NotWhole::Full) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Pages(_) => StatusCode::BAD_GATEWAY,
             Self::Vendor(Fault::Limited) => StatusCode::TOO_MANY_REQUESTS,
             Self::Vendor(error) if error.is_callers() => StatusCode::BAD_REQUEST,
             Self::Vendor(error) if error.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
@@ -90,6 +100,7 @@ impl No {
             Self::Invalid(_) => "invalid",
             Self::TooLarge => "too-large",
             Self::SignIn(why) => why.as_str(),
+            Self::Grant(why) => why.as_str(),
             Self::Forbidden(_) => "not-allowed",
             Self::NotRouted => "no-upstream",
             Self::Method => "method",
@@ -97,6 +108,7 @@ impl No {
             Self::Inbound { .. } => "inbound-rate",
             Self::Budget(refusal) => refusal.reason.as_str(),
             Self::OnlyIfCached => "only-if-cached",
+            Self::Pages(why) => why.as_str(),
             Self::Vendor(error) => error.as_str(),
             Self::Ledger => "ledger-down",
             Self::Abandoned => "abandoned",
@@ -108,12 +120,16 @@ impl No {
     pub(super) fn outcome(&self) -> Outcome {
         match self {
             Self::Inbound { .. } | Self::Budget(..) | Self::OnlyIfCached => Outcome::Refused,
-            Self::Ledger | Self::Vendor(_) | Self::Abandoned | Self::Stopping => Outcome::Failed,
+            Self::Pages(why) if why.is_callers() => Outcome::Rejected,
+            Self::Pages(_) | Self::Ledger | Self::Vendor(_) | Self::Abandoned | Self::Stopping => {
+                Outcome::Failed
+            }
             Self::Target(_)
             | Self::Malformed(_)
             | Self::Invalid(_)
             | Self::TooLarge
             | Self::SignIn(_)
+            | Self::Grant(_)
             | Self::Forbidden(_)
             | Self::NotRouted
             | Self::Method
@@ -125,11 +141,14 @@ impl No {
     fn proxy_error(&self) -> &'static str {
         match self {
             Self::Target(_) | Self::Malformed(_) | Self::Invalid(_) | Self::TooLarge => "http_request_error",
-            Self::SignIn(_) | Self::Forbidden(_) | Self::Method | Self::NotImplemented => {
+            Self::SignIn(_) | Self::Grant(_) | Self::Forbidden(_) | Self::Method | Self::NotImplemented => {
                 "http_request_denied"
             }
             Self::Inbound { .. } | Self::Budget(..) | Self::OnlyIfCached => "http_request_denied",
             Self::NotRouted => "destination_not_found",
+            Self::Pages(why) if why.is_callers() => "http_request_error",
+            Self::Pages(NotWhole::Full) => "proxy_internal_response",
+            Self::Pages(_) => "http_protocol_error",
             Self::Vendor(error) => error.as_str(),
             Self::Ledger => "proxy_internal_error",
             Self::Abandoned | Self::Stopping => "proxy_internal_response",
@@ -163,8 +182,10 @@ impl No {
             Self::SignIn(SignIn::TooManyFailures { .. }) => {
                 "weir: too many failed sign-ins from this address.".into()
             }
+            Self::SignIn(SignIn::Expired) => "weir: Expired token; sign in again.".into(),
             // One sentence for all: who holds a stolen token should not learn that it is one.
             Self::SignIn(_) => "Invalid credentials".into(),
+            Self::Grant(why) => format!("weir: no token is issued for this request ({}).", why.as_str()),
             Self::NotRouted => "weir: no upstream is reached at this path or host.".into(),
             Self::Method => "weir: this method, or a method override, is not passed on.".into(),
             Self::NotImplemented => "weir: CONNECT and protocol upgrades are not passed on.".into(),
@@ -178,10 +199,33 @@ impl No {
                 )
             }
             Self::OnlyIfCached => "weir: only-if-cached was asked, and no such answer is kept.".into(),
+            Self::Pages(why) => format!("weir: {why}."),
             Self::Vendor(error) => format!("weir: the vendor did not answer ({}).", error.as_str()),
             Self::Ledger => "weir: the ledger cannot be written, so nothing may leave; try again.".into(),
             Self::Abandoned => "weir: the request was given up; try again.".into(),
             Self::Stopping => "weir: this instance is stopping; try again.".into(),
+        }
+    }
+
+    /// The same where clients exchange tokens: they renew at this word alone, and the
+    /// key or the weir token that theirs was signed for may have been changed.
+    fn message_of(&self, oauth: Option<OAuth>) -> String {
+        match self {
+            Self::SignIn(SignIn::Unknown) if oauth.is_some() => {
+                "weir: Invalid credentials or Expired token; sign in again.".into()
+            }
+            other => other.message(),
+        }
+    }
+
+    /// The code of RFC 6749 for whoever asks for a token.
+    fn grant_error(&self) -> GrantError {
+        match self {
+            Self::Grant(error) => *error,
+            Self::SignIn(_) => GrantError::Client,
+            Self::Forbidden(_) => GrantError::Unauthorized,
+            Self::Inbound { .. } | Self::Stopping | Self::Abandoned => GrantError::Unavailable,
+            _ => GrantError::Request,
         }
     }
 
@@ -192,18 +236,30 @@ impl No {
                 *retry_after
             }
             Self::Budget(refusal) => refusal.retry_after,
-            Self::Ledger | Self::Abandoned | Self::Stopping | Self::Vendor(Fault::Limited) => {
-                Duration::from_secs(1)
-            }
+            Self::Ledger
+            | Self::Abandoned
+            | Self::Stopping
+            | Self::Vendor(Fault::Limited)
+            | Self::Pages(NotWhole::Full) => Duration::from_secs(1),
             _ => return None,
         };
         Some((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
     }
 
     /// The answer, in the shape that `dialect` gives its errors.
-    pub(super) fn answer(&self, dialect: Option<&Dialect>, id: RequestId) -> Response<Body> {
+    pub(super) fn answer(
+        &self,
+        (dialect, oauth): (Option<&Dialect>, Option<OAuth>),
+        id: RequestId,
+    ) -> Response<Body> {
         let status = self.status();
-        let body = Dialect::error_of(dialect, status, &self.message(), &id.to_string());
+        let body = match oauth {
+            Some(oauth) => oauth.error_body(self.grant_error(), &self.message()),
+            None => {
+                let message = self.message_of(dialect.and_then(Dialect::oauth));
+                Dialect::error_of(dialect, status, &message, &id.to_string())
+            }
+        };
         let mut response = Response::new(Body::from(body.bytes));
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -237,6 +293,12 @@ impl No {
         list.finish()
             .and_then(|text| HeaderValue::try_from(text).ok())
             .unwrap_or_else(|| HeaderValue::from_static("weir"))
+    }
+}
+
+impl From<NotWhole> for No {
+    fn from(why: NotWhole) -> Self {
+        Self::Pages(why)
     }
 }
 

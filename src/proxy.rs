@@ -9,6 +9,7 @@
 //! * `sign`: the request as it leaves, with the vendor's key.
 //! * `written`: what a write makes untrue is dropped before the writer is answered.
 //! * `keys`, `breaker`: which value of a key is sent; when a vendor that is down is let be.
+//! * `relay`: what is passed on in front of another weir.
 //! * `learn`: what an answer tells about the vendor's own count.
 //! * `exchange`: what is said about it: headers, log line, counts.
 //! * `refusal`: every answer that weir makes itself, and its status.
@@ -33,6 +34,7 @@ mod pipeline;
 mod ratelimit;
 mod receive;
 mod refusal;
+mod relay;
 mod sign;
 mod wish;
 mod written;

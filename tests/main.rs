@@ -14,3 +14,4 @@ mod ledger;
 mod secrets;
 mod support;
 mod tls;
+mod topologies;

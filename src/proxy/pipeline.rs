@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body_util::Limited;
 use http_body_util::combinators::UnsyncBoxBody;
 
@@ -124,6 +124,12 @@ impl Gateway {
             match wish.listen(exchange, caller, listener, why).await {
                 Ok(answer) if validate::is_error(answer.response.status()) => {
                     return Ok(wish.rather_stale(stale.as_ref(), Occasion::Error, "error").unwrap_or(answer));
+                }
+                // The honest no of a weir behind this one.
+                Ok(answer) if answer.response.status() == StatusCode::TOO_MANY_REQUESTS => {
+                    return Ok(wish
+                        .rather_stale(stale.as_ref(), Occasion::Limited, "limited")
+                        .unwrap_or(answer));
                 }
                 Ok(answer) => return Ok(answer),
                 Err(Missed::Again) => {}

@@ -68,11 +68,12 @@ impl Wish {
         let division = config.plan.consumers[caller.access.seat].division;
         let vendor_key = config.division_keys[division];
         let default_ttl = dialect.freshness(method, &target, now);
-        let (sent, keyed) = if shareable {
+        let (mut sent, keyed) = if shareable {
             shared_request(&lane, target.path(), &call.headers, rule.map(|rule| &config.cache[rule]))
         } else {
             (own_request(&lane, target.path(), &call.headers), HeaderMap::new())
         };
+        lane.pass_on(caller, &call.headers, &mut sent);
         let scope = lane.scopes[vendor_key.unwrap_or_default()].clone();
         Self {
             key: Key::new(scope, method, &target, &keyed, None),

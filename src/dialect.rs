@@ -14,6 +14,7 @@ pub mod json;
 pub mod links;
 mod netskope;
 pub mod oauth;
+mod pages;
 mod privx;
 mod resource;
 mod sandbox;
@@ -25,12 +26,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use crate::clock::UnixTime;
 use crate::quota::{Limit, RouteClass};
 use crate::secret::Secret;
 use crate::target::Target;
+
+use accept::supply_user_agent;
 
 pub use catchpoint::{Catchpoint, Usage};
 pub use generic::{Credential, Generic};
@@ -38,6 +41,7 @@ pub use json::{Editor, Edits, Observed};
 pub use links::{Links, Rewritten};
 pub use netskope::body::{Place, Split};
 pub use oauth::OAuth;
+pub use pages::{Next, NotAPage, Pages, Walk};
 pub use resource::Resource;
 pub use sandbox::Sandbox;
 pub use verdict::{ErrorBody, Keeping, Manner, Signed, UnusableKey, Verdict};
@@ -390,11 +394,4 @@ impl Dialect {
         }
         name.starts_with("ratelimit") || name.starts_with("x-ratelimit") || name == "retry-after"
     }
-}
-
-/// How weir calls itself where a caller said nothing.
-const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("weir/", env!("CARGO_PKG_VERSION")));
-
-fn supply_user_agent(headers: &mut HeaderMap) {
-    headers.entry(http::header::USER_AGENT).or_insert(USER_AGENT);
 }

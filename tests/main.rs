@@ -15,3 +15,4 @@ mod secrets;
 mod support;
 mod tls;
 mod topologies;
+mod vendors;

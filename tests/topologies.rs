@@ -54,7 +54,12 @@ async fn prices_and_cache_states_of_the_central_weir_are_told() {
     assert!(kept.header("cache-status").starts_with("weir;hit;ttl="), "{kept:?}");
     assert_eq!(kept.body, paid.body);
     assert_eq!(vendor.requests().len(), 1);
-    // Writes go through, with their price.
+    // All pages of a list are walked by the central weir, which knows how.
+    let pages = team.get_with("/api/v2/tests?pageSize=100", &[("weir-pages", "all")]).await;
+    let page = team.get("/api/v2/tests?pageSize=100").await;
+    assert_eq!(pages.status, 200, "{pages:?}");
+    assert!(pages.body.len() > page.body.len(), "{} and {}", pages.body.len(), page.body.len());
+    // Writes go through, if they are allowed there.
     let patched =
         team.ask(http::Method::POST, "/api/v2/labels", &[("content-type", "application/json")], "{}").await;
     assert_eq!(patched.status, 403, "the central weir allows this consumer reads only: {patched:?}");

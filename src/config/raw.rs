@@ -140,7 +140,7 @@ tables! {
         /// Names the address that requests leave from, if processes share it behind a NAT.
         egress: String,
         /// The most pages that `Weir-Pages: all` reads; default 50.
-        @no_effect max_pages: u64,
+        max_pages: u64,
         /// catchpoint-v1, privx: how long tokens that weir issues are valid; default 30m and 5m.
         token_ttl: Lasting,
         /// The longest silence within an event stream; default 1h.

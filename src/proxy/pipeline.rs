@@ -21,6 +21,7 @@ use super::call::Caller;
 use super::exchange::{Answer, Exchange};
 use super::fetch::{Fault, Fetch, RequestBody};
 use super::listen::Missed;
+use super::pages;
 use super::refusal::No;
 use super::wish::Wish;
 use crate::cache::{Forward, Lookup, Occasion, validate};
@@ -78,6 +79,9 @@ impl Gateway {
         if size.is_some_and(|bytes| bytes > MAX_REQUEST_BODY_BYTES as u64) {
             return Err(No::TooLarge);
         }
+        if pages::is_asked(&call.headers)? && !call.lane.relays() {
+            return Box::pin(self.walk(exchange, call, &caller)).await;
+        }
         let wish = Arc::new(Wish::of(call, &caller, now));
         exchange.limits = wish.limits;
         if wish.shareable {
@@ -94,7 +98,7 @@ impl Gateway {
     }
 
     /// An answer that may come from the cache, or from another caller's fetch.
-    async fn shared(
+    pub(super) async fn shared(
         &self,
         exchange: &mut Exchange,
         wish: &Arc<Wish>,

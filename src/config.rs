@@ -270,6 +270,10 @@ pub struct Snap {
     pub end: String,
     /// To multiples of this; longer than zero.
     pub step: Duration,
+    /// How long after a window's end its data may still change.
+    pub settles: Duration,
+    /// Freshness lifetime of windows that have settled, instead of the rule's.
+    pub settled_ttl: Option<Duration>,
 }
 
 /// One internal caller.

@@ -5,6 +5,7 @@
 //! * `begin`: how a fetch begins: looked up, joined, alone, or behind a reader's back.
 //! * `listen`: a caller's wait for it, and the answer in that caller's form.
 //! * `wish`: what will be asked of the vendor, and who may share the answer.
+//! * `keyed_body`, `snap`: the one spelling of a cacheable POST and of a time window.
 //! * `fetch`, `receive`: the task that owns a permit, sends once, and fills flight and cache.
 //! * `sign`: the request as it leaves, with the vendor's key.
 //! * `written`: what a write makes untrue is dropped before the writer is answered.
@@ -28,6 +29,7 @@ mod edit;
 mod exchange;
 mod fetch;
 mod headers;
+mod keyed_body;
 mod keys;
 mod learn;
 mod listen;
@@ -38,6 +40,7 @@ mod receive;
 mod refusal;
 mod relay;
 mod sign;
+mod snap;
 mod wish;
 mod written;
 

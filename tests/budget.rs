@@ -13,6 +13,7 @@ mod learning;
 mod refusals;
 mod saturation;
 mod shares;
+mod zones;
 
 use std::time::Duration;
 

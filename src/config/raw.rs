@@ -232,9 +232,9 @@ tables! {
         /// What matters to the answer and what does not.
         key: CacheKey,
         /// Methods whose answers may be kept; default GET with HEAD.
-        @no_effect methods: List<MethodText>,
+        methods: List<MethodText>,
         /// Rounds time windows to a step.
-        @no_effect snap: Snap,
+        snap: Snap,
         /// Larger answers stream through uncached; default 16777216.
         max_bytes: u64,
         /// Paths that a successful write which this rule is for makes fresh, beside what every write does.
@@ -255,8 +255,12 @@ tables! {
         start: String,
         /// Query parameter of the window's end.
         end: String,
-        /// To multiples of this.
+        /// To multiples of this, downwards.
         step: Lasting,
+        /// How long after a window's end its data may still change; default 15m.
+        settles: Lasting,
+        /// How long an answer about a window that has settled is fresh; default the rule's `ttl`.
+        settled_ttl: Lasting,
     }
 
     /// One internal caller, known by all of token, from and certificate that it names.

@@ -20,6 +20,7 @@ use super::body::Body;
 use super::call::Caller;
 use super::exchange::{Answer, Exchange};
 use super::fetch::{Fault, Fetch, RequestBody};
+use super::keyed_body::{self, Read};
 use super::listen::Missed;
 use super::pages;
 use super::refusal::No;
@@ -82,7 +83,11 @@ impl Gateway {
         if pages::is_asked(&call.headers)? && !call.lane.relays() {
             return Box::pin(self.walk(exchange, call, &caller)).await;
         }
-        let wish = Arc::new(Wish::of(call, &caller, now));
+        let (body, keyed) = match keyed_body::is_wanted(&call) {
+            true => self.keyed_body(body, &caller).await?,
+            false => (body, None),
+        };
+        let wish = Arc::new(Wish::of(call, keyed, &caller, now));
         exchange.limits = wish.limits;
         if wish.shareable {
             self.shared(exchange, &wish, &caller).await
@@ -94,6 +99,23 @@ impl Gateway {
                 Err(Missed::No(no)) => Err(no),
                 Err(Missed::Again) => Err(No::Abandoned),
             }
+        }
+    }
+
+    /// The body of a POST that a rule calls a read, as far as it can be part of a key.
+    async fn keyed_body(
+        &self,
+        body: RequestBody,
+        caller: &Caller<'_>,
+    ) -> Result<(RequestBody, Option<Bytes>), No> {
+        let read = tokio::select! {
+            read = keyed_body::read(body) => read,
+            () = self.clock.sleep_until(caller.deadline) => return Err(No::Malformed("its body did not arrive in time")),
+        };
+        match read {
+            Ok(Read::Keyed(text)) => Ok((UnsyncBoxBody::default(), Some(text))),
+            Ok(Read::AsItCame(body)) => Ok((body, None)),
+            Err(_) => Err(No::Malformed("its body broke off, or is too large")),
         }
     }
 

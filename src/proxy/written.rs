@@ -36,7 +36,7 @@ pub(super) fn lost(wish: &Wish) {
 fn drop_outdated(wish: &Wish, headers: Option<&HeaderMap>) {
     let lane = &wish.lane;
     let path = wish.target.path();
-    if wish.method.is_safe() || lane.config.dialect.reads(&wish.method, path) {
+    if wish.method.is_safe() || wish.shareable || lane.config.dialect.reads(&wish.method, path) {
         return;
     }
     let named: Vec<String> = headers.map(|headers| named(lane, path, headers)).unwrap_or_default();

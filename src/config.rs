@@ -13,6 +13,7 @@ mod report;
 mod scalar;
 mod schema;
 mod secrets;
+mod size;
 mod source;
 mod transport;
 mod tree;
@@ -87,6 +88,10 @@ pub struct Admin {
 pub struct Store {
     /// The folder of ledger, cache and usage.
     pub path: PathBuf,
+    /// What cached answers may take in memory, in bytes.
+    pub cache_memory_bytes: u64,
+    /// What cached answers may take on disk, in bytes; none keeps none there.
+    pub cache_disk_bytes: Option<u64>,
     /// What a ledger file that is new means.
     pub on_empty: OnEmpty,
 }

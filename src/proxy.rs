@@ -51,7 +51,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use crate::budget::{Budget, Ledger};
-use crate::cache::{Cache, CacheLimits, FlightLimits, Flights, Scope};
+use crate::cache::{Cache, FlightLimits, Flights, Scope};
 use crate::clock::Clock;
 use crate::config::{self, Config, Mount};
 use crate::consumer::{ConsumerIx, Consumers};
@@ -100,22 +100,21 @@ pub struct Lane {
 }
 
 impl Gateway {
-    /// Builds every lane of `config`; connects to nothing yet. Nothing leaves
-    /// before [`Gateway::recall`].
+    /// Builds every lane of `config` over one cache; connects to nothing yet. Nothing
+    /// leaves before [`Gateway::recall`].
     ///
     /// # Errors
     /// An upstream's TLS roots cannot be read.
     pub fn new(
         config: &Config,
-        ledger: &Arc<Ledger>,
+        (ledger, cache): (&Arc<Ledger>, &Arc<Cache>),
         clock: Clock,
         process: u64,
     ) -> Result<Arc<Self>, SetupError> {
-        let cache = Arc::new(Cache::new(CacheLimits::default()));
         let lane = |(index, upstream): (usize, &config::Upstream)| {
             let link = ledger.link(upstream.name.clone(), upstream.connect_timeout + upstream.timeout);
             let budget = Budget::durable(upstream.plan.clone(), clock, link);
-            Lane::new(index, upstream, config, budget, Arc::clone(&cache)).map(Arc::new)
+            Lane::new(index, upstream, config, budget, Arc::clone(cache)).map(Arc::new)
         };
         Ok(Arc::new(Self {
             lanes: config.upstreams.iter().enumerate().map(lane).collect::<Result<_, _>>()?,
@@ -163,12 +162,20 @@ impl Lane {
             scopes.push(scope(None));
         }
         let clock = budget.clock();
+        let flights = Flights::new(FlightLimits {
+            max_kept_bytes: config.store.cache_memory_bytes,
+            ..FlightLimits::default()
+        });
+        let to_shut = flights.clone();
+        cache.on_purge(move |selector| {
+            to_shut.shut(selector);
+        });
         Ok(Self {
             index,
             budget,
             upstream: Upstream::new(upstream, clock)?,
             cache,
-            flights: Flights::new(FlightLimits::default()),
+            flights,
             links: Arc::new(links(upstream, config)),
             scopes,
             tally: Arc::new(Tally::new(upstream.plan.consumers.len())),
@@ -181,6 +188,14 @@ impl Lane {
             warned: Mutex::default(),
             clock,
         })
+    }
+
+    /// What a write dropped stays dropped, whatever happens to this process: before its
+    /// writer hears of it. A disk that does not say so holds up no answer for ever.
+    async fn confirm_purges(&self) {
+        if let Err(error) = self.cache.confirmed().await {
+            tracing::error!(upstream = %self.config.name, %error, "after a crash, old answers may come back");
+        }
     }
 
     /// Its configuration.

@@ -64,7 +64,7 @@ fn every_mistake_has_its_sentence() {
 
 #[test]
 fn the_examples_we_ship_are_right() {
-    for example in ["config/minimal.toml", "config/weir.toml", "config/sidecar.toml"] {
+    for example in ["config/minimal.toml", "config/weir.toml", "config/sidecar-to-central.toml"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(example);
         let config = config::load(&path, env()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         assert_eq!(config.warnings, [""; 0], "{example}");

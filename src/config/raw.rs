@@ -11,6 +11,7 @@ use super::scalar::{
     PatternText, PerText, RateText, ResetsText, SanText,
 };
 use super::secrets::{ClientIdValue, SecretValue, TokenValue};
+use super::size::SizeText;
 use super::union::{
     CredentialValue, Dialects, FilesValue, KeyTables, LimitValue, OnLoss, QueueValue, ReserveValue,
     RoutesValue,
@@ -73,6 +74,10 @@ tables! {
     Store {
         /// Folder of ledger, cache and usage; default data.
         path: String,
+        /// What cached answers may take in memory; default 256MiB.
+        cache_memory: SizeText,
+        /// What cached answers may take on disk, so that a restart keeps them; default 1GiB, 0MiB keeps none.
+        cache_disk: SizeText,
         /// Shared by replicas.
         @not_built redis: Redis,
         /// What a ledger file that is new means: trust (nothing was spent) or cautious (all current windows are).

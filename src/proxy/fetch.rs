@@ -191,7 +191,7 @@ impl Fetch {
             Ok(None) => {}
             Err(fault) => {
                 if fault.was_charged() {
-                    written::lost(&wish);
+                    written::lost(&wish).await;
                 }
                 lead.fail(fault);
             }

@@ -4,6 +4,7 @@
 
 mod admin;
 mod architecture;
+mod bodies;
 mod budget;
 mod cache;
 mod config;
@@ -15,5 +16,6 @@ mod ledger;
 mod secrets;
 mod support;
 mod tls;
+mod tokens;
 mod topologies;
 mod vendors;

@@ -64,7 +64,9 @@ async fn prices_and_cache_states_of_the_central_weir_are_told() {
         team.ask(http::Method::POST, "/api/v2/labels", &[("content-type", "application/json")], "{}").await;
     assert_eq!(patched.status, 403, "the central weir allows this consumer reads only: {patched:?}");
     assert!(patched.error().contains("not allowed"), "{patched:?}");
-    assert!(!sidecar.stop().contains(&token_of("sidecar")));
+    let said = sidecar.stop();
+    assert!(!said.contains(&token_of("sidecar")));
+    assert!(!said.contains("refuses this key"), "the token is as good as before: {said}");
 }
 
 #[tokio::test]

@@ -177,17 +177,16 @@ impl Gateway {
                 Err(hit) => return Ok(wish.stored(&hit, None).await),
             };
             match wish.listen(exchange, caller, listener, why).await {
-                Ok(answer) if validate::is_error(answer.response.status()) => {
-                    let instead = wish.rather_stale(stale.as_ref(), Occasion::Error, "error").await;
+                Ok(answer) => {
+                    let (on, detail) = match answer.response.status() {
+                        // The honest no of a weir behind this one.
+                        StatusCode::TOO_MANY_REQUESTS => (Occasion::Limited, "limited"),
+                        status if validate::is_error(status) => (Occasion::Error, "error"),
+                        _ => return Ok(answer),
+                    };
+                    let instead = wish.rather_stale(stale.as_ref(), on, detail).await;
                     return Ok(instead.unwrap_or(answer));
                 }
-                // The honest no of a weir behind this one.
-                Ok(answer) if answer.response.status() == StatusCode::TOO_MANY_REQUESTS => {
-                    return Ok(wish
-                        .rather_stale(stale.as_ref(), Occasion::Limited, "limited")
-                        .unwrap_or(answer));
-                }
-                Ok(answer) => return Ok(answer),
                 Err(Missed::Again | Missed::Anew) => {}
                 Err(Missed::No(no)) => {
                     let (on, detail) = match &no {

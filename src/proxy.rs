@@ -29,8 +29,11 @@ mod body;
 mod breaker;
 mod cache_status;
 mod call;
+#[cfg(test)]
+mod dashboards;
 mod edit;
 mod exchange;
+mod fault;
 mod fetch;
 mod headers;
 mod issue;
@@ -71,7 +74,8 @@ use crate::upstream::{SetupError, Upstream};
 pub use body::Body;
 
 use breaker::Breaker;
-use fetch::{Fault, Shared};
+use fault::Fault;
+use fetch::Shared;
 use keys::Keys;
 use pages::Walks;
 use ratelimit::Views;

@@ -151,6 +151,16 @@ impl Weir {
         event["address"].as_str().unwrap().parse().unwrap()
     }
 
+    /// Its operators' listener.
+    pub(crate) fn admin(&self) -> Caller {
+        Caller::at(format!("http://{}", self.admin_address()), None)
+    }
+
+    /// What `/api/v1/status` says of its only upstream.
+    pub(crate) async fn status(&self) -> Value {
+        self.admin().get("/api/v1/status").await.json()["upstreams"][0].clone()
+    }
+
     /// All that it has printed so far.
     pub(crate) fn output(&self) -> String {
         self.output.lock().unwrap().clone()

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use futures_util::future::join_all;
 use http::{Method, StatusCode};
 use weir::clock::Clock;
-use weir::emulator::{Credential, Emulator, Key, Options, Vendor};
+use weir::emulator::{Canned, Credential, Emulator, Key, Options, Vendor};
 
 use crate::support::{Caller, Reply, Weir, hash_line, token_of};
 
@@ -221,4 +221,39 @@ async fn a_vendor_who_refuses_to_sign_in_is_not_asked_again_at_once() {
     let said = weir.logged(|line| line["reason"] == "sign_in_refused" && line["level"] == "ERROR").await;
     assert_eq!(said[0]["key"], "main");
     assert!(!weir.output().contains(SECRET));
+}
+
+#[tokio::test]
+async fn a_body_tells_of_an_expired_token_and_a_vendor_who_refuses_all_is_not_stormed() {
+    let vendor = Emulator::start(Options { vendor: Vendor::Generic, ..Options::default() }).await.unwrap();
+    let canned = |status, body: &'static str| {
+        let json = (http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+        Canned { status, headers: [json].into_iter().collect(), body: body.into() }
+    };
+    let granted = canned(StatusCode::OK, r#"{"access_token":"t","token_type":"Bearer","expires_in":3600}"#);
+    vendor.script("/ui/api/token", granted).unwrap();
+    let expired = canned(StatusCode::BAD_REQUEST, r#"{"Message":"This is an Expired Token."}"#);
+    vendor.script("/ui/api/v1/products", expired).unwrap();
+    let other = canned(StatusCode::BAD_REQUEST, r#"{"Message":"No such thing."}"#);
+    vendor.script("/ui/api/v1/nodes", other).unwrap();
+    let weir = Weir::start(&config("catchpoint-v1", &vendor, ""));
+    let caller = weir.caller(&token_of("web"));
+    let asked = |path: &str| vendor.requests().iter().filter(|seen| seen.target == path).count();
+
+    let reply = caller.get("/ui/api/v1/nodes").await;
+    assert_eq!((reply.status.as_u16(), asked("/ui/api/token"), asked("/ui/api/v1/nodes")), (400, 1, 1));
+    let reply = caller.get("/ui/api/v1/products").await;
+    assert_eq!(
+        (asked("/ui/api/token"), asked("/ui/api/v1/products")),
+        (2, 2),
+        "once more, with another token"
+    );
+    assert_eq!(
+        (reply.status.as_u16(), reply.body.as_ref()),
+        (400, &br#"{"Message":"This is an Expired Token."}"#[..])
+    );
+    let many = join_all((0..20).map(|_| caller.get("/ui/api/v1/products"))).await;
+    assert!(many.iter().all(|reply| reply.status == StatusCode::BAD_REQUEST));
+    // A second later one more may be asked for, two seconds later another.
+    assert!(asked("/ui/api/token") <= 4, "{} sign-ins", asked("/ui/api/token"));
 }

@@ -3,7 +3,8 @@
 
 use http::{Request, Response, StatusCode, Uri};
 
-use super::fetch::{Fault, RequestBody};
+use super::fault::Fault;
+use super::fetch::RequestBody;
 use super::keys::{self, Chosen};
 use super::wish::Wish;
 use super::{Lane, ahead};

@@ -85,7 +85,7 @@ impl Gateway {
         if size.is_some_and(|bytes| bytes > MAX_REQUEST_BODY_BYTES as u64) {
             return Err(No::TooLarge);
         }
-        if pages::is_asked(&call.headers)? && !call.lane.relays() {
+        if !call.lane.relays() && pages::is_asked(&call)? {
             return Box::pin(self.walk(exchange, call, &caller)).await;
         }
         let (body, keyed) = match keyed_body::is_wanted(&call) {

@@ -212,16 +212,15 @@ impl Dialect {
         netskope::body::joined(place, rest, key)
     }
 
-    /// Removes the caller's credential from what is sent on; says the target
-    /// without it. For a keyless dialect call it only if a token is what proved the
-    /// caller: otherwise its `Authorization` is meant for the vendor.
-    pub fn strip(&self, headers: &mut HeaderMap, target: Target) -> Target {
+    /// Removes the caller's credential from what is sent on. For a keyless dialect call
+    /// it only if a token is what proved the caller: otherwise its `Authorization` is
+    /// meant for the vendor.
+    pub fn strip(&self, headers: &mut HeaderMap, target: &mut Target) {
         match self {
             Self::Catchpoint(_) | Self::CatchpointV1 | Self::Sandbox(_) | Self::Privx | Self::Weir => {
                 headers.remove(http::header::AUTHORIZATION);
-                target
             }
-            Self::Netskope => netskope::strip(headers, &target),
+            Self::Netskope => netskope::strip(headers, target),
             Self::Generic(dialect) => dialect.strip(headers, target),
         }
     }

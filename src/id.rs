@@ -95,6 +95,16 @@ impl RequestIds {
     }
 }
 
+impl RequestId {
+    /// The 32 hex digits.
+    #[must_use]
+    pub fn to_hex(self) -> [u8; 32] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let number = u128::from(self.0) << 64 | u128::from(self.1);
+        std::array::from_fn(|at| DIGITS[usize::from((number >> (124 - 4 * at)) as u8 & 15)])
+    }
+}
+
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}{:016x}", self.0, self.1)

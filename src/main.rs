@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Measured on hits (`benches/README.md`); builds with a C compiler alone.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     weir::cli::main()
 }

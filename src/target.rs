@@ -194,6 +194,9 @@ impl fmt::Debug for Target {
 }
 
 fn canonical_path(raw: &str) -> Result<String, BadTarget> {
+    if is_plainly_canonical(raw) {
+        return Ok(raw.to_owned());
+    }
     let inner = raw.strip_prefix('/').ok_or(BadTarget::Relative)?;
     let mut path = String::with_capacity(raw.len());
     let mut segments = inner.split('/').peekable();
@@ -211,6 +214,15 @@ fn canonical_path(raw: &str) -> Result<String, BadTarget> {
         Ok(_) => Ok(path),
         Err(_) => Err(BadTarget::NotUtf8),
     }
+}
+
+/// Whether a look at each byte and its successor shows that a path is canonical, as
+/// nearly all are: no escape, no segment that is empty or begins with a dot.
+fn is_plainly_canonical(raw: &str) -> bool {
+    let bytes = raw.as_bytes();
+    bytes.first() == Some(&b'/')
+        && bytes.iter().all(|b| *b == b'/' || stands_in_segment(*b))
+        && !bytes.windows(2).any(|pair| matches!(pair, b"//" | b"/."))
 }
 
 /// Appends the canonical spelling of `raw` to `path`.

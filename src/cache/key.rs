@@ -43,7 +43,6 @@ struct Parts {
     scope: Scope,
     method: Method,
     path: Box<str>,
-    folded: Box<str>,
     query: Option<Box<str>>,
 }
 
@@ -96,13 +95,8 @@ impl Key {
         optional(&mut hash, target.query().map(str::as_bytes));
         headers(&mut hash, keyed);
         optional(&mut hash, body);
-        let parts = Parts {
-            scope,
-            method,
-            folded: folded(target.path()),
-            path: target.path().into(),
-            query: target.query().map(Into::into),
-        };
+        let parts =
+            Parts { scope, method, path: target.path().into(), query: target.query().map(Into::into) };
         Self { hash: hash.finalize().into(), parts: Arc::new(parts), head }
     }
 
@@ -119,7 +113,7 @@ impl Key {
 
     /// A key as a second level lists it: enough to purge by, without the query.
     pub(super) fn listed(hash: Hash, scope: Scope, method: Method, path: &str) -> Self {
-        let parts = Parts { scope, method, folded: folded(path), path: path.into(), query: None };
+        let parts = Parts { scope, method, path: path.into(), query: None };
         Self { hash, parts: Arc::new(parts), head: false }
     }
 
@@ -150,15 +144,16 @@ impl Key {
         self.hash
     }
 
-    pub(super) fn folded_path(&self) -> &str {
-        &self.parts.folded
+    /// As purges compare it; worked out anew each time, since hits do not ask.
+    pub(super) fn folded_path(&self) -> Box<str> {
+        folded(&self.parts.path)
     }
 
     /// Bytes on the heap.
     pub(super) fn weight(&self) -> usize {
         let parts = &self.parts;
         let query = parts.query.as_ref().map_or(0, |query| query.len());
-        size_of::<Parts>() + parts.path.len() + parts.folded.len() + query
+        size_of::<Parts>() + parts.path.len() + query
     }
 }
 
@@ -210,12 +205,12 @@ impl Selector {
             Self::All => true,
             Self::Upstream(upstream) => *upstream == scope.upstream,
             Self::Scope(of) => of == scope,
-            Self::Path(upstream, path) => *upstream == scope.upstream && *folded(path) == *key.folded_path(),
+            Self::Path(upstream, path) => *upstream == scope.upstream && folded(path) == key.folded_path(),
             Self::Prefix(upstream, prefix) => {
                 *upstream == scope.upstream && key.folded_path().starts_with(&*pattern::fold(prefix))
             }
             Self::Resource(upstream, resource) => {
-                *upstream == scope.upstream && resource.touches(key.folded_path())
+                *upstream == scope.upstream && resource.touches(&key.folded_path())
             }
             Self::Matching(upstream, pattern) => {
                 *upstream == scope.upstream && pattern.matches_path(key.path())

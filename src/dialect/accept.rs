@@ -102,6 +102,13 @@ pub(super) enum Fold {
 /// blank after a comma, no other white space, lower case as far as `fold` goes.
 /// What is quoted, or no ASCII, stays as it is.
 pub(super) fn respell(name: HeaderName, fold: Fold, from: &HeaderMap, to: &mut HeaderMap) {
+    let mut values = from.get_all(&name).iter();
+    if let (Some(only), None) = (values.next(), values.next())
+        && is_respelt(only.as_bytes())
+    {
+        to.insert(name, only.clone());
+        return;
+    }
     let lines: Option<Vec<&str>> = from.get_all(&name).iter().map(|value| value.to_str().ok()).collect();
     let plain = lines.filter(|lines| !lines.iter().any(|line| line.contains('"')));
     let Some(lines) = plain else {
@@ -117,6 +124,13 @@ pub(super) fn respell(name: HeaderName, fold: Fold, from: &HeaderMap, to: &mut H
     {
         to.insert(name, value);
     }
+}
+
+/// Whether nothing of a line would change, as of most: one member in lower case
+/// without parameters, such as `*/*`.
+fn is_respelt(line: &[u8]) -> bool {
+    let stays = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"*/+-.".contains(b);
+    !line.is_empty() && line.iter().all(stays)
 }
 
 fn respell_member(member: &str, fold: Fold) -> String {

@@ -53,15 +53,12 @@ impl Generic {
 
     /// `Authorization` goes in any case: beside the vendor's key it would be a
     /// second identity, which the cache's scope does not know of.
-    pub(super) fn strip(&self, headers: &mut HeaderMap, target: Target) -> Target {
+    pub(super) fn strip(&self, headers: &mut HeaderMap, target: &mut Target) {
         headers.remove(AUTHORIZATION);
         match &self.credential {
-            None | Some(Credential::Bearer | Credential::Basic) => target,
-            Some(Credential::Header(name)) => {
-                headers.remove(name);
-                target
-            }
-            Some(Credential::Query(name)) => target.without(&[name]),
+            None | Some(Credential::Bearer | Credential::Basic) => {}
+            Some(Credential::Header(name)) => drop(headers.remove(name)),
+            Some(Credential::Query(name)) => *target = target.without(&[name]),
         }
     }
 

@@ -114,10 +114,10 @@ pub(super) fn presented<'a>(headers: &'a HeaderMap, target: &'a Target) -> Optio
     Some(Cow::Borrowed(value.as_bytes().trim_ascii()))
 }
 
-pub(super) fn strip(headers: &mut HeaderMap, target: &Target) -> Target {
+pub(super) fn strip(headers: &mut HeaderMap, target: &mut Target) {
     headers.remove(AUTHORIZATION);
     headers.remove(TOKEN_HEADER);
-    target.without(&[TOKEN])
+    *target = target.without(&[TOKEN]);
 }
 
 pub(super) fn accepts_key(key: &Secret) -> bool {

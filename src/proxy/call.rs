@@ -57,7 +57,23 @@ const DEFAULT_URGENCY: u8 = 3;
 
 impl Gateway {
     /// Which upstream is meant, and the canonical target there.
-    pub(super) fn route(&self, head: Parts, has_body: bool) -> Result<Call, No> {
+    ///
+    /// # Errors
+    /// Beside the refusal, the upstream that the request seems to be for, even if it is
+    /// malformed: an error is told in the words that its client understands.
+    pub(super) fn route(&self, head: Parts, has_body: bool) -> Result<Call, (No, Option<&Arc<Lane>>)> {
+        match self.placed(&head) {
+            Ok((lane, target)) => {
+                Ok(Call::new(Arc::clone(lane), (head.method, target), head.headers, has_body))
+            }
+            Err(no) => {
+                let host = host_of(&head.uri, &head.headers).ok().flatten();
+                Err((no, self.lane_at(host, head.uri.path())))
+            }
+        }
+    }
+
+    fn placed(&self, head: &Parts) -> Result<(&Arc<Lane>, Target), No> {
         if head.method == Method::CONNECT || headers::asks_upgrade(&head.headers) {
             return Err(No::NotImplemented);
         }
@@ -76,27 +92,18 @@ impl Gateway {
         }
         let target = Target::parse(head.uri.path(), head.uri.query()).map_err(No::Target)?;
         let host = host_of(&head.uri, &head.headers)?;
-        let lane = self.lane_at(host.as_deref(), target.path()).ok_or(No::NotRouted)?;
+        let lane = self.lane_at(host, target.path()).ok_or(No::NotRouted)?;
         let target = match &lane.config.mount {
-            Mount::Prefix(prefix) => target.strip_mount(prefix).ok_or(No::NotRouted)?,
-            Mount::Host(_) => target,
+            Mount::Prefix(prefix) if !prefix.is_empty() => target.strip_mount(prefix).ok_or(No::NotRouted)?,
+            Mount::Prefix(_) | Mount::Host(_) => target,
         };
-        let target = lane.config.dialect.canonical(target);
-        let lane = Arc::clone(lane);
-        Ok(Call::new(lane, (head.method, target), head.headers, has_body))
-    }
-
-    /// The upstream that a request seems to be for, even if it is malformed: an
-    /// error is told in the words that its client understands.
-    pub(super) fn nearest(&self, head: &Parts) -> Option<&Arc<Lane>> {
-        let host = host_of(&head.uri, &head.headers).ok().flatten();
-        self.lane_at(host.as_deref(), head.uri.path())
+        Ok((lane, lane.config.dialect.canonical(target)))
     }
 
     /// A host is the more special choice than a prefix, a longer prefix than a shorter.
     fn lane_at(&self, host: Option<&str>, path: &str) -> Option<&Arc<Lane>> {
         let by_host = self.lanes.iter().find(|lane| match &lane.config.mount {
-            Mount::Host(name) => Some(name.as_str()) == host,
+            Mount::Host(name) => host.is_some_and(|host| host.eq_ignore_ascii_case(name)),
             Mount::Prefix(_) => false,
         });
         let prefix = |lane: &&Arc<Lane>| match &lane.config.mount {
@@ -127,7 +134,7 @@ impl Gateway {
         // Without a key of weir's, a caller's own credential goes on, but never the token
         // that proved who it is.
         if !call.lane.is_keyless() || self.consumers.is_proven_by_token(known) {
-            call.target = dialect.strip(&mut call.headers, call.target.clone());
+            dialect.strip(&mut call.headers, &mut call.target);
         }
         self.caller(call, known)
     }
@@ -213,21 +220,25 @@ impl Lane {
     }
 }
 
-/// The host a request is for, in lower case and without port: the target's, or
-/// `Host` (RFC 9112, section 3.2.2). Two that differ in count or form are a 400.
-fn host_of(uri: &Uri, headers: &HeaderMap) -> Result<Option<String>, No> {
+/// The host a request is for, without port: the target's, or `Host` (RFC 9112,
+/// section 3.2.2). Two that differ in count or form are a 400.
+fn host_of<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<Option<&'a str>, No> {
+    const NO_HOST: No = No::Malformed("the Host is not a host");
     let mut hosts = headers.get_all(HOST).iter();
     let (first, second) = (hosts.next(), hosts.next());
     if second.is_some() {
         return Err(No::Malformed("the request has more than one Host"));
     }
     if let Some(authority) = uri.authority() {
-        return Ok(Some(authority.host().to_ascii_lowercase()));
+        return Ok(Some(authority.host()));
     }
     let Some(host) = first else { return Ok(None) };
-    let authority: http::uri::Authority =
-        host.as_bytes().try_into().map_err(|_| No::Malformed("the Host is not a host"))?;
-    Ok(Some(authority.host().to_ascii_lowercase()))
+    let text = host.to_str().map_err(|_| NO_HOST)?;
+    let authority = http::uri::Authority::try_from(text).map_err(|_| NO_HOST)?;
+    // The same text, as long as the host at its end or before its port.
+    let name = authority.host();
+    let start = text.find(name).ok_or(NO_HOST)?;
+    Ok(Some(&text[start..start + name.len()]))
 }
 
 /// How long the caller waits for its turn: `Prefer: wait=N` (RFC 7240, section
@@ -289,12 +300,9 @@ mod tests {
     #[test]
     fn one_host_counts() {
         let origin: Uri = "/x".parse().unwrap();
-        assert_eq!(
-            host_of(&origin, &with("host", "Weir.Internal:8080")).unwrap().as_deref(),
-            Some("weir.internal")
-        );
+        assert_eq!(host_of(&origin, &with("host", "Weir.Internal:8080")).unwrap(), Some("Weir.Internal"));
         let absolute: Uri = "http://a.example/x".parse().unwrap();
-        assert_eq!(host_of(&absolute, &with("host", "b.example")).unwrap().as_deref(), Some("a.example"));
+        assert_eq!(host_of(&absolute, &with("host", "b.example")).unwrap(), Some("a.example"));
         let mut twice = with("host", "a");
         twice.append(HOST, HeaderValue::from_static("b"));
         assert!(host_of(&origin, &twice).is_err());

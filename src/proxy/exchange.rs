@@ -123,7 +123,7 @@ impl Exchange {
             None => {}
         }
         headers.insert(WEIR_PRICE, self.price.into());
-        if let Ok(id) = HeaderValue::try_from(self.id.to_string()) {
+        if let Ok(id) = HeaderValue::from_bytes(&self.id.to_hex()) {
             headers.insert(REQUEST_ID, id);
         }
         // A weir behind this one can only have clipped it further.

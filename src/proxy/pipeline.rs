@@ -53,7 +53,10 @@ impl Gateway {
     {
         let (head, body) = request.into_parts();
         let size = (!body.is_end_stream()).then(|| body.size_hint().lower());
-        let body = UnsyncBoxBody::new(Limited::new(body, MAX_REQUEST_BODY_BYTES));
+        let body = match size {
+            None => UnsyncBoxBody::default(),
+            Some(_) => UnsyncBoxBody::new(Limited::new(body, MAX_REQUEST_BODY_BYTES)),
+        };
         let mut exchange = Exchange::begin(self.ids.next(), self.clock, &head);
         let answered = self.tell(&mut exchange, Request::from_parts(head, (body, size)), peer).await;
         exchange.end(answered)
@@ -69,8 +72,10 @@ impl Gateway {
             return Err(No::Stopping);
         }
         let (head, (body, size)) = request.into_parts();
-        exchange.seems_for(self.nearest(&head));
-        let mut call = self.route(head, size.is_some())?;
+        let mut call = self.route(head, size.is_some()).map_err(|(no, seems_for)| {
+            exchange.seems_for(seems_for);
+            no
+        })?;
         exchange.routed(&call);
         if let Some(oauth) = call.asks_token() {
             return self.issue(exchange, (oauth, &call), body, peer).await;

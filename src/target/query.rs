@@ -9,9 +9,26 @@ pub(super) fn canonical(raw: &str) -> Result<Option<String>, BadTarget> {
     if raw.is_empty() {
         return Ok(None);
     }
+    if is_plainly_canonical(raw) {
+        return Ok(Some(raw.to_owned()));
+    }
     let mut written: Vec<String> = pieces(raw).map(respell).collect::<Result<_, _>>()?;
     written.sort_by_cached_key(|piece| sort_key(piece));
     Ok((!written.is_empty()).then(|| written.join("&")))
+}
+
+/// Whether a query has neither escapes nor a `+`, no empty parameter, and its names
+/// in order: nothing is left to do then.
+fn is_plainly_canonical(raw: &str) -> bool {
+    let is_plain = |b: &u8| stands_in_query(*b) && *b != b'+';
+    let mut last = "";
+    raw.as_bytes().iter().all(is_plain)
+        && raw.split('&').all(|piece| {
+            let name = name(piece);
+            let fits = !piece.is_empty() && last <= name;
+            last = name;
+            fits
+        })
 }
 
 /// The parameters of a query, each as `name`, `name=` or `name=value`; none is empty.

@@ -74,5 +74,5 @@ fn is_within(selector: &Selector, from: &str, path: &str) -> bool {
 }
 
 fn place(key: &Key) -> Place {
-    (key.scope().upstream.clone(), key.folded_path().into(), key.hash())
+    (key.scope().upstream.clone(), key.folded_path(), key.hash())
 }

@@ -46,7 +46,9 @@ fn the_token_stands_where_each_version_has_it() {
     assert_eq!(told(&headers, "/api/v1/alerts?token=a&token=b"), None);
     assert_eq!(told(&headers, "/api/v2/x?token=w").as_deref(), Some(&b"in-header"[..]));
     let mut stripped = headers.clone();
-    assert_eq!(strip(&mut stripped, &target("/api/v1/alerts?a=1&token=w")).to_string(), "/api/v1/alerts?a=1");
+    let mut left = target("/api/v1/alerts?a=1&token=w");
+    strip(&mut stripped, &mut left);
+    assert_eq!(left.to_string(), "/api/v1/alerts?a=1");
     assert!(stripped.is_empty());
 
     let key = Secret::new("k+1".into());

@@ -147,6 +147,7 @@ fn rule() -> CacheRule {
         methods: vec![Method::GET],
         snap: None,
         max_bytes: 1_000,
+        all_pages: false,
         invalidates: Vec::new(),
     }
 }

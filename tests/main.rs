@@ -17,4 +17,5 @@ mod secrets;
 mod support;
 mod tls;
 mod tokens;
+mod topologies;
 mod vendors;

@@ -19,11 +19,13 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use weir::budget::Ledger;
 use weir::budget::ledger::Options;
+use weir::cache::{Cache, CacheLimits};
 use weir::clock::Clock;
 use weir::config::{self, OnEmpty};
+use weir::consumer::Peer;
 use weir::proxy::Gateway;
 
-const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const PEER: Peer<'static> = Peer { address: IpAddr::V4(Ipv4Addr::LOCALHOST), certificate: None };
 const TOKEN: &str = "hit-token-0123456789abcdef";
 
 fn main() -> anyhow::Result<()> {
@@ -89,7 +91,8 @@ async fn gateway(folder: &std::path::Path) -> anyhow::Result<Arc<Gateway>> {
     let config = config::load_str("hit.toml", &text, std::iter::empty())?;
     let clock = Clock::system();
     let ledger = Ledger::open(Options { path: folder.to_owned(), on_empty: OnEmpty::Trust }, clock)?;
-    let gateway = Gateway::new(&config, &ledger, clock, 1)?;
+    let cache = Arc::new(Cache::new(CacheLimits::default()));
+    let gateway = Gateway::new(&config, (&ledger, &cache), clock, (1, None))?;
     ledger.begun().await?;
     gateway.recall();
     let (first, answered) = tokio::join!(gateway.answer(request(), PEER), answer_once(origin));

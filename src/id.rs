@@ -100,8 +100,8 @@ impl RequestId {
     #[must_use]
     pub fn to_hex(self) -> [u8; 32] {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let number = u128::from(self.0) << 64 | u128::from(self.1);
-        std::array::from_fn(|at| DIGITS[usize::from((number >> (124 - 4 * at)) as u8 & 15)])
+        let bytes = (u128::from(self.0) << 64 | u128::from(self.1)).to_be_bytes();
+        std::array::from_fn(|at| DIGITS[usize::from(bytes[at / 2] >> (4 - at % 2 * 4) & 15)])
     }
 }
 

@@ -18,6 +18,7 @@
 mod file;
 mod inbox;
 mod record;
+mod replan;
 pub(super) mod restore;
 #[cfg(test)]
 mod tests;
@@ -314,7 +315,7 @@ impl Budget {
     #[must_use]
     pub fn durable(plan: Plan, clock: Clock, link: Link) -> Arc<Self> {
         let budget = Self::build(plan, clock, Some(link));
-        budget.state.lock().desk.shut();
+        budget.core.state.lock().desk.shut();
         budget
     }
 
@@ -356,11 +357,14 @@ impl Budget {
 }
 
 pub(super) fn record_of(plan: &Plan, grant: Grant, state: State, at: Stamp, linger: Duration) -> Record {
-    let consumer = &plan.consumers[grant.seat as usize];
+    let (consumer, division) = match plan.consumers.get(grant.seat as usize) {
+        Some(consumer) => (consumer.name.clone(), plan.divisions[consumer.division].name.clone()),
+        None => (replan::removed(), replan::removed()),
+    };
     Record {
         limits: grant.set.iter().map(|limit| plan.limits[limit].name.clone()).collect(),
-        consumer: consumer.name.clone(),
-        division: plan.divisions[consumer.division].name.clone(),
+        consumer,
+        division,
         state,
         at,
         linger,

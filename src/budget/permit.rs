@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Moment;
+use crate::id::ConsumerName;
 
 use super::Budget;
 use super::desk::{Desk, Flight, Grant};
@@ -69,7 +70,7 @@ impl Permit {
             }
         }
         match &mut self.booking {
-            Some(booking) if !self.is_observed => booking.durable(self.budget.clock).await,
+            Some(booking) if !self.is_observed => booking.durable(self.budget.core.clock).await,
             _ => Ok(()),
         }
     }
@@ -79,10 +80,10 @@ impl Permit {
         self.budget.link.as_ref().filter(|_| !self.grant.set.is_empty())
     }
 
-    /// The consumer that pays: its index in the plan.
+    /// The consumer that pays; none if it is no longer in the plan.
     #[must_use]
-    pub fn seat(&self) -> usize {
-        self.grant.seat as usize
+    pub fn payer(&self) -> Option<&ConsumerName> {
+        payer(&self.budget, self.grant)
     }
 
     /// How long the caller that pays had waited when it was admitted.
@@ -118,10 +119,10 @@ impl Drop for Permit {
 }
 
 impl Charge {
-    /// The consumer that pays: its index in the plan.
+    /// The consumer that pays; none if it is no longer in the plan.
     #[must_use]
-    pub fn seat(&self) -> usize {
-        self.grant.seat as usize
+    pub fn payer(&self) -> Option<&ConsumerName> {
+        payer(&self.budget, self.grant)
     }
 
     /// When the first byte may have left.
@@ -182,6 +183,10 @@ impl Drop for Charge {
             self.end(self.budget.plan.linger, Desk::lose);
         }
     }
+}
+
+fn payer(budget: &Budget, grant: Grant) -> Option<&ConsumerName> {
+    budget.plan.consumers.get(grant.seat as usize).map(|consumer| &consumer.name)
 }
 
 fn forget(budget: &Budget, booking: Option<&Booking>) {

@@ -2,6 +2,8 @@
 //!
 //! * `call`: what is asked, and by whom: route, identify, allow, check.
 //! * `pipeline`: the story, from the request to the answer.
+//! * `begin`: how a fetch begins: looked up, joined, alone, or behind a reader's back.
+//! * `listen`: a caller's wait for it, and the answer in that caller's form.
 //! * `wish`: what will be asked of the vendor, and who may share the answer.
 //! * `fetch`, `receive`: the task that owns a permit, sends once, and fills flight and cache.
 //! * `keys`, `breaker`: which value of a key is sent; when a vendor that is down is let be.
@@ -13,6 +15,7 @@
 //! Not here: who is who (`consumer`), what may leave when (`budget`), what may be
 //! kept and joined (`cache`), how bytes reach the vendor (`upstream`).
 
+mod begin;
 mod body;
 mod breaker;
 mod cache_status;
@@ -23,6 +26,7 @@ mod fetch;
 mod headers;
 mod keys;
 mod learn;
+mod listen;
 mod pipeline;
 mod ratelimit;
 mod receive;
@@ -156,7 +160,7 @@ impl Lane {
             scopes,
             tally: Arc::new(Tally::new(upstream.plan.consumers.len())),
             keys: Keys::new(&upstream.keys),
-            breaker: Breaker::default(),
+            breaker: if upstream.keys.is_empty() { Breaker::off() } else { Breaker::default() },
             views: Views::new(upstream.plan.consumers.len()),
             vendor: Arc::default(),
             config: Arc::new(upstream.clone()),

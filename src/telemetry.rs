@@ -46,11 +46,14 @@ pub enum Outcome {
     Failed,
     /// The caller hung up before it was answered.
     Left,
+    /// No exchange of its own: a stale answer was renewed in the background, at the
+    /// price of the consumer whose hit set it off.
+    Refresh,
 }
 
 impl Outcome {
     /// All of them, in the order of their index.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Fresh,
         Self::Stale,
         Self::Joined,
@@ -59,6 +62,7 @@ impl Outcome {
         Self::Rejected,
         Self::Failed,
         Self::Left,
+        Self::Refresh,
     ];
 
     /// The word.
@@ -73,6 +77,7 @@ impl Outcome {
             Self::Rejected => "rejected",
             Self::Failed => "failed",
             Self::Left => "left",
+            Self::Refresh => "refresh",
         }
     }
 }

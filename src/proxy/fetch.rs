@@ -206,8 +206,8 @@ impl Fetch {
         let granted = permit.granted_at();
         let charge = permit.sent();
         let sent = charge.sent_at();
-        let payer = (!self.wish.limits.is_empty()).then(|| charge.seat());
-        lane.count_sent(payer);
+        let leaving = Leaving::of(&self.wish, &charge, self.in_background);
+        lane.count_sent(&leaving);
         match ready.send(request).await {
             Ok(response) => {
                 let received = Now { at: lane.clock.now(), wall: lane.clock.wall() };
@@ -220,7 +220,7 @@ impl Fetch {
             }
             Err(SendError::NeverLeft(failure)) => {
                 charge.never_left();
-                lane.take_back_sent(payer);
+                lane.take_back_sent(&leaving);
                 Err(Fault::Unsent(failure))
             }
             Err(SendError::MayHaveLeft(failure)) => {
@@ -267,15 +267,35 @@ pub(super) struct Sent {
     pub(super) another_key: bool,
 }
 
+/// Seats that a request which is leaving is counted for.
+struct Leaving {
+    /// Whose allowance it takes, if any limit counts it.
+    payer: Option<usize>,
+    /// Whose hit set it off, if it is a background refresh.
+    refreshes_for: Option<usize>,
+}
+
+impl Leaving {
+    fn of(wish: &Wish, charge: &Charge, in_background: bool) -> Self {
+        let seat = charge.seat();
+        Self {
+            payer: (!wish.limits.is_empty()).then_some(seat),
+            refreshes_for: in_background.then_some(seat),
+        }
+    }
+}
+
 impl Lane {
-    fn count_sent(&self, payer: Option<usize>) {
+    fn count_sent(&self, leaving: &Leaving) {
         self.vendor.count_sent();
-        payer.inspect(|seat| self.tally.pay(*seat));
+        leaving.payer.inspect(|seat| self.tally.pay(*seat));
+        leaving.refreshes_for.inspect(|seat| self.tally.refresh(*seat));
     }
 
-    fn take_back_sent(&self, payer: Option<usize>) {
+    fn take_back_sent(&self, leaving: &Leaving) {
         self.vendor.take_back_sent();
-        payer.inspect(|seat| self.tally.refund(*seat));
+        leaving.payer.inspect(|seat| self.tally.refund(*seat));
+        leaving.refreshes_for.inspect(|seat| self.tally.take_back_refresh(*seat));
     }
 
     /// Tells the breaker how an exchange went.

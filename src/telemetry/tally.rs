@@ -120,6 +120,20 @@ impl Tally {
         }
     }
 
+    /// A background refresh is leaving that a hit of the consumer at `seat` set off.
+    pub fn refresh(&self, seat: usize) {
+        if let Some(seat) = self.seats.get(seat) {
+            seat.outcomes[Outcome::Refresh as usize].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// That refresh never left.
+    pub fn take_back_refresh(&self, seat: usize) {
+        if let Some(seat) = self.seats.get(seat) {
+            seat.outcomes[Outcome::Refresh as usize].fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     /// The counts of the consumer at `seat`; all zero if there is none.
     #[must_use]
     pub fn of(&self, seat: usize) -> Counts {
@@ -151,10 +165,10 @@ impl Counts {
         self.outcomes[outcome as usize]
     }
 
-    /// Exchanges in all.
+    /// Exchanges in all; nobody asked for a refresh.
     #[must_use]
     pub fn asked(&self) -> u64 {
-        self.outcomes.iter().sum()
+        self.outcomes.iter().sum::<u64>() - self.of(Outcome::Refresh)
     }
 }
 
@@ -168,10 +182,12 @@ mod tests {
         tally.count(1, Outcome::Paid, Duration::from_millis(5));
         tally.count(1, Outcome::Fresh, Duration::ZERO);
         tally.count(7, Outcome::Fresh, Duration::ZERO);
+        tally.refresh(1);
         (0..2).for_each(|_| tally.pay(1));
         tally.refund(1);
         let counts = tally.of(1);
         assert_eq!((counts.asked(), counts.of(Outcome::Paid), counts.price, counts.waits), (2, 1, 1, 1));
+        assert_eq!(counts.of(Outcome::Refresh), 1, "which nobody asked for");
         assert_eq!(tally.of(0), Counts::default());
         for (index, outcome) in Outcome::ALL.iter().enumerate() {
             assert_eq!(*outcome as usize, index);

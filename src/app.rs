@@ -183,7 +183,7 @@ fn watched(gateway: &Gateway) -> Vec<Watched> {
 
 /// The lanes share one cache.
 fn cache(gateway: &Gateway) -> Option<Arc<Cache>> {
-    gateway.lanes().first().map(|lane| Arc::clone(lane.cache()))
+    Some(Arc::clone(gateway.cache()))
 }
 
 /// Hands a connection's requests to the gateway.

@@ -4,7 +4,10 @@
 //! it is handed names, reasons and numbers only. Text that a caller wrote (a
 //! path) is escaped here; a trace id is hex digits.
 
+mod histogram;
+pub mod route;
 mod tally;
+mod vendor;
 
 use std::fmt::{self, Write};
 use std::io::IsTerminal;
@@ -15,7 +18,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::id::RequestId;
 
-pub use tally::{Counts, Tally, VendorCounts};
+pub use histogram::Histogram;
+pub use tally::{Account, Cell, Counts, Drained, Tally};
+pub use vendor::VendorCounts;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

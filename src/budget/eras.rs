@@ -39,7 +39,8 @@ impl Era {
 impl Map {
     /// Limits and consumers are known again by their names.
     pub(super) fn between(old: &Plan, new: &Plan) -> Self {
-        let seat_in_new: HashMap<_, _> = new.consumers.iter().enumerate().map(|(i, c)| (&c.name, i)).collect();
+        let seat_in_new: HashMap<_, _> =
+            new.consumers.iter().enumerate().map(|(i, c)| (&c.name, i)).collect();
         let seat = |name| seat_in_new.get(name).and_then(|&index| Seat::try_from(index).ok());
         let limit = |known: &Limit| new.limits.iter().position(|limit| limit.name == known.name);
         let is_new = |limit: &Limit| old.limits.iter().all(|known| known.name != limit.name);

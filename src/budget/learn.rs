@@ -65,7 +65,8 @@ impl Budget {
     /// plan's): counts as used from now on, if it is more than is counted here.
     pub fn raise(&self, limit: usize, used: u32) {
         self.change(|desk, now| {
-            if let Some(limit) = desk.eras().limit(self.era, limit).filter(|l| *l < desk.plan().limits.len()) {
+            if let Some(limit) = desk.eras().limit(self.era, limit).filter(|l| *l < desk.plan().limits.len())
+            {
                 desk.raise(limit, used, now);
             }
         });

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::id::ConsumerName;
+use crate::id::{ConsumerName, DivisionName};
 
 use super::Budget;
 use super::desk::{Desk, Flight, Grant};
@@ -80,12 +80,6 @@ impl Permit {
         self.budget.link.as_ref().filter(|_| !self.grant.set.is_empty())
     }
 
-    /// The consumer that pays; none if it is no longer in the plan.
-    #[must_use]
-    pub fn payer(&self) -> Option<&ConsumerName> {
-        payer(&self.budget, self.grant)
-    }
-
     /// How long the caller that pays had waited when it was admitted.
     #[must_use]
     pub fn waited(&self) -> Duration {
@@ -119,10 +113,12 @@ impl Drop for Permit {
 }
 
 impl Charge {
-    /// The consumer that pays; none if it is no longer in the plan.
+    /// The consumer that pays, with its division; none if it is no longer in the plan.
     #[must_use]
-    pub fn payer(&self) -> Option<&ConsumerName> {
-        payer(&self.budget, self.grant)
+    pub fn payer(&self) -> Option<(&ConsumerName, &DivisionName)> {
+        let plan = &self.budget.plan;
+        let consumer = plan.consumers.get(self.grant.seat as usize)?;
+        Some((&consumer.name, &plan.divisions[consumer.division].name))
     }
 
     /// When the first byte may have left.
@@ -183,10 +179,6 @@ impl Drop for Charge {
             self.end(self.budget.plan.linger, Desk::lose);
         }
     }
-}
-
-fn payer(budget: &Budget, grant: Grant) -> Option<&ConsumerName> {
-    budget.plan.consumers.get(grant.seat as usize).map(|consumer| &consumer.name)
 }
 
 fn forget(budget: &Budget, booking: Option<&Booking>) {

@@ -101,9 +101,9 @@ impl Queue {
         (divisions, seats): (usize, &[Option<usize>]),
         before: &Plan,
     ) -> Self {
-        let homes = plan.divisions.iter().map(|new| before.divisions.iter().position(|old| old.name == new.name));
-        let nodes: Vec<_> =
-            homes.chain(seats.iter().map(|seat| seat.map(|seat| divisions + seat))).collect();
+        let homes =
+            plan.divisions.iter().map(|new| before.divisions.iter().position(|old| old.name == new.name));
+        let nodes: Vec<_> = homes.chain(seats.iter().map(|seat| seat.map(|seat| divisions + seat))).collect();
         Self { ranks: self.ranks.replanned(plan, &nodes), ..Self::new(plan) }
     }
 

@@ -122,7 +122,9 @@ impl Exchange {
 
     fn record(&self, status: Option<StatusCode>, outcome: Outcome, reason: &str, upstream_time: Duration) {
         if let (Some(lane), Some(seat)) = (&self.lane, self.seat) {
-            lane.tally.count(seat, outcome, self.waited);
+            let is_known = status.is_some_and(|status| status.is_success() || status.is_redirection());
+            let route = lane.tally.route(&self.path, is_known);
+            lane.tally.count(seat, route, outcome, self.waited);
         }
         telemetry::Exchange {
             id: self.id,

@@ -24,6 +24,8 @@ use crate::budget::{Bid, Charge, Door, LedgerDown, Permit};
 use crate::cache::{Entry, Exchange, Lead, NotStored, Now, Ticket};
 use crate::clock::{Moment, UnixTime};
 use crate::dialect::Signed;
+use crate::telemetry::Account;
+use crate::telemetry::route::RouteIx;
 use crate::upstream::{BodyError, BoxError, Failure, Reason, SendError, UpstreamBody};
 
 /// A request body on its way to the vendor.
@@ -267,20 +269,25 @@ pub(super) struct Sent {
     pub(super) another_key: bool,
 }
 
-/// Seats that a request which is leaving is counted for.
+/// Whom a request which is leaving is counted for.
 struct Leaving {
-    /// Whose allowance it takes, if any limit counts it.
-    payer: Option<usize>,
-    /// Whose hit set it off, if it is a background refresh.
-    refreshes_for: Option<usize>,
+    /// Who was admitted with it; none if a reload has removed it meanwhile.
+    account: Option<Arc<Account>>,
+    route: RouteIx,
+    /// Whether it takes any allowance.
+    is_paid: bool,
+    /// Whether a hit set it off.
+    is_refresh: bool,
 }
 
 impl Leaving {
     fn of(wish: &Wish, charge: &Charge, in_background: bool) -> Self {
-        let seat = charge.seat();
+        let tally = &wish.lane.tally;
         Self {
-            payer: (!wish.limits.is_empty()).then_some(seat),
-            refreshes_for: in_background.then_some(seat),
+            account: charge.payer().and_then(|(consumer, division)| tally.account_of(consumer, division)),
+            route: tally.route(wish.target.path(), true),
+            is_paid: !wish.limits.is_empty(),
+            is_refresh: in_background,
         }
     }
 }
@@ -288,14 +295,24 @@ impl Leaving {
 impl Lane {
     fn count_sent(&self, leaving: &Leaving) {
         self.vendor.count_sent();
-        leaving.payer.inspect(|seat| self.tally.pay(*seat));
-        leaving.refreshes_for.inspect(|seat| self.tally.refresh(*seat));
+        let Some(account) = &leaving.account else { return };
+        if leaving.is_paid {
+            account.pay(leaving.route);
+        }
+        if leaving.is_refresh {
+            account.refresh(leaving.route);
+        }
     }
 
     fn take_back_sent(&self, leaving: &Leaving) {
         self.vendor.take_back_sent();
-        leaving.payer.inspect(|seat| self.tally.refund(*seat));
-        leaving.refreshes_for.inspect(|seat| self.tally.take_back_refresh(*seat));
+        let Some(account) = &leaving.account else { return };
+        if leaving.is_paid {
+            account.refund(leaving.route);
+        }
+        if leaving.is_refresh {
+            account.take_back_refresh(leaving.route);
+        }
     }
 
     /// Tells the breaker how an exchange went.
@@ -328,7 +345,7 @@ impl Lane {
         } else {
             charge.settled();
         }
-        self.vendor.count_answer(status);
+        self.vendor.count_answer(status, exchange.received.at.since(exchange.sent));
     }
 }
 

@@ -66,15 +66,17 @@ impl Gateway {
             return Err(No::Stopping);
         }
         let (head, (body, size)) = request.into_parts();
-        exchange.seems_for(self.nearest(&head));
-        let mut call = self.route(head, size.is_some())?;
+        // A reload puts another table in place; this request is answered by the one it met.
+        let table = self.table.load_full();
+        exchange.seems_for(table.nearest(&head));
+        let mut call = table.route(head, size.is_some())?;
         exchange.routed(&call);
-        let caller = self.identify(&mut call, peer)?;
-        exchange.identified(&caller, &self.consumers.config(caller.consumer).name);
+        let caller = table.identify(&mut call, peer)?;
+        exchange.identified(&caller, &table.consumers.config(caller.consumer).name);
         caller.may(&call)?;
-        self.admit_inbound(&caller)?;
+        table.admit_inbound(&caller)?;
         let now = self.clock.wall();
-        self.check(&call, &caller, now)?;
+        table.check(&call, &caller, now)?;
         if size.is_some_and(|bytes| bytes > MAX_REQUEST_BODY_BYTES as u64) {
             return Err(No::TooLarge);
         }

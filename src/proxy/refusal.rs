@@ -60,6 +60,11 @@ pub(super) enum No {
 }
 
 impl No {
+    /// Its consumer has, or by a reload had, access to other upstreams only.
+    pub(super) fn no_access() -> Self {
+        Self::Forbidden("weir: this consumer has no access to this upstream.".into())
+    }
+
     /// The status; one total mapping.
     fn status(&self) -> StatusCode {
         match self {

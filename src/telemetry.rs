@@ -7,6 +7,7 @@
 mod histogram;
 pub mod route;
 mod tally;
+pub mod usage;
 mod vendor;
 
 use std::fmt::{self, Write};

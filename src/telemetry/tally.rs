@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
 use super::Outcome;
 use super::histogram::Histogram;
@@ -44,7 +45,7 @@ pub struct Account {
 }
 
 /// What was counted on one route in some time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
     /// By outcome, in the order of [`Outcome::ALL`]. Negative, where what was
     /// counted before is taken back.

@@ -4,7 +4,7 @@ use crate::clock::{Moment, UnixTime};
 use crate::quota::{Plan, Window};
 
 use super::super::eras::{Era, Eras, Map};
-use super::super::queue::{Queue, Waiter};
+use super::super::queue::Waiter;
 use super::{Desk, Fate, State, Tally};
 
 impl Desk {

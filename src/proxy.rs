@@ -37,10 +37,10 @@ mod wish;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::budget::Budget;
 use crate::cache::{Cache, Flights, Scope};
@@ -69,7 +69,8 @@ pub struct Gateway {
     changing: Mutex<Changing>,
     ids: RequestIds,
     clock: Clock,
-    stopping: AtomicBool,
+    /// Whoever still waits is told to go elsewhere.
+    last_call: watch::Sender<bool>,
 }
 
 /// One upstream with all that serves it.
@@ -95,13 +96,16 @@ pub struct Lane {
 }
 
 impl Gateway {
-    /// From now on, new requests are told to go elsewhere.
-    pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
+    /// From now on, whoever has no answer yet, or asks anew, is told to go elsewhere.
+    pub fn last_call(&self) {
+        self.last_call.send_replace(true);
     }
 
-    fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
+    /// Resolves with the last call.
+    async fn called(&self) {
+        let mut told = self.last_call.subscribe();
+        // The sender lives in the gateway, which is borrowed here.
+        let _ = told.wait_for(|called| *called).await;
     }
 
     /// The lanes, in the order of the config.

@@ -5,6 +5,7 @@
 //! path) is escaped here; a trace id is hex digits.
 
 mod histogram;
+mod refusals;
 pub mod route;
 mod tally;
 pub mod usage;
@@ -20,6 +21,7 @@ use tracing_subscriber::EnvFilter;
 use crate::id::RequestId;
 
 pub use histogram::Histogram;
+pub use refusals::{Refusals, Refused};
 pub use tally::{Account, Cell, Counts, Drained, Tally};
 pub use vendor::VendorCounts;
 

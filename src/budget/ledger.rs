@@ -209,6 +209,12 @@ impl Ledger {
         self.until(|status| matches!(status, Status::Closed | Status::Failed(_))).await;
     }
 
+    /// Whether bookings are taken: also while the file is waited for.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        matches!(*self.inbox.status().borrow(), Status::Opening | Status::Waiting | Status::Ready)
+    }
+
     async fn until(&self, over: impl FnMut(&Status) -> bool) -> Status {
         let mut status = self.inbox.status();
         // The sender lives in the inbox, which is borrowed here.

@@ -52,7 +52,11 @@ impl Gateway {
         let size = (!body.is_end_stream()).then(|| body.size_hint().lower());
         let body = UnsyncBoxBody::new(Limited::new(body, MAX_REQUEST_BODY_BYTES));
         let mut exchange = Exchange::begin(self.ids.next(), self.clock, &head);
-        let answered = self.tell(&mut exchange, Request::from_parts(head, (body, size)), peer).await;
+        let answered = tokio::select! {
+            biased;
+            answered = self.tell(&mut exchange, Request::from_parts(head, (body, size)), peer) => answered,
+            () = self.called() => Err(No::Stopping),
+        };
         exchange.end(answered)
     }
 
@@ -62,9 +66,6 @@ impl Gateway {
         request: Request<(RequestBody, Option<u64>)>,
         peer: IpAddr,
     ) -> Result<Answer, No> {
-        if self.is_stopping() {
-            return Err(No::Stopping);
-        }
         let (head, (body, size)) = request.into_parts();
         // A reload puts another table in place; this request is answered by the one it met.
         let table = self.table.load_full();

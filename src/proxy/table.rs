@@ -9,12 +9,12 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 
 use super::breaker::Breaker;
 use super::keys::Keys;
@@ -84,7 +84,7 @@ impl Gateway {
             changing: Mutex::default(),
             ids: RequestIds::new(process),
             clock,
-            stopping: AtomicBool::new(false),
+            last_call: watch::Sender::new(false),
         });
         gateway.adopt(config)?;
         Ok(gateway)

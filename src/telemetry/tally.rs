@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Outcome;
 use super::histogram::Histogram;
+use super::refusals::Refusals;
 use super::route::{RouteIx, Routes};
 use crate::id::{ConsumerName, DivisionName};
 
@@ -30,6 +31,7 @@ struct Shared {
     accounts: Mutex<HashMap<(ConsumerName, DivisionName), Arc<Account>>>,
     routes: Routes,
     waits: Histogram,
+    refusals: Refusals,
 }
 
 /// One consumer's counts.
@@ -112,6 +114,18 @@ impl Tally {
     pub fn account_of(&self, consumer: &ConsumerName, division: &DivisionName) -> Option<Arc<Account>> {
         let accounts = self.shared.accounts.lock();
         accounts.get(&(consumer.clone(), division.clone())).map(Arc::clone)
+    }
+
+    /// The last refusals.
+    #[must_use]
+    pub fn refusals(&self) -> &Refusals {
+        &self.shared.refusals
+    }
+
+    /// What a path's route is called.
+    #[must_use]
+    pub fn route_name(&self, path: &str) -> Arc<str> {
+        self.shared.routes.name(self.shared.routes.of(path, false))
     }
 
     /// The number of a path's route.

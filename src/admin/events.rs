@@ -68,9 +68,12 @@ impl Subscriber {
     /// The next event; none once weir stops.
     async fn event(&mut self) -> Option<Event> {
         let clock = self.admin.sources.clock;
+        let over = async {
+            let _ = self.over.wait_for(|over| *over).await;
+        };
         tokio::select! {
             biased;
-            _ = self.over.wait_for(|over| *over) => return None,
+            () = over => return None,
             () = clock.sleep_until(self.next) => {}
         }
         self.next = clock.now() + EVERY;

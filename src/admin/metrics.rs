@@ -149,7 +149,7 @@ impl EncodeMetric for Durations<'_> {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         let buckets = self.0.buckets();
         let count = buckets.iter().map(|(_, count)| count).sum();
-        encoder.encode_histogram::<()>(self.0.sum().as_secs_f64(), count, &buckets, None)
+        encoder.encode_histogram::<[(&str, &str); 0]>(self.0.sum().as_secs_f64(), count, &buckets, None)
     }
 
     fn metric_type(&self) -> MetricType {

@@ -242,7 +242,7 @@ fn upstream(watched: &Watched, now: UnixTime) -> UpstreamStatus {
 
 fn is_named(node: &Node, name: &str) -> bool {
     match node {
-        Node::Account => false,
+        Node::Account | Node::Address => false,
         Node::Division(division) => division.as_str() == name,
         Node::Consumer(consumer) => consumer.as_str() == name,
     }
@@ -251,7 +251,7 @@ fn is_named(node: &Node, name: &str) -> bool {
 fn node(state: &NodeState, share: u32, limits: Vec<LimitStatus>) -> NodeStatus {
     NodeStatus {
         name: match &state.node {
-            Node::Account => "account".to_owned(),
+            Node::Account | Node::Address => "account".to_owned(),
             Node::Division(division) => division.to_string(),
             Node::Consumer(consumer) => consumer.to_string(),
         },

@@ -71,13 +71,13 @@ impl Reloader {
         mut self,
         mut orders: mpsc::Receiver<Order>,
         mut hangups: tokio::signal::unix::Signal,
-        mut stopped: watch::Receiver<bool>,
+        stopped: watch::Receiver<bool>,
     ) {
         let mut next = self.clock.now() + LOOK_EVERY;
         loop {
             tokio::select! {
                 biased;
-                _ = stopped.wait_for(|stop| *stop) => return,
+                () = super::until(stopped.clone()) => return,
                 order = orders.recv() => {
                     let Some(Order(tell)) = order else { return };
                     let verdict = self.reload("asked for").await;

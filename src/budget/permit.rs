@@ -80,6 +80,12 @@ impl Permit {
         self.budget.link.as_ref().filter(|_| !self.grant.set.is_empty())
     }
 
+    /// The consumer that pays: its index in the plan of the moment of the grant.
+    #[must_use]
+    pub fn seat(&self) -> usize {
+        self.grant.seat as usize
+    }
+
     /// How long the caller that pays had waited when it was admitted.
     #[must_use]
     pub fn waited(&self) -> Duration {

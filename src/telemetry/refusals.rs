@@ -9,7 +9,7 @@ use crate::clock::UnixTime;
 use crate::id::ConsumerName;
 
 /// How many are remembered.
-pub const MAX_REFUSALS: usize = 50;
+const MAX_REFUSALS: usize = 50;
 
 /// One answer that was a no.
 #[derive(Clone, Debug, PartialEq, Eq)]

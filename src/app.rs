@@ -1,46 +1,91 @@
 //! The only place where parts are built from the configuration and joined:
-//! listeners, the gateway, shutdown.
+//! listeners, the gateway, reload, shutdown.
+//!
+//! * `sockets`: where connections come in. `listener`: how they are served.
+//! * `reload`, `files`: another configuration under load.
+//! * `chronicle`: what was counted, carried to where it is kept.
+//! * `stop`: the end, in good order. `systemd`: a word to the service manager.
 
+mod chronicle;
+mod files;
 pub mod listener;
+mod reload;
+mod sockets;
+mod stop;
+mod systemd;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinHandle};
 
-use crate::admin::{Admin, Watched};
+use crate::admin::{Admin, Health, KeyHealth, Order, Sources, Watched};
 use crate::budget::Ledger;
 use crate::budget::ledger::{self, Begun};
-use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::proxy::{Gateway, Lane};
+use crate::telemetry::usage::Usage;
 
+use chronicle::Chronicle;
+use files::Watch;
 use listener::{Drained, Options};
+use reload::{Fixed, Reloader};
+use sockets::Purpose;
+
+pub use reload::Origin;
+pub use sockets::Sockets;
+
+/// Reloads that wait for their turn.
+const MAX_ORDERS: usize = 16;
+
+/// What weir is started with, beside its configuration.
+#[derive(Default)]
+pub struct Setup {
+    /// Sockets that a service manager holds.
+    pub sockets: Sockets,
+    /// Where the configuration can be read again; without it there are no reloads.
+    pub origin: Option<Origin>,
+}
 
 /// A running weir. Dropping it stops accepting; [`App::stop`] also waits.
 pub struct App {
     gateway: Arc<Gateway>,
     ledger: Arc<Ledger>,
+    usage: Arc<Usage>,
+    chronicle: Arc<Chronicle>,
+    clock: Clock,
+    grace: std::time::Duration,
     address: SocketAddr,
     admin: Arc<Admin>,
     admin_address: SocketAddr,
+    /// Ends the consumers' listener; the operators' goes on until all is answered.
     stop: watch::Sender<bool>,
+    over: watch::Sender<bool>,
     served: JoinHandle<Drained>,
     admin_served: JoinHandle<std::io::Result<()>>,
+    beside: Vec<AbortHandle>,
 }
 
 impl App {
+    /// Starts on sockets of its own, and without reloads.
+    ///
+    /// # Errors
+    /// As for [`App::start_with`].
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        Self::start_with(config, Setup::default()).await
+    }
+
     /// Builds everything and listens. When it returns, the first request can come;
     /// it can leave as well, unless a predecessor still has the ledger.
     ///
     /// # Errors
     /// An address is taken, an upstream's TLS roots cannot be read, or the ledger
     /// is one that this weir cannot use.
-    pub async fn start(config: Config) -> anyhow::Result<Self> {
+    pub async fn start_with(config: Config, mut setup: Setup) -> anyhow::Result<Self> {
         let clock = Clock::system();
         for warning in &config.warnings {
             tracing::warn!("{warning}");
@@ -51,10 +96,20 @@ impl App {
         let ledger = Ledger::open(options, clock).context("the ledger's thread cannot start")?;
         let gateway = Gateway::new(&config, &ledger, clock, u64::from_le_bytes(process))?;
         let begun = ledger.begun().await?;
-        let (listener, address) = bind(config.server.listen.context("server.listen names no address")?)?;
-        let (admin_listener, admin_address) = bind(config.admin.listen)?;
-        let (stop, stopped) = watch::channel(false);
-        let admin = Admin::new(&config.admin, watched(&gateway), cache(&gateway), clock);
+        let usage = Usage::open(config.store.path.clone(), clock.wall())
+            .context("the thread that keeps usage cannot start")?;
+        let wanted = config.server.listen.context("server.listen names no address")?;
+        let (listener, address) = setup.sockets.take(Purpose::Public, wanted)?;
+        let (admin_listener, admin_address) = setup.sockets.take(Purpose::Admin, config.admin.listen)?;
+        let ((stop, stopped), (over, _)) = (watch::channel(false), watch::channel(false));
+        let (orders, ordered) = mpsc::channel(MAX_ORDERS);
+        let sources = sources(&gateway, &usage, &ledger, orders, clock);
+        let admin = Admin::new(&config.admin, watched(&gateway), sources);
+        let chronicle = Chronicle::new(&gateway, &usage, clock);
+        let mut beside = vec![
+            tokio::spawn(Arc::clone(&chronicle).run()).abort_handle(),
+            tokio::spawn(systemd::watchdog(clock)).abort_handle(),
+        ];
         match begun {
             Begun::Loaded => {
                 gateway.recall();
@@ -62,29 +117,49 @@ impl App {
             }
             Begun::Waits => {
                 let told = (Arc::clone(&gateway), Arc::clone(&admin));
-                drop(tokio::spawn(recall(Arc::clone(&ledger), told)));
+                beside.push(tokio::spawn(recall(Arc::clone(&ledger), told)).abort_handle());
             }
         }
-        let admin_served = tokio::spawn(Arc::clone(&admin).serve(admin_listener, until(stopped.clone())));
-        let served = listener::serve(
-            listener,
-            service(&gateway),
-            Options::new(clock, config.server.shutdown_grace),
-            until(stopped),
-        );
-        for lane in gateway.lanes() {
-            let upstream = lane.config();
-            tracing::info!(
-                upstream = %upstream.name,
-                dialect = upstream.dialect.name(),
-                limits = upstream.plan.limits.len(),
-                consumers = upstream.plan.consumers.len(),
-                "upstream ready"
-            );
+        if let Some(origin) = setup.origin {
+            let tick = Arc::clone(&chronicle);
+            let mut watch = Watch::default();
+            watch.follow(config.files.clone()).await;
+            let reloader = Reloader {
+                origin,
+                gateway: Arc::clone(&gateway),
+                admin: Arc::clone(&admin),
+                clock,
+                fixed: Fixed::of(&config),
+                watch,
+                tick: Arc::new(move || tick.tick()),
+            };
+            let hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
+            let hangups = hangups.context("SIGHUP cannot be listened for")?;
+            drop(tokio::spawn(reloader.run(ordered, hangups, stopped.clone())));
         }
+        let grace = config.server.shutdown_grace;
+        let admin_served = tokio::spawn(Arc::clone(&admin).serve(admin_listener, until(over.subscribe())));
+        let served = serve(&gateway, listener, Options::new(clock, grace), stopped);
+        describe(&gateway);
         tracing::info!(address = %admin_address, "admin listening");
         tracing::info!(%address, "listening");
-        Ok(Self { gateway, ledger, address, admin, admin_address, stop, served, admin_served })
+        systemd::ready();
+        Ok(Self {
+            gateway,
+            ledger,
+            usage,
+            chronicle,
+            clock,
+            grace,
+            address,
+            admin,
+            admin_address,
+            stop,
+            over,
+            served,
+            admin_served,
+            beside,
+        })
     }
 
     /// Where consumers reach it: the port that was really bound.
@@ -104,52 +179,6 @@ impl App {
     pub fn watched(&self) -> Vec<Watched> {
         watched(&self.gateway)
     }
-
-    /// Serves until SIGTERM or SIGINT, then stops in good order.
-    ///
-    /// # Errors
-    /// The signals cannot be listened for.
-    pub async fn serve_until_signal(self) -> anyhow::Result<()> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping: a second signal ends it at once");
-        tokio::select! {
-            cut = self.stop() => {
-                if cut > 0 {
-                    tracing::warn!(cut, "connections were cut when the grace was over");
-                }
-            }
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        Ok(())
-    }
-
-    /// Accepts nothing new, answers what is under way, tells the rest to go
-    /// elsewhere; then lets go of the ledger, for which a successor may be waiting.
-    /// Says how many connections had to be cut.
-    pub async fn stop(self) -> usize {
-        self.gateway.stop();
-        self.admin.stop();
-        self.stop.send_replace(true);
-        if let Ok(Err(error)) = self.admin_served.await {
-            tracing::error!(%error, "the admin listener failed");
-        }
-        let cut = match self.served.await {
-            Ok(drained) => drained.cut,
-            Err(error) => {
-                tracing::error!(%error, "the listener failed");
-                0
-            }
-        };
-        self.ledger.close().await;
-        cut
-    }
 }
 
 /// Takes up the past as soon as the ledger can be had.
@@ -165,25 +194,68 @@ async fn recall(ledger: Arc<Ledger>, (gateway, admin): (Arc<Gateway>, Arc<Admin>
     }
 }
 
-fn bind(wanted: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let listener = listener::bind(wanted).with_context(|| format!("{wanted} cannot be listened on"))?;
-    let address = listener.local_addr()?;
-    Ok((listener, address))
+fn sources(
+    gateway: &Gateway,
+    usage: &Arc<Usage>,
+    ledger: &Arc<Ledger>,
+    orders: mpsc::Sender<Order>,
+    clock: Clock,
+) -> Sources {
+    let ledger = Arc::clone(ledger);
+    Sources {
+        cache: Arc::clone(gateway.cache()),
+        usage: Arc::clone(usage),
+        clock,
+        orders,
+        can_book: Arc::new(move || ledger.is_up()),
+    }
 }
 
 fn watched(gateway: &Gateway) -> Vec<Watched> {
-    let one = |lane: &Arc<Lane>| Watched {
+    let one = |lane: Arc<Lane>| Watched {
         config: Arc::clone(lane.config()),
         budget: Arc::clone(lane.budget()),
         tally: Arc::clone(lane.tally()),
         vendor: Arc::clone(lane.vendor()),
+        health: Arc::new(move |now| Health {
+            keys: lane.key_states(now).into_iter().map(key_health).collect(),
+            is_let_be: lane.is_let_be(),
+        }),
     };
-    gateway.lanes().iter().map(one).collect()
+    gateway.lanes().into_iter().map(one).collect()
 }
 
-/// The lanes share one cache.
-fn cache(gateway: &Gateway) -> Option<Arc<Cache>> {
-    gateway.lanes().first().map(|lane| Arc::clone(lane.cache()))
+fn key_health(state: crate::proxy::KeyState) -> KeyHealth {
+    KeyHealth {
+        name: state.name.to_string(),
+        value: state.value,
+        expires: state.expires,
+        is_refused: state.is_refused,
+        is_in_use: state.is_in_use,
+    }
+}
+
+fn describe(gateway: &Gateway) {
+    for lane in gateway.lanes() {
+        let upstream = lane.config();
+        tracing::info!(
+            upstream = %upstream.name,
+            dialect = upstream.dialect.name(),
+            limits = upstream.plan.limits.len(),
+            consumers = upstream.plan.consumers.len(),
+            "upstream ready"
+        );
+    }
+}
+
+/// Hands connections' requests to the gateway until `stopped`.
+fn serve(
+    gateway: &Arc<Gateway>,
+    listener: TcpListener,
+    options: Options,
+    stopped: watch::Receiver<bool>,
+) -> JoinHandle<Drained> {
+    listener::serve(listener, service(gateway), options, until(stopped))
 }
 
 /// Hands a connection's requests to the gateway.

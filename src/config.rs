@@ -48,6 +48,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// The internal callers, in the order of their names.
     pub consumers: Vec<Consumer>,
+    /// The files that all this was read from: the file itself, secrets, roots.
+    pub files: Vec<PathBuf>,
     /// What is allowed but worth saying at start, in whole sentences.
     pub warnings: Vec<String>,
 }
@@ -326,7 +328,11 @@ pub fn load(file: &Path, env: impl Iterator<Item = (String, String)>) -> Result<
     let read = std::fs::metadata(file)
         .and_then(|meta| if meta.len() > MAX_FILE_BYTES { Err(too_large()) } else { std::fs::read(file) });
     match read.map(String::from_utf8) {
-        Ok(Ok(text)) => load_str(&name, &text, env),
+        Ok(Ok(text)) => {
+            let mut config = load_str(&name, &text, env)?;
+            config.files.insert(0, file.to_owned());
+            Ok(config)
+        }
         Ok(Err(_)) => Err(Mistakes::whole_file(&name, "is not UTF-8 text; save it as UTF-8")),
         Err(error) => Err(Mistakes::whole_file(
             &name,
@@ -349,9 +355,14 @@ pub fn load_str(
     let tree = source::read(file, text, &mut walk)?;
     let raw = <raw::File as read::Read>::read(tree, &mut walk);
     let config = raw.and_then(|raw| build::config(&raw, &mut walk));
+    let files = std::mem::take(&mut walk.files);
     let warnings = walk.finish(file)?;
     match config {
-        Some(config) => Ok(Config { warnings, ..config }),
+        Some(config) => {
+            let roots = config.upstreams.iter().filter_map(|upstream| upstream.ca.clone());
+            let files = files.into_iter().chain(roots).collect();
+            Ok(Config { warnings, files, ..config })
+        }
         // Whatever leaves a hole notes why; this is for the day that it does not.
         None => Err(Mistakes::whole_file(
             file,

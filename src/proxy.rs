@@ -2,17 +2,21 @@
 //!
 //! * `call`: what is asked, and by whom: route, identify, allow, check.
 //! * `pipeline`: the story, from the request to the answer.
+//! * `begin`: how a fetch begins: looked up, joined, alone, or behind a reader's back.
+//! * `listen`: a caller's wait for it, and the answer in that caller's form.
 //! * `wish`: what will be asked of the vendor, and who may share the answer.
 //! * `fetch`, `receive`: the task that owns a permit, sends once, and fills flight and cache.
 //! * `keys`, `breaker`: which value of a key is sent; when a vendor that is down is let be.
 //! * `learn`: what an answer tells about the vendor's own count.
 //! * `exchange`: what is said about it: headers, log line, counts.
 //! * `refusal`: every answer that weir makes itself, and its status.
+//! * `table`: what a reload replaces, and what it carries over.
 //! * `headers`, `edit`, `body`: what goes on, in which form.
 //!
 //! Not here: who is who (`consumer`), what may leave when (`budget`), what may be
 //! kept and joined (`cache`), how bytes reach the vendor (`upstream`).
 
+mod begin;
 mod body;
 mod breaker;
 mod cache_status;
@@ -23,42 +27,50 @@ mod fetch;
 mod headers;
 mod keys;
 mod learn;
+mod listen;
 mod pipeline;
 mod ratelimit;
 mod receive;
 mod refusal;
+mod table;
 mod wish;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
-use crate::budget::{Budget, Ledger};
-use crate::cache::{Cache, CacheLimits, FlightLimits, Flights, Scope};
-use crate::clock::Clock;
-use crate::config::{self, Config, Mount};
-use crate::consumer::{ConsumerIx, Consumers};
+use crate::budget::Budget;
+use crate::cache::{Cache, Flights, Scope};
+use crate::clock::{Clock, UnixTime};
+use crate::config;
+use crate::consumer::ConsumerIx;
 use crate::dialect::Links;
 use crate::id::RequestIds;
 use crate::telemetry::{Tally, VendorCounts};
-use crate::upstream::{SetupError, Upstream};
+use crate::upstream::Upstream;
 
 pub use body::Body;
+pub use keys::KeyState;
 
 use breaker::Breaker;
 use fetch::{Fault, Shared};
 use keys::Keys;
 use ratelimit::Views;
+use table::{Changing, Parts, Table, Wire};
 
 /// Everything that answers consumers.
 pub struct Gateway {
-    lanes: Vec<Arc<Lane>>,
-    consumers: Consumers,
+    /// Replaced as a whole by a reload.
+    table: ArcSwap<Table>,
+    parts: Parts,
+    changing: Mutex<Changing>,
     ids: RequestIds,
     clock: Clock,
-    stopping: AtomicBool,
+    /// Whoever still waits is told to go elsewhere.
+    last_call: watch::Sender<bool>,
 }
 
 /// One upstream with all that serves it.
@@ -66,7 +78,8 @@ pub struct Lane {
     index: usize,
     config: Arc<config::Upstream>,
     budget: Arc<Budget>,
-    upstream: Upstream,
+    upstream: Arc<Upstream>,
+    wire: Wire,
     cache: Arc<Cache>,
     flights: Flights<Shared, Fault>,
     links: Arc<Links>,
@@ -74,7 +87,7 @@ pub struct Lane {
     scopes: Vec<Scope>,
     tally: Arc<Tally>,
     keys: Keys,
-    breaker: Breaker,
+    breaker: Arc<Breaker>,
     views: Views,
     vendor: Arc<VendorCounts>,
     /// Whom it has warned of what.
@@ -83,88 +96,26 @@ pub struct Lane {
 }
 
 impl Gateway {
-    /// Builds every lane of `config`; connects to nothing yet. Nothing leaves
-    /// before [`Gateway::recall`].
-    ///
-    /// # Errors
-    /// An upstream's TLS roots cannot be read.
-    pub fn new(
-        config: &Config,
-        ledger: &Arc<Ledger>,
-        clock: Clock,
-        process: u64,
-    ) -> Result<Arc<Self>, SetupError> {
-        let cache = Arc::new(Cache::new(CacheLimits::default()));
-        let lane = |(index, upstream): (usize, &config::Upstream)| {
-            let link = ledger.link(upstream.name.clone(), upstream.connect_timeout + upstream.timeout);
-            let budget = Budget::durable(upstream.plan.clone(), clock, link);
-            Lane::new(index, upstream, config, budget, Arc::clone(&cache)).map(Arc::new)
-        };
-        Ok(Arc::new(Self {
-            lanes: config.upstreams.iter().enumerate().map(lane).collect::<Result<_, _>>()?,
-            consumers: Consumers::new(&config.consumers, clock),
-            ids: RequestIds::new(process),
-            clock,
-            stopping: AtomicBool::new(false),
-        }))
+    /// From now on, whoever has no answer yet, or asks anew, is told to go elsewhere.
+    pub fn last_call(&self) {
+        self.last_call.send_replace(true);
     }
 
-    /// The ledger is loaded: every budget takes up what was charged before.
-    pub fn recall(&self) {
-        for lane in &self.lanes {
-            lane.budget.recall();
-        }
-    }
-
-    /// From now on, new requests are told to go elsewhere.
-    pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
-    }
-
-    fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
+    /// Resolves with the last call.
+    async fn called(&self) {
+        let mut told = self.last_call.subscribe();
+        // The sender lives in the gateway, which is borrowed here.
+        let _ = told.wait_for(|called| *called).await;
     }
 
     /// The lanes, in the order of the config.
     #[must_use]
-    pub fn lanes(&self) -> &[Arc<Lane>] {
-        &self.lanes
+    pub fn lanes(&self) -> Vec<Arc<Lane>> {
+        self.table.load().lanes.clone()
     }
 }
 
 impl Lane {
-    fn new(
-        index: usize,
-        upstream: &config::Upstream,
-        config: &Config,
-        budget: Arc<Budget>,
-        cache: Arc<Cache>,
-    ) -> Result<Self, SetupError> {
-        let scope = |key| Scope { upstream: upstream.name.clone(), key };
-        let mut scopes: Vec<Scope> = upstream.keys.iter().map(|key| scope(Some(key.name.clone()))).collect();
-        if scopes.is_empty() {
-            scopes.push(scope(None));
-        }
-        let clock = budget.clock();
-        Ok(Self {
-            index,
-            budget,
-            upstream: Upstream::new(upstream, clock)?,
-            cache,
-            flights: Flights::new(FlightLimits::default()),
-            links: Arc::new(links(upstream, config)),
-            scopes,
-            tally: Arc::new(Tally::new(upstream.plan.consumers.len())),
-            keys: Keys::new(&upstream.keys),
-            breaker: Breaker::default(),
-            views: Views::new(upstream.plan.consumers.len()),
-            vendor: Arc::default(),
-            config: Arc::new(upstream.clone()),
-            warned: Mutex::default(),
-            clock,
-        })
-    }
-
     /// Its configuration.
     #[must_use]
     pub fn config(&self) -> &Arc<config::Upstream> {
@@ -194,18 +145,16 @@ impl Lane {
     pub fn vendor(&self) -> &Arc<VendorCounts> {
         &self.vendor
     }
-}
 
-/// Where the upstream is and where its consumers think it is.
-fn links(upstream: &config::Upstream, config: &Config) -> Links {
-    Links {
-        scheme: upstream.origin.scheme.as_str().to_owned(),
-        authority: upstream.origin.authority.to_string(),
-        base_path: upstream.origin.base_path.clone(),
-        mount: match &upstream.mount {
-            Mount::Prefix(prefix) => prefix.clone(),
-            Mount::Host(_) => String::new(),
-        },
-        public_url: config.server.public_url.clone(),
+    /// Every value of every key: whether it is sent, refused, or when it expires.
+    #[must_use]
+    pub fn key_states(&self, now: UnixTime) -> Vec<KeyState> {
+        self.keys.states(now)
+    }
+
+    /// Whether the vendor has been failing and is let be.
+    #[must_use]
+    pub fn is_let_be(&self) -> bool {
+        self.breaker.is_open(self.clock.now())
     }
 }

@@ -4,7 +4,12 @@
 //! it is handed names, reasons and numbers only. Text that a caller wrote (a
 //! path) is escaped here; a trace id is hex digits.
 
+mod histogram;
+mod refusals;
+pub mod route;
 mod tally;
+pub mod usage;
+mod vendor;
 
 use std::fmt::{self, Write};
 use std::io::IsTerminal;
@@ -15,7 +20,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::id::RequestId;
 
-pub use tally::{Counts, Tally, VendorCounts};
+pub use histogram::Histogram;
+pub use refusals::{Refusals, Refused};
+pub use tally::{Account, Cell, Counts, Drained, Tally};
+pub use vendor::VendorCounts;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,11 +54,14 @@ pub enum Outcome {
     Failed,
     /// The caller hung up before it was answered.
     Left,
+    /// No exchange of its own: a stale answer was renewed in the background, at the
+    /// price of the consumer whose hit set it off.
+    Refresh,
 }
 
 impl Outcome {
     /// All of them, in the order of their index.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Fresh,
         Self::Stale,
         Self::Joined,
@@ -59,6 +70,7 @@ impl Outcome {
         Self::Rejected,
         Self::Failed,
         Self::Left,
+        Self::Refresh,
     ];
 
     /// The word.
@@ -73,6 +85,7 @@ impl Outcome {
             Self::Rejected => "rejected",
             Self::Failed => "failed",
             Self::Left => "left",
+            Self::Refresh => "refresh",
         }
     }
 }

@@ -10,5 +10,6 @@ mod emulator;
 mod gateway;
 mod http;
 mod ledger;
+mod ops;
 mod secrets;
 mod support;

@@ -8,7 +8,8 @@ mod wire;
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -77,17 +78,37 @@ impl Weir {
         Self::launch(format, folder, env)
     }
 
+    /// Starts it as a service manager would that holds `socket` for it, on the config
+    /// and the store that are in `folder`.
+    pub(crate) fn activated(socket: &std::net::TcpListener, folder: &Path) -> Self {
+        let mut shell = Command::new("sh");
+        let script =
+            "exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=public; exec \"$@\"";
+        shell.args(["-c", script, "sh", env!("CARGO_BIN_EXE_weir")]);
+        shell.stdin(OwnedFd::from(socket.try_clone().unwrap()));
+        let own = tempfile::tempdir().unwrap();
+        let config = std::fs::read_to_string(folder.join("weir.toml")).unwrap();
+        std::fs::write(own.path().join("weir.toml"), config).unwrap();
+        let store = folder.join("data");
+        Self::spawn(shell, "json", own, &[("WEIR__STORE__PATH", store.to_str().unwrap())])
+    }
+
     /// Starts it on the config and the store that are in `folder`.
     fn launch(format: &str, folder: TempDir, env: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+        command.stdin(Stdio::null());
+        Self::spawn(command, format, folder, env)
+    }
+
+    fn spawn(mut command: Command, format: &str, folder: TempDir, env: &[(&str, &str)]) -> Self {
         let file = folder.path().join("weir.toml");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_weir"))
+        let mut process = command
             .args(["run", "--log", format, "--config"])
             .arg(&file)
             .env("WEIR__SERVER__LISTEN", "127.0.0.1:0")
             .env("WEIR__ADMIN__LISTEN", "127.0.0.1:0")
             .env("WEIR__STORE__PATH", folder.path().join("data"))
             .envs(env.iter().copied())
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -122,6 +143,33 @@ impl Weir {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// An operator, by the address that the log names.
+    pub(crate) fn admin(&self) -> Caller {
+        let output = self.output();
+        let line = output.lines().find(|line| line.contains("admin listening")).unwrap();
+        let event: Value = serde_json::from_str(line).unwrap();
+        Caller::at(format!("http://{}", event["address"].as_str().unwrap()), None)
+    }
+
+    /// Puts another config in the place of its own, as an editor would: all at once.
+    pub(crate) fn rewrite(&self, config: &str) {
+        let text = config.replace("{folder}", self.folder.path().to_str().unwrap());
+        let draft = self.folder.path().join("weir.toml.new");
+        std::fs::write(&draft, text).unwrap();
+        std::fs::rename(draft, self.folder.path().join("weir.toml")).unwrap();
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.process), signal).unwrap();
+    }
+
+    /// Waits until it ends, and gives back how it did, all it printed, and its folder.
+    pub(crate) fn ended(mut self) -> (std::process::ExitStatus, String, TempDir) {
+        let status = self.process.wait().unwrap();
+        let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
+        (status, self.output(), folder)
     }
 
     /// All that it has printed so far.
@@ -171,6 +219,11 @@ impl Caller {
         Self { base, token, client }
     }
 
+    /// Scheme and authority of whom it asks.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
     /// The same caller by HTTP/2 without TLS, by prior knowledge.
     pub(crate) fn http2(&self) -> Self {
         let client = HyperClient::builder(TokioExecutor::new()).http2_only(true).build_http();
@@ -208,6 +261,11 @@ impl Caller {
         let request = Request::get(format!("{}{path}", self.base));
         let request = request.header("authorization", format!("Bearer {}", self.token.as_deref()?));
         self.send(request.body(Full::default()).unwrap()).await.ok()
+    }
+
+    /// What an operator does: a POST of JSON.
+    pub(crate) async fn post_json(&self, path: &str, body: &str) -> Reply {
+        self.ask(Method::POST, path, &[("content-type", "application/json")], body).await
     }
 
     /// Any request, as it is; an error if no whole answer comes.

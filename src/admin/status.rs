@@ -1,100 +1,229 @@
-//! `GET /api/v1/status`: every budget at one moment.
+//! `GET /api/v1/status`: every budget, key and cache at this moment.
 
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::{Admin, Watched};
-use crate::budget::{LimitState, NodeState};
+use super::{Admin, KeyHealth, Watched};
+use crate::budget::{LimitState, Node, NodeState};
 use crate::clock::UnixTime;
-use crate::telemetry::{Counts, Outcome};
+use crate::quota;
+use crate::telemetry::{Counts, Outcome, Refused};
 
-/// Everything at one moment. Times are seconds.
-#[derive(Debug, Serialize)]
+/// Everything at one moment.
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Status {
+    /// Of weir.
     version: &'static str,
+    /// When this was, RFC 3339.
+    at: String,
     upstreams: Vec<UpstreamStatus>,
-    cache: Option<CacheStatus>,
+    cache: CacheStatus,
+    reloads: ReloadStatus,
+    /// Whether requests can be booked; if not, only cached answers flow.
+    store_is_up: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct UpstreamStatus {
     name: String,
     dialect: &'static str,
+    /// `enforce` or `observe`.
     mode: &'static str,
+    /// Callers in the queue.
     waiting: usize,
+    /// Of the account.
     limits: Vec<LimitStatus>,
     divisions: Vec<NodeStatus>,
     consumers: Vec<NodeStatus>,
+    /// Over all consumers since the start.
+    exchanges: Exchanges,
     vendor: VendorStatus,
     keys: Vec<KeyStatus>,
+    /// The last refusals, the newest first.
+    refusals: Vec<RefusalStatus>,
 }
 
-#[derive(Debug, Serialize)]
+/// One limit at the account, a division or a consumer. In requests.
+#[derive(Debug, Serialize, ToSchema)]
 struct LimitStatus {
     name: String,
+    /// The most in one window: the limit, or a cap.
     allowed: u32,
     used: u32,
+    /// Reserved: held empty for owners.
     held: u32,
+    free: u32,
+    /// Length of the window in seconds.
+    window: f64,
+    /// `sliding` or `calendar`.
+    kind: &'static str,
+    /// Seconds until something comes back, at the reset of a calendar window all of it.
     next_release: Option<f64>,
 }
 
-#[derive(Debug, Serialize)]
+/// A division or a consumer.
+#[derive(Debug, Serialize, ToSchema)]
 struct NodeStatus {
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     division: Option<String>,
     /// Parts per million of what its parent gets.
     share: u32,
+    /// Callers in the queue.
     waiting: usize,
+    /// Requests since the start.
     admitted: u64,
+    /// Callers since the start.
     refused: u64,
     limits: Vec<LimitStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    exchanges: Option<serde_json::Map<String, serde_json::Value>>,
+    exchanges: Option<Exchanges>,
 }
 
-#[derive(Debug, Serialize)]
+/// Exchanges since the start, by how they ended.
+#[derive(Debug, Default, Serialize, ToSchema)]
+struct Exchanges {
+    fresh: u64,
+    stale: u64,
+    joined: u64,
+    paid: u64,
+    refused: u64,
+    rejected: u64,
+    failed: u64,
+    left: u64,
+    refresh: u64,
+    /// Requests of the account's allowance.
+    price: u64,
+    /// Stood in the queue.
+    waits: u64,
+    /// Seconds spent there, over all of them.
+    waited: f64,
+    /// Would have been paid without weir.
+    saved: u64,
+}
+
+/// What the vendor did since the start.
+#[derive(Debug, Serialize, ToSchema)]
 struct VendorStatus {
     sent: u64,
+    /// 429s: none, if the laws hold.
     refused: u64,
+    /// It has been failing and is not asked for some seconds.
+    is_let_be: bool,
+    /// Answers by status.
+    answers: Vec<AnswerCount>,
+    /// Seconds to the response head that half of the answers took at most; by bucket.
+    latency_p50: Option<f64>,
+    /// The same for 95 of 100.
+    latency_p95: Option<f64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+struct AnswerCount {
+    status: u16,
+    count: u64,
+}
+
+/// One vendor key; its values are valid side by side.
+#[derive(Debug, Serialize, ToSchema)]
 struct KeyStatus {
     name: String,
+    /// Whole days of each value; null if it has no date.
     days_left: Vec<Option<u64>>,
+    values: Vec<KeyValueStatus>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+struct KeyValueStatus {
+    /// RFC 3339: the first moment at which it is no longer valid.
+    expires: Option<String>,
+    days_left: Option<u64>,
+    /// The vendor has refused it.
+    is_refused: bool,
+    /// It is the one that is sent.
+    is_in_use: bool,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct RefusalStatus {
+    /// RFC 3339.
+    at: String,
+    consumer: String,
+    route: String,
+    reason: &'static str,
+    details: String,
+    /// Seconds, as the caller was told.
+    retry_after: Option<u64>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
 struct CacheStatus {
+    /// Answers that are kept.
     keys: u64,
     bytes: u64,
 }
 
+#[derive(Debug, Serialize, ToSchema)]
+struct ReloadStatus {
+    adopted: u64,
+    refused: u64,
+    /// RFC 3339.
+    last_adopted: Option<String>,
+    /// The file as it is now is not what holds.
+    last_was_refused: bool,
+}
+
+/// Every budget, key and cache at this moment.
+#[utoipa::path(get, path = "/api/v1/status", tag = "status", responses(
+    (status = 200, description = "Everything at one moment", body = Status),
+))]
+pub(super) async fn show(State(admin): State<Arc<Admin>>) -> Response {
+    Json(of(&admin)).into_response()
+}
+
 pub(super) fn of(admin: &Admin) -> Status {
-    let now = admin.clock.wall();
+    let now = admin.sources.clock.wall();
+    let (adopted, refused) = admin.reloads.counts();
+    let cache = &admin.sources.cache;
     Status {
         version: env!("CARGO_PKG_VERSION"),
-        upstreams: admin.upstreams.iter().map(|watched| upstream(watched, now)).collect(),
-        cache: admin
-            .cache
-            .as_ref()
-            .map(|cache| CacheStatus { keys: cache.len(), bytes: cache.weight_bytes() }),
+        at: now.to_string(),
+        upstreams: admin.upstreams().iter().map(|watched| upstream(watched, now)).collect(),
+        cache: CacheStatus { keys: cache.len(), bytes: cache.weight_bytes() },
+        reloads: ReloadStatus {
+            adopted,
+            refused,
+            last_adopted: admin.reloads.last_adopted().map(|at| at.to_string()),
+            last_was_refused: admin.reloads.last_was_refused(),
+        },
+        store_is_up: (admin.sources.can_book)(),
     }
 }
 
 fn upstream(watched: &Watched, now: UnixTime) -> UpstreamStatus {
     let (config, snapshot) = (&watched.config, watched.budget.snapshot());
-    let divisions = config
-        .plan
-        .divisions
-        .iter()
-        .zip(&snapshot.divisions)
-        .map(|(division, state)| node(division.name.as_str(), division.share.0, state));
-    let consumers = config.plan.consumers.iter().zip(&snapshot.consumers).enumerate();
-    let consumers = consumers.map(|(seat, (consumer, state))| NodeStatus {
-        division: Some(config.plan.divisions[consumer.division].name.to_string()),
-        exchanges: Some(exchanges(&watched.tally.of(seat))),
-        ..node(consumer.name.as_str(), consumer.share.0, state)
+    let (plan, health) = (&config.plan, (watched.health)(now));
+    let limits = |states: &[LimitState]| limits(states, &plan.limits);
+    // Matched by name: a reload may come between the configuration and the snapshot.
+    let divisions = snapshot.divisions.iter().map(|state| {
+        let share = plan.divisions.iter().find(|d| is_named(&state.node, d.name.as_str())).map(|d| d.share.0);
+        node(state, share.unwrap_or(0), limits(&state.limits))
+    });
+    let consumers = snapshot.consumers.iter().enumerate().map(|(index, state)| {
+        let is_it = |seat: &usize| is_named(&state.node, plan.consumers[*seat].name.as_str());
+        let at = Some(index).filter(|index| *index < plan.consumers.len()).filter(is_it);
+        let seat = at.or_else(|| (0..plan.consumers.len()).find(is_it));
+        let consumer = seat.map(|seat| &plan.consumers[seat]);
+        NodeStatus {
+            division: consumer.map(|consumer| plan.divisions[consumer.division].name.to_string()),
+            exchanges: seat.map(|seat| exchanges(&watched.tally.of(seat))),
+            ..node(state, consumer.map_or(0, |consumer| consumer.share.0), limits(&state.limits))
+        }
     });
     UpstreamStatus {
         name: config.name.to_string(),
@@ -104,53 +233,123 @@ fn upstream(watched: &Watched, now: UnixTime) -> UpstreamStatus {
         limits: limits(&snapshot.account),
         divisions: divisions.collect(),
         consumers: consumers.collect(),
-        vendor: VendorStatus { sent: watched.vendor.sent(), refused: watched.vendor.refused() },
-        keys: config
-            .keys
-            .iter()
-            .map(|key| KeyStatus {
-                name: key.name.to_string(),
-                days_left: key
-                    .values
-                    .iter()
-                    .map(|v| v.expires.map(|end| end.since(now).as_secs() / 86_400))
-                    .collect(),
-            })
-            .collect(),
+        exchanges: exchanges(&watched.tally.total()),
+        vendor: vendor(watched, health.is_let_be),
+        keys: keys(&health.keys, now),
+        refusals: watched.tally.refusals().newest_first().into_iter().map(RefusalStatus::of).collect(),
     }
 }
 
-fn node(name: &str, share: u32, state: &NodeState) -> NodeStatus {
+fn is_named(node: &Node, name: &str) -> bool {
+    match node {
+        Node::Account | Node::Address => false,
+        Node::Division(division) => division.as_str() == name,
+        Node::Consumer(consumer) => consumer.as_str() == name,
+    }
+}
+
+fn node(state: &NodeState, share: u32, limits: Vec<LimitStatus>) -> NodeStatus {
     NodeStatus {
-        name: name.to_owned(),
+        name: match &state.node {
+            Node::Account | Node::Address => "account".to_owned(),
+            Node::Division(division) => division.to_string(),
+            Node::Consumer(consumer) => consumer.to_string(),
+        },
         division: None,
         share,
         waiting: state.waiting,
         admitted: state.admitted,
         refused: state.refused,
-        limits: limits(&state.limits),
+        limits,
         exchanges: None,
     }
 }
 
-fn limits(states: &[LimitState]) -> Vec<LimitStatus> {
-    let one = |state: &LimitState| LimitStatus {
-        name: state.limit.to_string(),
-        allowed: state.allowed,
-        used: state.used,
-        held: state.held,
-        next_release: state.next_release.map(|after| after.as_secs_f64()),
+fn limits(states: &[LimitState], limits: &[quota::Limit]) -> Vec<LimitStatus> {
+    let one = |state: &LimitState| {
+        let window = limits.iter().find(|limit| limit.name == state.limit).map(|limit| &limit.window);
+        LimitStatus {
+            name: state.limit.to_string(),
+            allowed: state.allowed,
+            used: state.used,
+            held: state.held,
+            free: state.allowed.saturating_sub(state.used),
+            window: window.map_or(0.0, |window| window.length().as_secs_f64()),
+            kind: match window {
+                Some(quota::Window::Calendar(_)) => "calendar",
+                Some(quota::Window::Sliding(_)) | None => "sliding",
+            },
+            next_release: state.next_release.map(|after| after.as_secs_f64()),
+        }
     };
     states.iter().map(one).collect()
 }
 
-fn exchanges(counts: &Counts) -> serde_json::Map<String, serde_json::Value> {
-    let mut all: serde_json::Map<_, _> = Outcome::ALL
-        .iter()
-        .map(|outcome| (outcome.as_str().to_owned(), counts.of(*outcome).into()))
-        .collect();
-    all.insert("price".into(), counts.price.into());
-    all.insert("waits".into(), counts.waits.into());
-    all.insert("waited".into(), counts.waited.as_secs_f64().into());
-    all
+fn exchanges(counts: &Counts) -> Exchanges {
+    let of = |outcome| counts.of(outcome);
+    Exchanges {
+        fresh: of(Outcome::Fresh),
+        stale: of(Outcome::Stale),
+        joined: of(Outcome::Joined),
+        paid: of(Outcome::Paid),
+        refused: of(Outcome::Refused),
+        rejected: of(Outcome::Rejected),
+        failed: of(Outcome::Failed),
+        left: of(Outcome::Left),
+        refresh: of(Outcome::Refresh),
+        price: counts.price,
+        waits: counts.waits,
+        waited: counts.waited.as_secs_f64(),
+        saved: of(Outcome::Fresh) + of(Outcome::Stale) + of(Outcome::Joined),
+    }
+}
+
+fn vendor(watched: &Watched, is_let_be: bool) -> VendorStatus {
+    let vendor = &watched.vendor;
+    VendorStatus {
+        sent: vendor.sent(),
+        refused: vendor.refused(),
+        is_let_be,
+        answers: vendor.answers().map(|(status, count)| AnswerCount { status, count }).collect(),
+        latency_p50: vendor.latency().quantile(0.5).filter(|bound| *bound < f64::MAX),
+        latency_p95: vendor.latency().quantile(0.95).filter(|bound| *bound < f64::MAX),
+    }
+}
+
+fn keys(states: &[KeyHealth], now: UnixTime) -> Vec<KeyStatus> {
+    let mut keys: Vec<KeyStatus> = Vec::new();
+    for state in states {
+        let days_left = state.expires.map(|end| end.since(now).as_secs() / 86_400);
+        let value = KeyValueStatus {
+            expires: state.expires.map(|end| end.to_string()),
+            days_left,
+            is_refused: state.is_refused,
+            is_in_use: state.is_in_use,
+        };
+        match keys.last_mut().filter(|key| key.name == state.name) {
+            Some(key) => {
+                key.days_left.push(days_left);
+                key.values.push(value);
+            }
+            None => keys.push(KeyStatus {
+                name: state.name.clone(),
+                days_left: vec![days_left],
+                values: vec![value],
+            }),
+        }
+    }
+    keys
+}
+
+impl RefusalStatus {
+    fn of(refused: Refused) -> Self {
+        Self {
+            at: refused.at.to_string(),
+            consumer: refused.consumer.to_string(),
+            route: refused.route.to_string(),
+            reason: refused.reason,
+            details: refused.details,
+            retry_after: refused.retry_after,
+        }
+    }
 }

@@ -7,6 +7,7 @@ mod charges;
 mod learn;
 mod past;
 mod refuse;
+mod replan;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use smallvec::SmallVec;
 use crate::clock::{Moment, UnixTime};
 use crate::quota::{LimitSet, Plan};
 
+use super::eras::Eras;
 use super::hierarchy::{Books, Place};
 use super::learn::Lessons;
 use super::log::Seat;
@@ -40,9 +42,11 @@ pub struct Ask {
     pub urgency: u8,
 }
 
-/// One request may leave; somebody's seat pays for it.
+/// One request may leave; somebody's seat pays for it. Seat and set are as they
+/// were when it was handed out; the desk knows by the id what they are now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Grant {
+    pub(super) id: u64,
     pub(super) seat: Seat,
     pub(super) set: LimitSet,
     pub(super) at: Moment,
@@ -79,11 +83,23 @@ pub(super) struct Desk {
     next_id: u64,
     past: Past,
     lessons: Lessons,
+    eras: Eras,
+    /// Grants that have not come to an end.
+    outstanding: HashMap<u64, Owed>,
     /// Bids whose outcome is no longer `Waiting`, since last asked.
     decided: Vec<BidId>,
     /// Something has changed since the last look at who may leave.
     dirty: bool,
     next_wake: Option<Moment>,
+}
+
+/// What a grant is charged to now.
+#[derive(Clone, Copy, Debug)]
+struct Owed {
+    seat: Seat,
+    set: LimitSet,
+    /// Nobody knows yet by when it was counted.
+    is_pending: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -122,7 +138,8 @@ enum Fate {
 impl Desk {
     pub(super) fn new(plan: Plan, books: Books) -> Self {
         Self {
-            tallies: vec![Tally::default(); plan.consumers.len()],
+            // One more, for what is charged to nobody.
+            tallies: vec![Tally::default(); plan.consumers.len() + 1],
             books,
             queue: Queue::new(&plan),
             bids: HashMap::new(),
@@ -131,6 +148,8 @@ impl Desk {
             next_id: 0,
             past: Past::default(),
             lessons: Lessons::new(plan.limits.len()),
+            eras: Eras::new(),
+            outstanding: HashMap::new(),
             decided: Vec::new(),
             dirty: true,
             next_wake: None,
@@ -282,6 +301,10 @@ impl Desk {
     #[cfg(test)]
     pub(super) fn forget_herds(&mut self) {
         self.herds.clear();
+    }
+
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     pub(super) fn books(&self) -> &Books {

@@ -2,6 +2,7 @@
 //! virtual time against vendors that share no code with it.
 
 mod fair;
+mod reloads;
 mod restarts;
 mod vendor;
 mod world;

@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use super::Budget;
+use super::eras::Map;
 use crate::clock::Moment;
 use crate::id::LimitName;
 use crate::quota::LimitSet;
@@ -63,9 +64,12 @@ impl Budget {
     /// The vendor reports `used` requests on the limit at `limit` (an index into the
     /// plan's): counts as used from now on, if it is more than is counted here.
     pub fn raise(&self, limit: usize, used: u32) {
-        if limit < self.plan.limits.len() {
-            self.change(|desk, now| desk.raise(limit, used, now));
-        }
+        self.change(|desk, now| {
+            if let Some(limit) = desk.eras().limit(self.era, limit).filter(|l| *l < desk.plan().limits.len())
+            {
+                desk.raise(limit, used, now);
+            }
+        });
     }
 
     /// The vendor has refused (429) a request that was sent at `sent` and counts
@@ -76,7 +80,10 @@ impl Budget {
         sent: Moment,
         retry_after: Option<Duration>,
     ) -> Option<Closed> {
-        let closed = self.change(|desk, now| desk.refused_by_vendor(limits, sent, retry_after, now))?;
+        let closed = self.change(|desk, now| {
+            let limits = desk.eras().limits(self.era, limits);
+            desk.refused_by_vendor(limits, sent, retry_after, now)
+        })?;
         if let Some(link) = self.link.as_ref().filter(|_| closed.spaced_out) {
             link.remember_spacing(&closed.limit);
         }
@@ -87,6 +94,12 @@ impl Budget {
 impl Lessons {
     pub(super) fn new(limits: usize) -> Self {
         Self { last: vec![None; limits] }
+    }
+
+    /// The same for another plan of `limits` limits.
+    pub(super) fn replanned(&self, map: &Map, limits: usize) -> Self {
+        let before = |limit| map.limit_before(limit).and_then(|old| self.last[old]);
+        Self { last: (0..limits).map(before).collect() }
     }
 
     /// Whom to blame for the 429 to a request that was sent at `sent`; `suspects`

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Moment;
+use crate::id::{ConsumerName, DivisionName};
 
 use super::Budget;
 use super::desk::{Desk, Flight, Grant};
@@ -69,7 +70,7 @@ impl Permit {
             }
         }
         match &mut self.booking {
-            Some(booking) if !self.is_observed => booking.durable(self.budget.clock).await,
+            Some(booking) if !self.is_observed => booking.durable(self.budget.core.clock).await,
             _ => Ok(()),
         }
     }
@@ -79,7 +80,7 @@ impl Permit {
         self.budget.link.as_ref().filter(|_| !self.grant.set.is_empty())
     }
 
-    /// The consumer that pays: its index in the plan.
+    /// The consumer that pays: its index in the plan of the moment of the grant.
     #[must_use]
     pub fn seat(&self) -> usize {
         self.grant.seat as usize
@@ -118,10 +119,12 @@ impl Drop for Permit {
 }
 
 impl Charge {
-    /// The consumer that pays: its index in the plan.
+    /// The consumer that pays, with its division; none if it is no longer in the plan.
     #[must_use]
-    pub fn seat(&self) -> usize {
-        self.grant.seat as usize
+    pub fn payer(&self) -> Option<(&ConsumerName, &DivisionName)> {
+        let plan = &self.budget.plan;
+        let consumer = plan.consumers.get(self.grant.seat as usize)?;
+        Some((&consumer.name, &plan.divisions[consumer.division].name))
     }
 
     /// When the first byte may have left.

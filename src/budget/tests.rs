@@ -25,7 +25,7 @@ async fn spend(budget: &Arc<Budget>, seat: usize) -> Charge {
 }
 
 async fn pass(budget: &Budget, time: Duration) {
-    budget.clock.sleep_until(budget.now() + time).await;
+    budget.clock().sleep_until(budget.now() + time).await;
 }
 
 fn at(millis: u64) -> Moment {

@@ -39,5 +39,13 @@ pub(super) fn config(file: &raw::File, walk: &mut Walk<'_>) -> Option<Config> {
     upstream::mounts_apart(upstreams, walk);
     let consumers = consumers::consumers(file, &mut drafts, walk);
     let upstreams: Option<Vec<_>> = drafts.into_iter().map(|draft| draft.finish(walk)).collect();
-    Some(Config { server, admin, store, upstreams: upstreams?, consumers, warnings: Vec::new() })
+    Some(Config {
+        server,
+        admin,
+        store,
+        upstreams: upstreams?,
+        consumers,
+        files: Vec::new(),
+        warnings: Vec::new(),
+    })
 }

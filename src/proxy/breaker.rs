@@ -4,6 +4,9 @@
 //! The breaker opens when 5 of the last 10 exchanges failed to connect, got no
 //! answer or a 5xx. 5 s later one exchange, charged like any other, finds out
 //! whether the vendor is back. A 429 is the budget's matter and does not count.
+//!
+//! A plain cache (no key) has none: it passes on what the origin says of each URL,
+//! errors too, and has no allowance to spare.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -31,6 +34,8 @@ pub(super) struct Breaker {
 
 #[derive(Debug)]
 enum State {
+    /// It never opens, and nothing is tried again.
+    Off,
     Closed {
         /// The latest last; true is a failure.
         recent: Vec<bool>,
@@ -58,11 +63,16 @@ impl Default for State {
 }
 
 impl Breaker {
+    /// One that never opens and grants no retry.
+    pub(super) fn off() -> Self {
+        Self { state: Mutex::new(State::Off), paid: AtomicU64::default(), retries: AtomicU64::default() }
+    }
+
     /// Leave to ask the vendor now; `None` while the breaker is open.
     pub(super) fn leave(&self, now: Moment) -> Option<Leave<'_>> {
         let mut state = self.state.lock();
         let probe = match &mut *state {
-            State::Closed { .. } => false,
+            State::Off | State::Closed { .. } => false,
             State::Open { until, probing } if now >= *until && !*probing => {
                 *probing = true;
                 true
@@ -79,6 +89,9 @@ impl Breaker {
 
     /// Takes one retry from the allowance: at most one in ten of what was paid for.
     pub(super) fn may_retry(&self) -> bool {
+        if matches!(&*self.state.lock(), State::Off) {
+            return false;
+        }
         let most = self.paid.load(Ordering::Relaxed) / PAID_PER_RETRY;
         // The very first failures may be tried again too, or a quiet gateway never could.
         let taken = |retries: u64| (retries < most.max(1)).then_some(retries + 1);
@@ -96,7 +109,7 @@ impl Leave<'_> {
             State::Closed { recent } => push(recent, false),
             State::Open { .. } if probe => *state = State::default(),
             // Sent before it opened: old news.
-            State::Open { .. } => {}
+            State::Open { .. } | State::Off => {}
         }
     }
 
@@ -111,6 +124,7 @@ impl Leave<'_> {
                 recent.iter().filter(|failed| **failed).count() >= TOO_MANY
             }
             State::Open { .. } => probe,
+            State::Off => false,
         };
         if opens {
             *state = State::Open { until: now + OPEN_FOR, probing: false };

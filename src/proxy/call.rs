@@ -11,9 +11,10 @@ use http::header::{HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri, Version};
 
+use super::Lane;
 use super::headers;
 use super::refusal::No;
-use super::{Gateway, Lane};
+use super::table::Table;
 use crate::clock::{Moment, UnixTime};
 use crate::config::{Access, Mount};
 use crate::consumer::ConsumerIx;
@@ -47,7 +48,7 @@ pub(super) struct Caller<'a> {
 /// The order among its own requests of a caller that names none (RFC 9218, section 4.1).
 const DEFAULT_URGENCY: u8 = 3;
 
-impl Gateway {
+impl Table {
     /// Which upstream is meant, and the canonical target there.
     pub(super) fn route(&self, head: Parts, has_body: bool) -> Result<Call, No> {
         if head.method == Method::CONNECT || headers::asks_upgrade(&head.headers) {
@@ -112,10 +113,7 @@ impl Gateway {
         if !call.lane.is_keyless() || self.consumers.is_proven_by_token(known) {
             call.target = dialect.strip(&mut call.headers, call.target.clone());
         }
-        let access = self
-            .consumers
-            .access(known, call.lane.index)
-            .ok_or_else(|| No::Forbidden("weir: this consumer has no access to this upstream.".into()))?;
+        let access = self.consumers.access(known, call.lane.index).ok_or_else(No::no_access)?;
         let (wait, clipped_wait) =
             patience(&call.headers, access.max_wait.unwrap_or(call.lane.config.max_wait));
         Ok(Caller {

@@ -14,7 +14,7 @@ use super::refusal::No;
 use crate::clock::{Clock, Moment};
 use crate::id::{ConsumerName, RequestId};
 use crate::quota::LimitSet;
-use crate::telemetry::{self, Outcome};
+use crate::telemetry::{self, Outcome, Refused};
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const WEIR_PRICE: HeaderName = HeaderName::from_static("weir-price");
@@ -122,7 +122,9 @@ impl Exchange {
 
     fn record(&self, status: Option<StatusCode>, outcome: Outcome, reason: &str, upstream_time: Duration) {
         if let (Some(lane), Some(seat)) = (&self.lane, self.seat) {
-            lane.tally.count(seat, outcome, self.waited);
+            let is_known = status.is_some_and(|status| status.is_success() || status.is_redirection());
+            let route = lane.tally.route(&self.path, is_known);
+            lane.tally.count(seat, route, outcome, self.waited);
         }
         telemetry::Exchange {
             id: self.id,
@@ -147,6 +149,16 @@ impl Exchange {
         if let No::Vendor(fault) = no {
             // The libraries' words are for the operator; the caller gets the reason.
             tracing::warn!(id = %self.id, %fault, "the vendor did not answer");
+        }
+        if let (Outcome::Refused, Some(lane), Some(consumer)) = (no.outcome(), &self.lane, &self.consumer) {
+            lane.tally.refusals().push(Refused {
+                at: self.clock.wall(),
+                consumer: consumer.clone(),
+                route: lane.tally.route_name(&self.path),
+                reason: no.reason(),
+                details: no.details(),
+                retry_after: no.retry_after(),
+            });
         }
         Answer { reason: no.reason(), ..Answer::of(no.answer(dialect, self.id), no.outcome()) }
     }

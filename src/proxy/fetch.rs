@@ -24,6 +24,8 @@ use crate::budget::{Bid, Charge, Door, LedgerDown, Permit};
 use crate::cache::{Entry, Exchange, Lead, NotStored, Now, Ticket};
 use crate::clock::{Moment, UnixTime};
 use crate::dialect::Signed;
+use crate::telemetry::Account;
+use crate::telemetry::route::RouteIx;
 use crate::upstream::{BodyError, BoxError, Failure, Reason, SendError, UpstreamBody};
 
 /// A request body on its way to the vendor.
@@ -206,8 +208,8 @@ impl Fetch {
         let granted = permit.granted_at();
         let charge = permit.sent();
         let sent = charge.sent_at();
-        let payer = (!self.wish.limits.is_empty()).then(|| charge.seat());
-        lane.count_sent(payer);
+        let leaving = Leaving::of(&self.wish, &charge, self.in_background);
+        lane.count_sent(&leaving);
         match ready.send(request).await {
             Ok(response) => {
                 let received = Now { at: lane.clock.now(), wall: lane.clock.wall() };
@@ -220,7 +222,7 @@ impl Fetch {
             }
             Err(SendError::NeverLeft(failure)) => {
                 charge.never_left();
-                lane.take_back_sent(payer);
+                lane.take_back_sent(&leaving);
                 Err(Fault::Unsent(failure))
             }
             Err(SendError::MayHaveLeft(failure)) => {
@@ -267,15 +269,50 @@ pub(super) struct Sent {
     pub(super) another_key: bool,
 }
 
+/// Whom a request which is leaving is counted for.
+struct Leaving {
+    /// Who was admitted with it; none if a reload has removed it meanwhile.
+    account: Option<Arc<Account>>,
+    route: RouteIx,
+    /// Whether it takes any allowance.
+    is_paid: bool,
+    /// Whether a hit set it off.
+    is_refresh: bool,
+}
+
+impl Leaving {
+    fn of(wish: &Wish, charge: &Charge, in_background: bool) -> Self {
+        let tally = &wish.lane.tally;
+        Self {
+            account: charge.payer().and_then(|(consumer, division)| tally.account_of(consumer, division)),
+            route: tally.route(wish.target.path(), true),
+            is_paid: !wish.limits.is_empty(),
+            is_refresh: in_background,
+        }
+    }
+}
+
 impl Lane {
-    fn count_sent(&self, payer: Option<usize>) {
+    fn count_sent(&self, leaving: &Leaving) {
         self.vendor.count_sent();
-        payer.inspect(|seat| self.tally.pay(*seat));
+        let Some(account) = &leaving.account else { return };
+        if leaving.is_paid {
+            account.pay(leaving.route);
+        }
+        if leaving.is_refresh {
+            account.refresh(leaving.route);
+        }
     }
 
-    fn take_back_sent(&self, payer: Option<usize>) {
+    fn take_back_sent(&self, leaving: &Leaving) {
         self.vendor.take_back_sent();
-        payer.inspect(|seat| self.tally.refund(*seat));
+        let Some(account) = &leaving.account else { return };
+        if leaving.is_paid {
+            account.refund(leaving.route);
+        }
+        if leaving.is_refresh {
+            account.take_back_refresh(leaving.route);
+        }
     }
 
     /// Tells the breaker how an exchange went.
@@ -308,7 +345,7 @@ impl Lane {
         } else {
             charge.settled();
         }
-        self.vendor.count_answer(status);
+        self.vendor.count_answer(status, exchange.received.at.since(exchange.sent));
     }
 }
 

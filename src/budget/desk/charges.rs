@@ -5,7 +5,7 @@ use crate::quota::LimitSet;
 
 use super::super::hierarchy::{Gate, Standing};
 use super::super::log::Seat;
-use super::{Desk, Grant};
+use super::{Desk, Grant, Owed};
 
 /// What is known of a request that has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,15 +34,18 @@ impl Desk {
 
     /// The request never left.
     pub(in crate::budget) fn refund(&mut self, grant: Grant, now: Moment) {
-        self.books.refund(grant.seat, grant.set, grant.at, now);
-        self.moved(grant.seat);
+        let Some(Owed { seat, set, .. }) = self.outstanding.remove(&grant.id) else { return };
+        self.books.refund(seat, set, grant.at, now);
+        self.moved(seat);
         self.pump(now);
     }
 
     /// All of it has been sent: tells until when it may be counted, if the operator says so.
     pub(in crate::budget) fn all_sent(&mut self, grant: Grant, now: Moment) -> Option<Moment> {
         let until = now + self.plan.counted_within?;
-        self.books.settle(grant.seat, grant.set, until);
+        let owed = self.outstanding.get_mut(&grant.id)?;
+        owed.is_pending = false;
+        self.books.settle(owed.seat, owed.set, until);
         self.changed(now);
         Some(until)
     }
@@ -50,9 +53,10 @@ impl Desk {
     /// Its response head has come.
     pub(in crate::budget) fn settle(&mut self, grant: Grant, flight: Flight, now: Moment) {
         self.books.pacing_mut().sample(now.since(flight.sent));
+        let Some(Owed { seat, set, .. }) = self.outstanding.remove(&grant.id) else { return };
         match flight.counted_by {
-            None => self.books.settle(grant.seat, grant.set, now),
-            Some(later) if now < later => self.books.settle_earlier((grant.seat, grant.set), later, now),
+            None => self.books.settle(seat, set, now),
+            Some(later) if now < later => self.books.settle_earlier((seat, set), later, now),
             Some(_) => {}
         }
         self.changed(now);
@@ -60,8 +64,9 @@ impl Desk {
 
     /// It was given up, and may still arrive.
     pub(in crate::budget) fn lose(&mut self, grant: Grant, flight: Flight, now: Moment) {
+        let Some(Owed { seat, set, .. }) = self.outstanding.remove(&grant.id) else { return };
         if flight.counted_by.is_none() {
-            self.books.settle(grant.seat, grant.set, now + self.plan.linger);
+            self.books.settle(seat, set, now + self.plan.linger);
         }
         self.changed(now);
     }
@@ -93,6 +98,8 @@ impl Desk {
         self.books.book(seat, set, now);
         self.moved(seat);
         self.tallies[seat as usize].admitted += 1;
-        Grant { seat, set, at: now, waited: now.since(since) }
+        let id = self.fresh_id();
+        self.outstanding.insert(id, Owed { seat, set, is_pending: true });
+        Grant { id, seat, set, at: now, waited: now.since(since) }
     }
 }

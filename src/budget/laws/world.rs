@@ -227,6 +227,7 @@ impl World {
                 assert!(refusal.retry_at <= truth, "law 7: {refusal:?}, but a yes at {truth:?}");
             }
             Err(Denied::Closed) => assert!(caller.joins),
+            Err(Denied::Gone) => unreachable!("the plan stays"),
         }
     }
 
@@ -299,7 +300,7 @@ impl World {
         match desk.enter(bid, Ask { seat, deadline: at, urgency: 3 }, at) {
             Ok(_) => Ok(()),
             Err(Denied::Refused(refusal)) => Err(refusal.retry_at),
-            Err(Denied::Closed) => unreachable!("a new bid is open"),
+            Err(Denied::Closed | Denied::Gone) => unreachable!("a new bid is open"),
         }
     }
 

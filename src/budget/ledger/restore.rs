@@ -6,10 +6,11 @@ use std::time::Duration;
 use crate::clock::{Moment, Present, UnixTime};
 use crate::config::OnEmpty;
 use crate::id::{LimitName, UpstreamName};
-use crate::quota::{LimitSet, Plan};
+use crate::quota::{Limit, LimitSet, Plan};
 
 use super::record::{Record, Stamp, State, nanos};
 use super::{Origin, Past};
+use crate::budget::eras;
 use crate::budget::log::Seat;
 use crate::budget::vendor_clock::Dated;
 
@@ -166,6 +167,19 @@ fn place(record: &Record, present: &Present, linger: Duration) -> (Moment, Optio
 /// Every limit of the plan, one a line: what the ledger has seen.
 pub(in crate::budget) fn known_limits(plan: &Plan) -> Vec<u8> {
     plan.limits.iter().flat_map(|limit| [limit.name.as_str(), "\n"]).collect::<String>().into_bytes()
+}
+
+/// What both plans have, and with the same meaning, is what the ledger has seen.
+pub(in crate::budget) fn common_limits(old: &Plan, new: &Plan) -> Vec<u8> {
+    let is_common = |limit: &&Limit| {
+        old.limits.iter().any(|known| known.name == limit.name && eras::is_covered(limit, known))
+    };
+    new.limits
+        .iter()
+        .filter(is_common)
+        .flat_map(|limit| [limit.name.as_str(), "\n"])
+        .collect::<String>()
+        .into_bytes()
 }
 
 pub(in crate::budget) fn limits_name(upstream: &UpstreamName) -> String {

@@ -1,0 +1,101 @@
+//! How a fetch begins: what the cache says, whose flight is joined, by what right
+//! a new one leaves.
+//!
+//! A caller who may share joins, or begins a flight that others may join; one who
+//! may not flies alone; a reader of a stale answer sets off a refresh that nobody
+//! waits for. Whoever begins it, the fetch is a task of its own (see `fetch`).
+
+use std::sync::{Arc, OnceLock};
+
+use super::Lane;
+use super::call::Caller;
+use super::fetch::{Admission, Fault, Fetch, Shared};
+use super::wish::Wish;
+use crate::cache::{Hit, Joined, Listener, Lookup, Now, Stale};
+use crate::config::Mode;
+use crate::quota::LimitSet;
+
+/// One caller's ear on a fetch.
+pub(super) type Ear = Listener<Shared, Fault>;
+
+impl Wish {
+    pub(super) fn lookup(&self) -> Lookup {
+        self.lane.cache.lookup(&self.key, &self.policy(), &self.asked(), self.lane.now())
+    }
+
+    /// The flight that will serve this wish: another's, or one that begins here.
+    /// `Err` if the answer has landed between the lookup and now.
+    pub(super) fn join(
+        self: &Arc<Self>,
+        stale: Option<&Stale>,
+        caller: &Caller<'_>,
+        tries: u32,
+    ) -> Result<Ear, Hit> {
+        let lane = &self.lane;
+        let fetch = Fetch { tries, ..Fetch::of(self, stale.map(|stale| Arc::clone(&stale.entry))) };
+        if !self.asked().may_join() {
+            return Ok(lane.launch(fetch, caller));
+        }
+        let mut admission = None;
+        let again = || match self.lookup() {
+            Lookup::Fresh(hit) => Some(hit),
+            _ => None,
+        };
+        let make = || {
+            let (begun, shared) = lane.admission(self.limits, caller);
+            admission = Some(begun);
+            shared
+        };
+        match lane.flights.join(&self.flight(), lane.clock.now(), again, make) {
+            Joined::Found(hit) => Err(hit),
+            Joined::Follower(listener) => Ok(listener),
+            Joined::Leader(lead, listener) => {
+                if let Some(admission) = admission {
+                    tokio::spawn(fetch.run(admission, lead));
+                }
+                Ok(listener)
+            }
+        }
+    }
+
+    /// Renews a stale answer behind its reader's back, if that takes nobody's turn.
+    pub(super) fn refresh(self: &Arc<Self>, stale: &Stale, caller: &Caller<'_>) {
+        let lane = &self.lane;
+        let Some(permit) = lane.budget.try_now(self.limits, caller.access.seat) else { return };
+        let make = || Shared { door: None, told: OnceLock::new() };
+        let joined = lane.flights.join(&self.flight(), lane.clock.now(), || None::<()>, make);
+        // A follower's permit is refunded here: the answer is being renewed already.
+        if let Joined::Leader(lead, _) = joined {
+            let entry = Some(Arc::clone(&stale.entry));
+            let fetch = Fetch { in_background: true, ..Fetch::of(self, entry) };
+            tokio::spawn(fetch.run(Admission::Permit(permit), lead));
+        }
+    }
+}
+
+impl Lane {
+    pub(super) fn now(&self) -> Now {
+        Now { at: self.clock.now(), wall: self.clock.wall() }
+    }
+
+    /// How a fetch for this caller is admitted, and what its callers share.
+    fn admission(&self, limits: LimitSet, caller: &Caller<'_>) -> (Admission, Shared) {
+        let (admission, door) = match self.config.mode {
+            Mode::Enforce => {
+                let bid = self.budget.bid(limits);
+                let door = Some(bid.door());
+                (Admission::Bid(bid), door)
+            }
+            Mode::Observe => (Admission::Permit(self.budget.charge_anyway(limits, caller.access.seat)), None),
+        };
+        (admission, Shared { door, told: OnceLock::new() })
+    }
+
+    /// Begins a fetch that nobody joins.
+    pub(super) fn launch(&self, fetch: Fetch, caller: &Caller<'_>) -> Ear {
+        let (admission, shared) = self.admission(fetch.wish.limits, caller);
+        let (lead, listener) = self.flights.alone(&fetch.wish.flight(), shared);
+        tokio::spawn(fetch.run(admission, lead));
+        listener
+    }
+}

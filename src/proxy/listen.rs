@@ -1,0 +1,147 @@
+//! A caller's wait for a fetch, and the answer in the form that this caller asked for.
+//!
+//! Dropping a wait is a caller who hangs up: the place in the queue and the ear on
+//! the flight go with it.
+
+use std::time::Duration;
+
+use http::Response;
+
+use super::begin::Ear;
+use super::body::Body;
+use super::cache_status::CacheStatus;
+use super::call::Caller;
+use super::exchange::{Answer, Exchange};
+use super::fetch::Fault;
+use super::refusal::No;
+use super::wish::Wish;
+use crate::budget::{Ask, Denied, Entry as Place, Refusal};
+use crate::cache::{self, FlightError, Forward, Head, Hit, Landing, Occasion, Stale, answer};
+use crate::telemetry::Outcome;
+
+/// Why a fetch gave this caller nothing.
+pub(super) enum Missed {
+    /// It ended without a word: look again.
+    Again,
+    /// This is the word.
+    No(No),
+}
+
+impl Wish {
+    /// Stands in the queue until the fetch is on its way, then waits for its head.
+    pub(super) async fn listen(
+        &self,
+        exchange: &mut Exchange,
+        caller: &Caller<'_>,
+        mut listener: Ear,
+        why: Forward,
+    ) -> Result<Answer, Missed> {
+        let entered = self.lane.clock.now();
+        let ask = Ask { seat: caller.access.seat, deadline: caller.deadline, urgency: caller.urgency };
+        let place = match listener.shared().door.as_ref().map(|door| door.enter_as(&self.lane.budget, ask)) {
+            None => None,
+            Some(Ok(place)) => Some(place),
+            Some(Err(Denied::Closed)) => {
+                // The fetch is ending because the callers before us left. To look again
+                // before it is off the board would find it there again.
+                let _ = listener.landing().await;
+                return Err(Missed::Again);
+            }
+            Some(Err(Denied::Gone)) => return Err(Missed::No(No::no_access())),
+            Some(Err(Denied::Refused(refusal))) => return Err(Missed::No(No::Budget(refusal))),
+        };
+        let landed = tokio::select! {
+            biased;
+            landed = listener.landing() => landed,
+            refusal = refusal_of(place.as_ref()) => {
+                exchange.waited = self.lane.clock.now().since(entered);
+                return Err(Missed::No(No::Budget(refusal)));
+            }
+        };
+        let told = listener.shared().told.get().copied();
+        exchange.waited = told.map_or(Duration::ZERO, |told| told.granted.since(entered));
+        // Without a place in the queue (observed, or refreshed) whoever began it pays.
+        let pays = place.as_ref().map_or(listener.leads(), Place::has_paid) && !self.limits.is_empty();
+        drop(place);
+        let leads = listener.leads();
+        let forwarded = CacheStatus::Forwarded {
+            why,
+            status: told.map(|told| told.status.as_u16()),
+            stored: told.is_some_and(|told| told.not_stored.is_none()),
+            collapsed: !leads,
+            detail: told.and_then(|told| told.not_stored).map(cache::NotStored::as_str),
+        };
+        let mut answer = match landed {
+            Ok(Landing::Head(head)) => self.live(&head, listener),
+            Ok(Landing::Entry(entry)) => self.stored(&Hit::at(entry, self.lane.now()), None),
+            Err(FlightError::Failed(Fault::Ledger(_))) => return Err(Missed::No(No::Ledger)),
+            Err(FlightError::Failed(fault)) => {
+                exchange.price += u32::from(pays && fault.was_charged());
+                match fault {
+                    Fault::Again => exchange.tries += 1,
+                    Fault::Limited => exchange.refused_by_vendor += 1,
+                    fault => return Err(Missed::No(No::Vendor(fault))),
+                }
+                return Err(Missed::Again);
+            }
+            Err(FlightError::Abandoned | FlightError::GoAlone) => return Err(Missed::Again),
+        };
+        exchange.price += u32::from(pays);
+        answer.cache = forwarded;
+        answer.outcome = if pays || leads { Outcome::Paid } else { Outcome::Joined };
+        answer.reason = why.as_str();
+        answer.upstream_time = told.map_or(Duration::ZERO, |told| told.upstream_time);
+        Ok(answer)
+    }
+
+    /// The vendor's answer as it streams in. Whose request was sent gets all of
+    /// the head, the others nothing that is about the one who asked.
+    fn live(&self, head: &Head, listener: Ear) -> Answer {
+        let mut headers = head.headers.clone();
+        if !listener.leads() {
+            self.policy().strip_for_followers(&mut headers);
+        }
+        let mut status = head.status;
+        let mut body = Body::from(listener);
+        if self.shareable && answer::is_not_modified(&self.caller, status, &headers) {
+            status = http::StatusCode::NOT_MODIFIED;
+            answer::describe_not_modified(&mut headers);
+            body = Body::empty();
+        }
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        Answer::of(response, Outcome::Paid)
+    }
+
+    pub(super) fn stored(&self, hit: &Hit, detail: Option<&'static str>) -> Answer {
+        let stored = hit.answer(&self.asked());
+        let mut response = Response::new(Body::from(stored.body));
+        *response.status_mut() = stored.status;
+        *response.headers_mut() = stored.headers;
+        let outcome = if hit.ttl < 0 { Outcome::Stale } else { Outcome::Fresh };
+        let mut answer = Answer::of(response, outcome);
+        answer.reason = detail.unwrap_or("hit");
+        answer.cache = CacheStatus::of_hit(hit, detail);
+        answer
+    }
+
+    /// A stale answer rather than none, if the policy allows it now.
+    pub(super) fn rather_stale(
+        &self,
+        stale: Option<&Stale>,
+        on: Occasion,
+        detail: &'static str,
+    ) -> Option<Answer> {
+        let hit = stale?.may_serve(on, self.lane.now())?;
+        Some(self.stored(&hit, Some(detail)))
+    }
+}
+
+/// Resolves when the budget refuses the caller at `place`; never for one who has none.
+async fn refusal_of(place: Option<&Place>) -> Refusal {
+    match place {
+        Some(place) => place.refused().await,
+        None => std::future::pending().await,
+    }
+}

@@ -6,6 +6,7 @@ mod admin;
 mod architecture;
 mod budget;
 mod config;
+mod dashboard;
 mod emulator;
 mod gateway;
 mod http;

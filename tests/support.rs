@@ -369,3 +369,15 @@ pub(crate) async fn until(what: &str, mut happened: impl FnMut() -> bool) {
     }
     panic!("within ten seconds it did not happen that {what}");
 }
+
+/// The same for what has to be asked for; thirty seconds, since a browser is slow to start.
+pub(crate) async fn until_async<F: Future<Output = bool>>(what: &str, mut happened: impl FnMut() -> F) {
+    let clock = Clock::system();
+    for _ in 0..300 {
+        if happened().await {
+            return;
+        }
+        clock.sleep_until(clock.now() + Duration::from_millis(100)).await;
+    }
+    panic!("within thirty seconds it did not happen that {what}");
+}

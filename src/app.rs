@@ -103,9 +103,9 @@ impl App {
         let (admin_listener, admin_address) = setup.sockets.take(Purpose::Admin, config.admin.listen)?;
         let ((stop, stopped), (over, _)) = (watch::channel(false), watch::channel(false));
         let (orders, ordered) = mpsc::channel(MAX_ORDERS);
-        let sources = sources(&gateway, &usage, &ledger, orders, clock);
-        let admin = Admin::new(&config.admin, watched(&gateway), sources);
         let chronicle = Chronicle::new(&gateway, &usage, clock);
+        let sources = sources(&gateway, (&usage, &chronicle), &ledger, orders, clock);
+        let admin = Admin::new(&config.admin, watched(&gateway), sources);
         let mut beside = vec![
             tokio::spawn(Arc::clone(&chronicle).run()).abort_handle(),
             tokio::spawn(systemd::watchdog(clock)).abort_handle(),
@@ -196,17 +196,18 @@ async fn recall(ledger: Arc<Ledger>, (gateway, admin): (Arc<Gateway>, Arc<Admin>
 
 fn sources(
     gateway: &Gateway,
-    usage: &Arc<Usage>,
+    (usage, chronicle): (&Arc<Usage>, &Arc<Chronicle>),
     ledger: &Arc<Ledger>,
     orders: mpsc::Sender<Order>,
     clock: Clock,
 ) -> Sources {
-    let ledger = Arc::clone(ledger);
+    let (ledger, chronicle) = (Arc::clone(ledger), Arc::clone(chronicle));
     Sources {
         cache: Arc::clone(gateway.cache()),
         usage: Arc::clone(usage),
         clock,
         orders,
+        note: Arc::new(move || chronicle.tick()),
         can_book: Arc::new(move || ledger.is_up()),
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Weir {
     address: SocketAddr,
     /// All that it has printed so far.
     output: Arc<Mutex<String>>,
+    /// They read its output to the end.
+    readers: Vec<std::thread::JoinHandle<()>>,
     folder: TempDir,
 }
 
@@ -115,13 +117,15 @@ impl Weir {
             .unwrap();
         let output = Arc::new(Mutex::new(String::new()));
         let (listening, address) = mpsc::channel();
-        follow(process.stderr.take().unwrap(), Arc::clone(&output), listening.clone());
-        follow(process.stdout.take().unwrap(), Arc::clone(&output), listening);
+        let readers = vec![
+            follow(process.stderr.take().unwrap(), Arc::clone(&output), listening.clone()),
+            follow(process.stdout.take().unwrap(), Arc::clone(&output), listening),
+        ];
         let Ok(address) = address.recv_timeout(Duration::from_secs(30)) else {
             let _ = process.kill();
             panic!("weir did not start:\n{}", output.lock().unwrap());
         };
-        Self { process, address, output, folder }
+        Self { process, address, output, readers, folder }
     }
 
     /// As a power cut would end it: its store is as the last write left it.
@@ -168,6 +172,9 @@ impl Weir {
     /// Waits until it ends, and gives back how it did, all it printed, and its folder.
     pub(crate) fn ended(mut self) -> (std::process::ExitStatus, String, TempDir) {
         let status = self.process.wait().unwrap();
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
         (status, self.output(), folder)
     }
@@ -340,7 +347,11 @@ pub(crate) fn token_of(name: &str) -> String {
 }
 
 /// Reads one of the process's outputs to its end, and reports the address it names.
-fn follow(pipe: impl Read + Send + 'static, output: Arc<Mutex<String>>, listening: mpsc::Sender<SocketAddr>) {
+fn follow(
+    pipe: impl Read + Send + 'static,
+    output: Arc<Mutex<String>>,
+    listening: mpsc::Sender<SocketAddr>,
+) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {
             // As text: `… listening address=127.0.0.1:1`.
@@ -355,7 +366,7 @@ fn follow(pipe: impl Read + Send + 'static, output: Arc<Mutex<String>>, listenin
             output.push_str(&line);
             output.push('\n');
         }
-    });
+    })
 }
 
 /// Real time, because what is waited for happens in another process.

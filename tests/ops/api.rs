@@ -111,7 +111,7 @@ async fn the_description_is_true() {
     let status = admin.get("/api/v1/status").await.json();
     let refusals = status["upstreams"][0]["refusals"].as_array().unwrap();
     assert!(!refusals.is_empty() && refusals[0]["consumer"] == "grafana", "{status}");
-    assert!(refusals[0]["details"].as_str().unwrap().contains("minute"), "{status}");
+    assert!(refusals[0]["details"].as_str().unwrap().contains("second"), "{status}");
     weir.stop();
 }
 

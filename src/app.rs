@@ -18,7 +18,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 
@@ -32,7 +31,7 @@ use crate::telemetry::usage::Usage;
 
 use chronicle::Chronicle;
 use files::Watch;
-use listener::{Drained, Options};
+use listener::{Doors, Drained, Options};
 use reload::{Fixed, Reloader};
 use sockets::Purpose;
 
@@ -65,7 +64,8 @@ pub struct App {
     /// Ends the consumers' listener; the operators' goes on until all is answered.
     stop: watch::Sender<bool>,
     over: watch::Sender<bool>,
-    served: JoinHandle<Drained>,
+    /// One per door.
+    served: Vec<JoinHandle<Drained>>,
     admin_served: JoinHandle<std::io::Result<()>>,
     beside: Vec<AbortHandle>,
 }
@@ -98,8 +98,8 @@ impl App {
         let begun = ledger.begun().await?;
         let usage = Usage::open(config.store.path.clone(), clock.wall())
             .context("the thread that keeps usage cannot start")?;
-        let wanted = config.server.listen.context("server.listen names no address")?;
-        let (listener, address) = setup.sockets.take(Purpose::Public, wanted)?;
+        let doors = Doors::open(&config.server, clock, &mut setup.sockets)?;
+        let address = doors.address();
         let (admin_listener, admin_address) = setup.sockets.take(Purpose::Admin, config.admin.listen)?;
         let ((stop, stopped), (over, _)) = (watch::channel(false), watch::channel(false));
         let (orders, ordered) = mpsc::channel(MAX_ORDERS);
@@ -139,10 +139,10 @@ impl App {
         }
         let grace = config.server.shutdown_grace;
         let admin_served = tokio::spawn(Arc::clone(&admin).serve(admin_listener, until(over.subscribe())));
-        let served = serve(&gateway, listener, Options::new(clock, grace), stopped);
         describe(&gateway);
         tracing::info!(address = %admin_address, "admin listening");
-        tracing::info!(%address, "listening");
+        doors.announce();
+        let served = doors.serve(service(&gateway), Options::new(clock, grace), || until(stopped.clone()));
         systemd::ready();
         Ok(Self {
             gateway,
@@ -249,16 +249,6 @@ fn describe(gateway: &Gateway) {
     }
 }
 
-/// Hands connections' requests to the gateway until `stopped`.
-fn serve(
-    gateway: &Arc<Gateway>,
-    listener: TcpListener,
-    options: Options,
-    stopped: watch::Receiver<bool>,
-) -> JoinHandle<Drained> {
-    listener::serve(listener, service(gateway), options, until(stopped))
-}
-
 /// Hands a connection's requests to the gateway.
 fn service(
     gateway: &Arc<Gateway>,
@@ -273,7 +263,7 @@ fn service(
     let gateway = Arc::clone(gateway);
     move |request, peer| {
         let gateway = Arc::clone(&gateway);
-        Box::pin(async move { gateway.answer(request, peer.ip()).await })
+        Box::pin(async move { gateway.answer(request, peer.seen()).await })
     }
 }
 

@@ -4,6 +4,8 @@
 //! shares no code with the gateway's.
 
 pub(crate) mod load;
+pub(crate) mod pki;
+pub(crate) mod relay;
 mod wire;
 
 use std::io::{BufRead, BufReader, Read};
@@ -62,7 +64,8 @@ pub(crate) struct Caller {
 
 impl Weir {
     /// Starts the built binary on this config and waits until it listens. `{folder}`
-    /// in the text is a fresh folder; `[server] listen` is set by the harness.
+    /// in the text is a fresh folder; `[server] listen` is set by the harness, unless
+    /// the config has TLS.
     pub(crate) fn start(config: &str) -> Self {
         Self::start_with(config, &[])
     }
@@ -104,10 +107,12 @@ impl Weir {
 
     fn spawn(mut command: Command, format: &str, folder: TempDir, env: &[(&str, &str)]) -> Self {
         let file = folder.path().join("weir.toml");
+        let has_doors = std::fs::read_to_string(&file).unwrap().contains("\ntls = ");
+        let doors = (!has_doors).then_some(("WEIR__SERVER__LISTEN", "127.0.0.1:0"));
         let mut process = command
             .args(["run", "--log", format, "--config"])
             .arg(&file)
-            .env("WEIR__SERVER__LISTEN", "127.0.0.1:0")
+            .envs(doors)
             .env("WEIR__ADMIN__LISTEN", "127.0.0.1:0")
             .env("WEIR__STORE__PATH", folder.path().join("data"))
             .envs(env.iter().copied())
@@ -357,9 +362,7 @@ fn follow(
             // As text: `… listening address=127.0.0.1:1`.
             let event: Value = serde_json::from_str(&line).unwrap_or_default();
             let text = line.split_once(": listening address=").map(|(_, address)| address);
-            if let Some(address) =
-                event["address"].as_str().filter(|_| event["message"] == "listening").or(text)
-            {
+            if let Some(address) = event["address"].as_str().filter(|_| is_door(&event["message"])).or(text) {
                 let _ = listening.send(address.parse().unwrap());
             }
             let mut output = output.lock().unwrap();
@@ -367,6 +370,11 @@ fn follow(
             output.push('\n');
         }
     })
+}
+
+/// The doors of consumers; the plain one is told first.
+fn is_door(message: &Value) -> bool {
+    message == "listening" || message == "listening with TLS"
 }
 
 /// Real time, because what is waited for happens in another process.

@@ -29,6 +29,8 @@ struct Socket {
 pub(super) enum Purpose {
     /// Consumers.
     Public,
+    /// Consumers, over TLS.
+    Secure,
     /// Operators.
     Admin,
 }
@@ -84,7 +86,7 @@ impl Sockets {
         let by_address = || free.iter().position(|socket| is_at(socket));
         let by_order = || match purpose {
             Purpose::Public => free.iter().position(|socket| socket.name.is_none()),
-            Purpose::Admin => None,
+            Purpose::Secure | Purpose::Admin => None,
         };
         let index = by_name.or_else(by_address).or_else(by_order)?;
         free.get_mut(index)?.listener.take()
@@ -95,6 +97,7 @@ impl Purpose {
     fn name(self) -> &'static str {
         match self {
             Self::Public => "public",
+            Self::Secure => "tls",
             Self::Admin => "admin",
         }
     }

@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 
@@ -121,20 +122,9 @@ impl App {
             }
         }
         if let Some(origin) = setup.origin {
-            let tick = Arc::clone(&chronicle);
-            let mut watch = Watch::default();
-            watch.follow(config.files.clone()).await;
-            let reloader = Reloader {
-                origin,
-                gateway: Arc::clone(&gateway),
-                admin: Arc::clone(&admin),
-                clock,
-                fixed: Fixed::of(&config),
-                watch,
-                tick: Arc::new(move || tick.tick()),
-            };
-            let hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
-            let hangups = hangups.context("SIGHUP cannot be listened for")?;
+            let parts = (&gateway, &admin, &chronicle);
+            let reloader = reloader(origin, &config, parts, clock).await;
+            let hangups = signal(SignalKind::hangup()).context("SIGHUP cannot be listened for")?;
             drop(tokio::spawn(reloader.run(ordered, hangups, stopped.clone())));
         }
         let grace = config.server.shutdown_grace;
@@ -178,6 +168,27 @@ impl App {
     #[must_use]
     pub fn watched(&self) -> Vec<Watched> {
         watched(&self.gateway)
+    }
+}
+
+/// What carries out reloads of the configuration from `origin`.
+async fn reloader(
+    origin: Origin,
+    config: &Config,
+    (gateway, admin, chronicle): (&Arc<Gateway>, &Arc<Admin>, &Arc<Chronicle>),
+    clock: Clock,
+) -> Reloader {
+    let mut watch = Watch::default();
+    watch.follow(config.files.clone()).await;
+    let tick = Arc::clone(chronicle);
+    Reloader {
+        origin,
+        gateway: Arc::clone(gateway),
+        admin: Arc::clone(admin),
+        clock,
+        fixed: Fixed::of(config),
+        watch,
+        tick: Arc::new(move || tick.tick()),
     }
 }
 

@@ -39,12 +39,12 @@ pub(super) enum Purpose {
 const UNNAMED: [&str; 3] = ["", "unknown", "connection"];
 
 impl Sockets {
-    /// What this process inherited. To be called once, before there are other threads.
+    /// What this process inherited; `names` is `LISTEN_FDNAMES`, if there is one. To be
+    /// called once, before there are other threads.
     ///
     /// # Errors
     /// What was inherited is no listening TCP socket.
-    pub fn inherited() -> std::io::Result<Self> {
-        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    pub fn inherited(names: &str) -> std::io::Result<Self> {
         let mut names = names.split(':').map(str::to_owned);
         let mut found = ListenFd::from_env();
         let mut all = Vec::with_capacity(found.len());
@@ -83,7 +83,7 @@ impl Sockets {
             let address = socket.listener.as_ref().and_then(|listener| listener.local_addr().ok());
             socket.name.is_none() && address == Some(wanted)
         };
-        let by_address = || free.iter().position(|socket| is_at(socket));
+        let by_address = || free.iter().position(is_at);
         let by_order = || match purpose {
             Purpose::Public => free.iter().position(|socket| socket.name.is_none()),
             Purpose::Secure | Purpose::Admin => None,

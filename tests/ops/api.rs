@@ -48,7 +48,8 @@ fn mismatch(value: &Value, schema: &Value, all: &Value, path: &str) -> Option<St
         Value::Array(_) => "array",
         Value::Object(_) => "object",
     };
-    if !types.contains(&is) && !(is == "integer" && types.contains(&"number")) {
+    let fits = types.contains(&is) || (is == "integer" && types.contains(&"number"));
+    if !fits {
         return Some(format!("{path}: is {is}, not {types:?}"));
     }
     if let Some(items) = value.as_array() {

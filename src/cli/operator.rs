@@ -21,7 +21,7 @@ const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
 
 /// Where the operators' listener is.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct Operator {
     /// The operators' listener of a running weir.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090", env = "WEIR_ADMIN")]
     admin: String,
@@ -30,7 +30,7 @@ pub(super) struct Args {
     token_file: Option<PathBuf>,
 }
 
-impl Args {
+impl Operator {
     /// The body of `GET path`.
     pub(super) fn get(&self, path: &str, accept: &'static str) -> Result<Bytes, Failure> {
         let base = self.admin.trim_end_matches('/');

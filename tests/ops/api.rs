@@ -179,3 +179,20 @@ async fn every_path_is_guarded_and_none_is_reached_by_consumers() {
     assert_eq!(get.status, 405, "what changes something is a POST");
     weir.stop();
 }
+
+/// What packages install beside the binary, and that each command shows how it is used.
+#[test]
+fn the_manual_and_completions_name_every_command() {
+    let run = |args: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_weir")).args(args).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let manual = run(&["man"]);
+    let scripts = ["bash", "zsh", "fish"].map(|shell| run(&["completions", shell]));
+    for command in ["run", "check", "demo", "emulate", "token", "status", "usage", "schema"] {
+        assert!(manual.contains(&format!("WEIR {}", command.to_uppercase())), "{command} in\n{manual}");
+        assert!(scripts.iter().all(|script| script.contains(command)), "{command}");
+        assert!(run(&[command, "--help"]).contains("Example"), "{command}");
+    }
+}

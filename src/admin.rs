@@ -91,6 +91,8 @@ pub struct Sources {
     pub clock: Clock,
     /// Where reloads are asked for.
     pub orders: mpsc::Sender<Order>,
+    /// Brings usage up to this moment.
+    pub note: Arc<dyn Fn() + Send + Sync>,
     /// Whether requests can be booked now.
     pub can_book: Arc<dyn Fn() -> bool + Send + Sync>,
 }

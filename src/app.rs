@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 
@@ -32,7 +32,7 @@ use crate::telemetry::usage::Usage;
 
 use chronicle::Chronicle;
 use files::Watch;
-use listener::{Drained, Options};
+use listener::{Doors, Drained, Options};
 use reload::{Fixed, Reloader};
 use sockets::Purpose;
 
@@ -65,7 +65,8 @@ pub struct App {
     /// Ends the consumers' listener; the operators' goes on until all is answered.
     stop: watch::Sender<bool>,
     over: watch::Sender<bool>,
-    served: JoinHandle<Drained>,
+    /// One per door.
+    served: Vec<JoinHandle<Drained>>,
     admin_served: JoinHandle<std::io::Result<()>>,
     beside: Vec<AbortHandle>,
 }
@@ -98,14 +99,14 @@ impl App {
         let begun = ledger.begun().await?;
         let usage = Usage::open(config.store.path.clone(), clock.wall())
             .context("the thread that keeps usage cannot start")?;
-        let wanted = config.server.listen.context("server.listen names no address")?;
-        let (listener, address) = setup.sockets.take(Purpose::Public, wanted)?;
+        let doors = Doors::open(&config.server, clock, &mut setup.sockets)?;
+        let address = doors.address();
         let (admin_listener, admin_address) = setup.sockets.take(Purpose::Admin, config.admin.listen)?;
         let ((stop, stopped), (over, _)) = (watch::channel(false), watch::channel(false));
         let (orders, ordered) = mpsc::channel(MAX_ORDERS);
-        let sources = sources(&gateway, &usage, &ledger, orders, clock);
-        let admin = Admin::new(&config.admin, watched(&gateway), sources);
         let chronicle = Chronicle::new(&gateway, &usage, clock);
+        let sources = sources(&gateway, (&usage, &chronicle), &ledger, orders, clock);
+        let admin = Admin::new(&config.admin, watched(&gateway), sources);
         let mut beside = vec![
             tokio::spawn(Arc::clone(&chronicle).run()).abort_handle(),
             tokio::spawn(systemd::watchdog(clock)).abort_handle(),
@@ -121,28 +122,17 @@ impl App {
             }
         }
         if let Some(origin) = setup.origin {
-            let tick = Arc::clone(&chronicle);
-            let mut watch = Watch::default();
-            watch.follow(config.files.clone()).await;
-            let reloader = Reloader {
-                origin,
-                gateway: Arc::clone(&gateway),
-                admin: Arc::clone(&admin),
-                clock,
-                fixed: Fixed::of(&config),
-                watch,
-                tick: Arc::new(move || tick.tick()),
-            };
-            let hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
-            let hangups = hangups.context("SIGHUP cannot be listened for")?;
+            let parts = (&gateway, &admin, &chronicle);
+            let reloader = reloader(origin, &config, parts, clock).await;
+            let hangups = signal(SignalKind::hangup()).context("SIGHUP cannot be listened for")?;
             drop(tokio::spawn(reloader.run(ordered, hangups, stopped.clone())));
         }
         let grace = config.server.shutdown_grace;
         let admin_served = tokio::spawn(Arc::clone(&admin).serve(admin_listener, until(over.subscribe())));
-        let served = serve(&gateway, listener, Options::new(clock, grace), stopped);
         describe(&gateway);
         tracing::info!(address = %admin_address, "admin listening");
-        tracing::info!(%address, "listening");
+        doors.announce();
+        let served = doors.serve(service(&gateway), Options::new(clock, grace), || until(stopped.clone()));
         systemd::ready();
         Ok(Self {
             gateway,
@@ -181,6 +171,27 @@ impl App {
     }
 }
 
+/// What carries out reloads of the configuration from `origin`.
+async fn reloader(
+    origin: Origin,
+    config: &Config,
+    (gateway, admin, chronicle): (&Arc<Gateway>, &Arc<Admin>, &Arc<Chronicle>),
+    clock: Clock,
+) -> Reloader {
+    let mut watch = Watch::default();
+    watch.follow(config.files.clone()).await;
+    let tick = Arc::clone(chronicle);
+    Reloader {
+        origin,
+        gateway: Arc::clone(gateway),
+        admin: Arc::clone(admin),
+        clock,
+        fixed: Fixed::of(config),
+        watch,
+        tick: Arc::new(move || tick.tick()),
+    }
+}
+
 /// Takes up the past as soon as the ledger can be had.
 async fn recall(ledger: Arc<Ledger>, (gateway, admin): (Arc<Gateway>, Arc<Admin>)) {
     match ledger.loaded().await {
@@ -196,17 +207,18 @@ async fn recall(ledger: Arc<Ledger>, (gateway, admin): (Arc<Gateway>, Arc<Admin>
 
 fn sources(
     gateway: &Gateway,
-    usage: &Arc<Usage>,
+    (usage, chronicle): (&Arc<Usage>, &Arc<Chronicle>),
     ledger: &Arc<Ledger>,
     orders: mpsc::Sender<Order>,
     clock: Clock,
 ) -> Sources {
-    let ledger = Arc::clone(ledger);
+    let (ledger, chronicle) = (Arc::clone(ledger), Arc::clone(chronicle));
     Sources {
         cache: Arc::clone(gateway.cache()),
         usage: Arc::clone(usage),
         clock,
         orders,
+        note: Arc::new(move || chronicle.tick()),
         can_book: Arc::new(move || ledger.is_up()),
     }
 }
@@ -248,16 +260,6 @@ fn describe(gateway: &Gateway) {
     }
 }
 
-/// Hands connections' requests to the gateway until `stopped`.
-fn serve(
-    gateway: &Arc<Gateway>,
-    listener: TcpListener,
-    options: Options,
-    stopped: watch::Receiver<bool>,
-) -> JoinHandle<Drained> {
-    listener::serve(listener, service(gateway), options, until(stopped))
-}
-
 /// Hands a connection's requests to the gateway.
 fn service(
     gateway: &Arc<Gateway>,
@@ -272,7 +274,7 @@ fn service(
     let gateway = Arc::clone(gateway);
     move |request, peer| {
         let gateway = Arc::clone(&gateway);
-        Box::pin(async move { gateway.answer(request, peer.ip()).await })
+        Box::pin(async move { gateway.answer(request, peer.seen()).await })
     }
 }
 

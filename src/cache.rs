@@ -8,6 +8,8 @@
 //! 5. [`Policy::admit`] judges the answer's head, [`Entry::refresh`] a 304.
 //! 6. [`Cache::insert`] keeps it; [`Hit::answer`] gives it to each caller in the
 //!    form that caller asked for (304, 206, HEAD).
+//! 7. A write drops what [`Policy::outdated`] says, as a purge does ([`Cache::purge`]
+//!    and [`Flights::shut`]).
 //!
 //! Invariants: decisions are pure and take [`Now`]; no entry is reached by a
 //! key of another scope; an entry never changes once it is stored; no secret is
@@ -20,14 +22,14 @@
 //! `must-understand` and reads the clock itself. All of these are required here.
 //!
 //! Places left for later: the second level hangs under [`Cache::lookup`]'s miss
-//! and [`Cache::insert`]; codings choose within [`Hit::answer`]; writes
-//! invalidate through [`Selector`]s, as purges do, plus [`Flights::shut`].
+//! and [`Cache::insert`]; codings choose within [`Hit::answer`].
 
 pub mod answer;
 mod directives;
 pub mod entry;
 mod fields;
 pub mod freshness;
+pub mod invalidate;
 pub mod join;
 pub mod key;
 pub mod policy;

@@ -6,6 +6,7 @@
 
 mod build;
 mod mistake;
+mod proxy;
 mod raw;
 mod read;
 mod report;
@@ -13,6 +14,7 @@ mod scalar;
 mod schema;
 mod secrets;
 mod source;
+mod transport;
 mod tree;
 mod union;
 mod url;
@@ -26,6 +28,7 @@ use http::{HeaderName, Method, StatusCode};
 use ipnet::IpNet;
 
 use crate::dialect::Dialect;
+use crate::dialect::oauth::Client;
 use crate::id::{ConsumerName, KeyName, UpstreamName};
 use crate::pattern::Pattern;
 use crate::quota::Plan;
@@ -34,6 +37,9 @@ use crate::secret::{Secret, TokenHash};
 pub use mistake::Mistakes;
 pub use report::report;
 pub use schema::schema;
+pub use transport::{
+    CertificateProof, ClientAuth, ClientCertificates, ClientPair, Proxy, ServerTls, Transport,
+};
 
 /// One whole, checked configuration.
 #[derive(Clone, Debug)]
@@ -59,10 +65,14 @@ pub struct Config {
 pub struct Server {
     /// Plain HTTP (HTTP/1.1 and h2c); none if only TLS is served.
     pub listen: Option<SocketAddr>,
+    /// HTTP over TLS, beside or instead of it.
+    pub tls: Option<ServerTls>,
     /// Scheme and authority that absolute links in answers are rewritten to.
     pub public_url: Option<String>,
     /// How long a stopping weir answers what is under way.
     pub shutdown_grace: Duration,
+    /// Signs the tokens that weir issues; none makes one under [`Store::path`].
+    pub token_key: Option<Secret>,
 }
 
 /// `[admin]`.
@@ -110,14 +120,18 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// The longest silence within a body, and the life of an idle connection.
     pub idle_timeout: Duration,
+    /// The same within a stream of events.
+    pub stream_idle_timeout: Duration,
+    /// How long tokens that weir issues here are valid, where the dialect exchanges them.
+    pub token_ttl: Duration,
     /// The longest wait for the budget.
     pub max_wait: Duration,
     /// Whether the budget is enforced.
     pub mode: Mode,
     /// Catchpoint: trust `usageLimits` in answers.
     pub learn_usage_limits: bool,
-    /// PEM file of roots instead of the system's.
-    pub ca: Option<PathBuf>,
+    /// How connections to it are made.
+    pub transport: Transport,
     /// Names the address that requests leave from, if replicas share it behind a NAT.
     pub egress: Option<String>,
     /// The most pages a page walk reads.
@@ -207,8 +221,12 @@ pub struct Key {
 /// One value of a key.
 #[derive(Clone, Debug)]
 pub struct KeyValue {
-    /// What is sent to the vendor.
+    /// What is sent to the vendor; where tokens are exchanged, the client's secret.
     pub value: Secret,
+    /// What is sent to an older API of the same vendor instead (Netskope v1).
+    pub value_v1: Option<Secret>,
+    /// Who signs in with it, where tokens are exchanged.
+    pub client: Option<Client>,
     /// The first moment (UTC) at which it is no longer valid, if it is known.
     pub expires: Option<crate::clock::UnixTime>,
 }
@@ -240,6 +258,9 @@ pub struct CacheRule {
     pub snap: Option<Snap>,
     /// Larger answers stream through uncached.
     pub max_bytes: u64,
+    /// Paths that are fetched anew after a successful write that this rule is for,
+    /// beside what every write makes fresh; whatever their methods.
+    pub invalidates: Vec<Pattern>,
 }
 
 /// Rounds the time window of a query to a step.
@@ -273,6 +294,8 @@ pub struct Proof {
     pub token: Option<TokenHash>,
     /// Source addresses of its connections; empty is any.
     pub from: Vec<IpNet>,
+    /// Its client certificate.
+    pub certificate: Option<CertificateProof>,
 }
 
 /// `requests` per `per`.
@@ -359,7 +382,7 @@ pub fn load_str(
     let warnings = walk.finish(file)?;
     match config {
         Some(config) => {
-            let roots = config.upstreams.iter().filter_map(|upstream| upstream.ca.clone());
+            let roots = config.upstreams.iter().flat_map(|upstream| upstream.transport.files().cloned());
             let files = files.into_iter().chain(roots).collect();
             Ok(Config { warnings, files, ..config })
         }

@@ -6,7 +6,10 @@
 //! * `listen`: a caller's wait for it, and the answer in that caller's form.
 //! * `wish`: what will be asked of the vendor, and who may share the answer.
 //! * `fetch`, `receive`: the task that owns a permit, sends once, and fills flight and cache.
+//! * `sign`: the request as it leaves, with the vendor's key.
+//! * `written`: what a write makes untrue is dropped before the writer is answered.
 //! * `keys`, `breaker`: which value of a key is sent; when a vendor that is down is let be.
+//! * `pages`: all pages of a list as one answer, each a request of its own.
 //! * `learn`: what an answer tells about the vendor's own count.
 //! * `exchange`: what is said about it: headers, log line, counts.
 //! * `refusal`: every answer that weir makes itself, and its status.
@@ -28,12 +31,15 @@ mod headers;
 mod keys;
 mod learn;
 mod listen;
+mod pages;
 mod pipeline;
 mod ratelimit;
 mod receive;
 mod refusal;
+mod sign;
 mod table;
 mod wish;
+mod written;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -58,6 +64,7 @@ pub use keys::KeyState;
 use breaker::Breaker;
 use fetch::{Fault, Shared};
 use keys::Keys;
+use pages::Walks;
 use ratelimit::Views;
 use table::{Changing, Parts, Table, Wire};
 
@@ -89,6 +96,7 @@ pub struct Lane {
     keys: Keys,
     breaker: Arc<Breaker>,
     views: Views,
+    walks: Walks,
     vendor: Arc<VendorCounts>,
     /// Whom it has warned of what.
     warned: Mutex<HashSet<(ConsumerIx, String)>>,

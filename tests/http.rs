@@ -8,6 +8,7 @@ mod sameness;
 mod scopes;
 mod stored;
 mod wording;
+mod written;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use weir::emulator::{Canned, Emulator, Key, Options, Vendor};

@@ -4,6 +4,8 @@
 //! shares no code with the gateway's.
 
 pub(crate) mod load;
+pub(crate) mod pki;
+pub(crate) mod relay;
 mod wire;
 
 use std::io::{BufRead, BufReader, Read};
@@ -39,6 +41,8 @@ pub(crate) struct Weir {
     address: SocketAddr,
     /// All that it has printed so far.
     output: Arc<Mutex<String>>,
+    /// They read its output to the end.
+    readers: Vec<std::thread::JoinHandle<()>>,
     folder: TempDir,
 }
 
@@ -60,7 +64,8 @@ pub(crate) struct Caller {
 
 impl Weir {
     /// Starts the built binary on this config and waits until it listens. `{folder}`
-    /// in the text is a fresh folder; `[server] listen` is set by the harness.
+    /// in the text is a fresh folder; `[server] listen` is set by the harness, unless
+    /// the config has TLS.
     pub(crate) fn start(config: &str) -> Self {
         Self::start_with(config, &[])
     }
@@ -102,10 +107,12 @@ impl Weir {
 
     fn spawn(mut command: Command, format: &str, folder: TempDir, env: &[(&str, &str)]) -> Self {
         let file = folder.path().join("weir.toml");
+        let has_doors = std::fs::read_to_string(&file).unwrap().contains("\ntls = ");
+        let doors = (!has_doors).then_some(("WEIR__SERVER__LISTEN", "127.0.0.1:0"));
         let mut process = command
             .args(["run", "--log", format, "--config"])
             .arg(&file)
-            .env("WEIR__SERVER__LISTEN", "127.0.0.1:0")
+            .envs(doors)
             .env("WEIR__ADMIN__LISTEN", "127.0.0.1:0")
             .env("WEIR__STORE__PATH", folder.path().join("data"))
             .envs(env.iter().copied())
@@ -115,13 +122,15 @@ impl Weir {
             .unwrap();
         let output = Arc::new(Mutex::new(String::new()));
         let (listening, address) = mpsc::channel();
-        follow(process.stderr.take().unwrap(), Arc::clone(&output), listening.clone());
-        follow(process.stdout.take().unwrap(), Arc::clone(&output), listening);
+        let readers = vec![
+            follow(process.stderr.take().unwrap(), Arc::clone(&output), listening.clone()),
+            follow(process.stdout.take().unwrap(), Arc::clone(&output), listening),
+        ];
         let Ok(address) = address.recv_timeout(Duration::from_secs(30)) else {
             let _ = process.kill();
             panic!("weir did not start:\n{}", output.lock().unwrap());
         };
-        Self { process, address, output, folder }
+        Self { process, address, output, readers, folder }
     }
 
     /// As a power cut would end it: its store is as the last write left it.
@@ -168,6 +177,9 @@ impl Weir {
     /// Waits until it ends, and gives back how it did, all it printed, and its folder.
     pub(crate) fn ended(mut self) -> (std::process::ExitStatus, String, TempDir) {
         let status = self.process.wait().unwrap();
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
         (status, self.output(), folder)
     }
@@ -340,22 +352,29 @@ pub(crate) fn token_of(name: &str) -> String {
 }
 
 /// Reads one of the process's outputs to its end, and reports the address it names.
-fn follow(pipe: impl Read + Send + 'static, output: Arc<Mutex<String>>, listening: mpsc::Sender<SocketAddr>) {
+fn follow(
+    pipe: impl Read + Send + 'static,
+    output: Arc<Mutex<String>>,
+    listening: mpsc::Sender<SocketAddr>,
+) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {
             // As text: `… listening address=127.0.0.1:1`.
             let event: Value = serde_json::from_str(&line).unwrap_or_default();
             let text = line.split_once(": listening address=").map(|(_, address)| address);
-            if let Some(address) =
-                event["address"].as_str().filter(|_| event["message"] == "listening").or(text)
-            {
+            if let Some(address) = event["address"].as_str().filter(|_| is_door(&event["message"])).or(text) {
                 let _ = listening.send(address.parse().unwrap());
             }
             let mut output = output.lock().unwrap();
             output.push_str(&line);
             output.push('\n');
         }
-    });
+    })
+}
+
+/// The doors of consumers; the plain one is told first.
+fn is_door(message: &Value) -> bool {
+    message == "listening" || message == "listening with TLS"
 }
 
 /// Real time, because what is waited for happens in another process.

@@ -96,6 +96,7 @@ pub(super) async fn show(
         Ok(plan) => plan,
         Err(words) => return problem(StatusCode::BAD_REQUEST, words),
     };
+    (admin.sources.note)();
     let Ok(rows) = admin.sources.usage.rows(plan.since, plan.until).await else {
         return problem(StatusCode::SERVICE_UNAVAILABLE, "weir is stopping");
     };
@@ -160,6 +161,7 @@ pub(super) struct History {
     (status = 200, description = "By upstream", body = Vec<History>),
 ))]
 pub(super) async fn history(State(admin): State<Arc<Admin>>, Query(of): Query<Of>) -> Response {
+    (admin.sources.note)();
     let upstreams = admin.upstreams();
     let names = upstreams.iter().map(|watched| watched.config.name.as_str());
     let wanted = names.filter(|name| of.upstream.as_deref().is_none_or(|of| of == *name));
@@ -240,12 +242,24 @@ impl Sums {
         }
     }
 
-    /// Every field with its name, in order.
-    fn fields(self) -> Map<String, Value> {
-        match serde_json::to_value(self) {
-            Ok(Value::Object(fields)) => fields,
-            _ => Map::new(),
-        }
+    /// Every field with its name, in the order of columns.
+    fn fields(self) -> [(&'static str, Value); 14] {
+        [
+            ("asked", self.asked.into()),
+            ("from_cache", self.from_cache.into()),
+            ("fresh", self.fresh.into()),
+            ("stale", self.stale.into()),
+            ("joined", self.joined.into()),
+            ("paid", self.paid.into()),
+            ("refreshed", self.refreshed.into()),
+            ("waited", self.waited.into()),
+            ("waited_seconds", self.waited_seconds.into()),
+            ("refused", self.refused.into()),
+            ("rejected", self.rejected.into()),
+            ("failed", self.failed.into()),
+            ("left", self.left.into()),
+            ("saved", self.saved.into()),
+        ]
     }
 }
 
@@ -267,20 +281,21 @@ impl MinuteStatus {
 
 fn row(by: &[Dimension], group: &Group) -> Map<String, Value> {
     let names = by.iter().zip(&group.names).map(|(by, name)| (by.as_str().to_owned(), name.as_str().into()));
-    names.chain(Sums::of(&group.cell).fields()).collect()
+    let sums = Sums::of(&group.cell).fields().map(|(name, sum)| (name.to_owned(), sum));
+    names.chain(sums).collect()
 }
 
 /// RFC 4180, with line feeds.
 fn csv(by: &[Dimension], groups: &[Group]) -> String {
     let mut text = String::new();
     let titles = Sums::default().fields();
-    let titles = by.iter().map(|by| by.as_str()).chain(titles.keys().map(String::as_str));
+    let titles = by.iter().map(|by| by.as_str()).chain(titles.iter().map(|(name, _)| *name));
     text.push_str(&titles.collect::<Vec<_>>().join(","));
     text.push('\n');
     for group in groups {
         let names = group.names.iter().map(|name| csv_cell(name));
         let sums = Sums::of(&group.cell).fields();
-        let cells = names.chain(sums.values().map(ToString::to_string));
+        let cells = names.chain(sums.iter().map(|(_, sum)| sum.to_string()));
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{}", cells.collect::<Vec<_>>().join(","));
     }

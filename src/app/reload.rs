@@ -52,6 +52,7 @@ impl Fixed {
     pub(super) fn of(config: &Config) -> Self {
         Self(vec![
             ("server.listen", format!("{:?}", config.server.listen)),
+            ("server.tls", format!("{:?}", config.server.tls)),
             ("server.shutdown_grace", format!("{:?}", config.server.shutdown_grace)),
             ("admin.listen", config.admin.listen.to_string()),
             ("store", format!("{:?}", config.store)),

@@ -29,6 +29,8 @@ struct Socket {
 pub(super) enum Purpose {
     /// Consumers.
     Public,
+    /// Consumers, over TLS.
+    Secure,
     /// Operators.
     Admin,
 }
@@ -37,12 +39,12 @@ pub(super) enum Purpose {
 const UNNAMED: [&str; 3] = ["", "unknown", "connection"];
 
 impl Sockets {
-    /// What this process inherited. To be called once, before there are other threads.
+    /// What this process inherited; `names` is `LISTEN_FDNAMES`, if there is one. To be
+    /// called once, before there are other threads.
     ///
     /// # Errors
     /// What was inherited is no listening TCP socket.
-    pub fn inherited() -> std::io::Result<Self> {
-        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    pub fn inherited(names: &str) -> std::io::Result<Self> {
         let mut names = names.split(':').map(str::to_owned);
         let mut found = ListenFd::from_env();
         let mut all = Vec::with_capacity(found.len());
@@ -81,10 +83,10 @@ impl Sockets {
             let address = socket.listener.as_ref().and_then(|listener| listener.local_addr().ok());
             socket.name.is_none() && address == Some(wanted)
         };
-        let by_address = || free.iter().position(|socket| is_at(socket));
+        let by_address = || free.iter().position(is_at);
         let by_order = || match purpose {
             Purpose::Public => free.iter().position(|socket| socket.name.is_none()),
-            Purpose::Admin => None,
+            Purpose::Secure | Purpose::Admin => None,
         };
         let index = by_name.or_else(by_address).or_else(by_order)?;
         free.get_mut(index)?.listener.take()
@@ -95,6 +97,7 @@ impl Purpose {
     fn name(self) -> &'static str {
         match self {
             Self::Public => "public",
+            Self::Secure => "tls",
             Self::Admin => "admin",
         }
     }

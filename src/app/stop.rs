@@ -14,6 +14,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use futures_util::future::join_all;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{App, systemd};
@@ -56,7 +57,7 @@ impl App {
         self.admin.stop();
         systemd::stopping();
         self.stop.send_replace(true);
-        let mut served = self.served;
+        let mut served = join_all(self.served);
         let drained = tokio::select! {
             drained = &mut served => drained,
             () = self.clock.sleep_until(last_call) => {
@@ -64,13 +65,14 @@ impl App {
                 served.await
             }
         };
-        let cut = match drained {
+        let cut = drained.into_iter().map(|door| match door {
             Ok(drained) => drained.cut,
             Err(error) => {
-                tracing::error!(%error, "the listener failed");
+                tracing::error!(%error, "a listener failed");
                 0
             }
-        };
+        });
+        let cut = cut.sum();
         // Callers are gone; what they have paid for may still be on its way.
         self.gateway.last_call();
         while self.gateway.outstanding() > 0 && self.clock.now() < ends {

@@ -90,7 +90,9 @@ impl Entry {
             + self.body.weight()
     }
 
-    pub(super) fn received(&self) -> Moment {
+    /// When it came from the vendor, or was last validated there.
+    #[must_use]
+    pub fn received(&self) -> Moment {
         self.freshness.received.at
     }
 

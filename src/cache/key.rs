@@ -13,8 +13,9 @@ use std::sync::Arc;
 use http::{HeaderMap, Method};
 use sha2::{Digest, Sha256};
 
+use crate::dialect::Resource;
 use crate::id::{KeyName, UpstreamName};
-use crate::pattern;
+use crate::pattern::{self, Pattern};
 use crate::target::Target;
 
 /// SHA-256 of what the thing is made of.
@@ -54,7 +55,7 @@ pub struct FlightKey {
 }
 
 /// Which entries a purge, or a write, is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Selector {
     /// Everything.
     All,
@@ -66,6 +67,10 @@ pub enum Selector {
     Path(UpstreamName, String),
     /// Every path that begins with this text (compared folded), under every scope.
     Prefix(UpstreamName, String),
+    /// Whatever this resource touches, under every scope.
+    Resource(UpstreamName, Resource),
+    /// Every path that the pattern means, whatever its methods, under every scope.
+    Matching(UpstreamName, Pattern),
 }
 
 impl Key {
@@ -191,6 +196,12 @@ impl Selector {
             Self::Path(upstream, path) => *upstream == scope.upstream && *folded(path) == *key.folded_path(),
             Self::Prefix(upstream, prefix) => {
                 *upstream == scope.upstream && key.folded_path().starts_with(&*pattern::fold(prefix))
+            }
+            Self::Resource(upstream, resource) => {
+                *upstream == scope.upstream && resource.touches(key.folded_path())
+            }
+            Self::Matching(upstream, pattern) => {
+                *upstream == scope.upstream && pattern.matches_path(key.path())
             }
         }
     }

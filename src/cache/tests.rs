@@ -125,6 +125,7 @@ fn rule() -> CacheRule {
         methods: vec![Method::GET],
         snap: None,
         max_bytes: 1_000,
+        invalidates: Vec::new(),
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn man(_args: &Man) -> Result<(), Failure> {
     for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
         let name = command.get_name().to_owned();
         writeln!(page, ".SH \"WEIR {}\"", name.to_uppercase())?;
-        let part = clap_mangen::Man::new(command.clone().name(format!("weir {name}")));
+        let part = clap_mangen::Man::new(command.clone());
         part.render_description_section(&mut page).context("the page cannot be made")?;
         part.render_options_section(&mut page).context("the page cannot be made")?;
         part.render_extra_section(&mut page).context("the page cannot be made")?;

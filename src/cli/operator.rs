@@ -1,6 +1,7 @@
 //! Asks the operators' listener of a running weir, for `weir status` and `weir usage`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
@@ -9,9 +10,8 @@ use http::{HeaderValue, Request, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use std::time::Duration;
 
-use super::output::Failure;
+use super::output::{self, Failure};
 use crate::secret::Secret;
 
 /// How long an answer may take.
@@ -21,7 +21,7 @@ const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
 
 /// Where the operators' listener is.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct Operator {
     /// The operators' listener of a running weir.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090", env = "WEIR_ADMIN")]
     admin: String,
@@ -30,7 +30,7 @@ pub(super) struct Args {
     token_file: Option<PathBuf>,
 }
 
-impl Args {
+impl Operator {
     /// The body of `GET path`.
     pub(super) fn get(&self, path: &str, accept: &'static str) -> Result<Bytes, Failure> {
         let base = self.admin.trim_end_matches('/');
@@ -73,7 +73,9 @@ impl Args {
             })?;
             return Ok(Some(Secret::new(text.trim_end().to_owned())));
         }
-        Ok(std::env::var("WEIR_ADMIN_TOKEN").ok().filter(|token| !token.is_empty()).map(Secret::new))
+        let mut variables = output::environment();
+        let token = variables.find(|(name, value)| name == "WEIR_ADMIN_TOKEN" && !value.is_empty());
+        Ok(token.map(|(_, value)| Secret::new(value)))
     }
 }
 

@@ -50,7 +50,9 @@ impl LogArgs {
 
 pub(super) fn main(args: Args) -> Result<(), Failure> {
     // First of all, while there is one thread: it changes the environment.
-    let sockets = Sockets::inherited().context("what LISTEN_FDS names cannot be listened on")?;
+    let names = output::environment().find(|(name, _)| name == "LISTEN_FDNAMES");
+    let sockets = Sockets::inherited(names.as_ref().map_or("", |(_, names)| names))
+        .context("what LISTEN_FDS names cannot be listened on")?;
     let config =
         config::load(&args.config, output::environment()).map_err(|e| Failure::Usage(e.to_string()))?;
     args.log.start()?;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anyhow::Context;
 use serde_json::Value;
 
-use super::operator::{self, table};
+use super::operator::{Operator, table};
 use super::output::{Failure, print};
 
 /// Every budget, key and cache of a running weir at this moment.
@@ -15,7 +15,7 @@ use super::output::{Failure, print};
 )]
 pub(super) struct Args {
     #[command(flatten)]
-    operator: operator::Args,
+    operator: Operator,
     /// As the API gives it.
     #[arg(long)]
     json: bool,

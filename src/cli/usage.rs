@@ -4,7 +4,7 @@ use anyhow::Context;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::operator::{self, table};
+use super::operator::{Operator, table};
 use super::output::{Failure, print};
 
 /// Who asked what, what it cost, and what was saved; kept for 400 days.
@@ -14,7 +14,7 @@ use super::output::{Failure, print};
 )]
 pub(super) struct Args {
     #[command(flatten)]
-    operator: operator::Args,
+    operator: Operator,
     /// First day (UTC): 2026-11-25, or 30d for 30 days back. Default: all that is kept.
     #[arg(long, value_name = "T")]
     since: Option<String>,

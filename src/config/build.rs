@@ -10,6 +10,7 @@ mod divisions;
 mod limits;
 mod listeners;
 mod portions;
+mod transport;
 mod upstream;
 
 pub(super) use portions::percent;

@@ -4,17 +4,19 @@
 //! the JSON Schema follow from it. What the values must be to each other is
 //! checked in `build`.
 
+use super::proxy::ProxyValue;
 use super::read::{List, Named, tables};
 use super::scalar::{
-    DateText, HeaderText, Lasting, ListenText, MethodText, NetText, Part, PatternText, PerText, RateText,
-    ResetsText,
+    DateText, FingerprintText, HeaderText, Lasting, ListenText, MethodText, NetText, Part, PathText,
+    PatternText, PerText, RateText, ResetsText, SanText,
 };
-use super::secrets::{SecretValue, TokenValue};
+use super::secrets::{ClientIdValue, SecretValue, TokenValue};
 use super::union::{
-    CredentialValue, Dialects, KeyTables, LimitValue, OnLoss, QueueValue, ReserveValue, RoutesValue,
+    CredentialValue, Dialects, FilesValue, KeyTables, LimitValue, OnLoss, QueueValue, ReserveValue,
+    RoutesValue,
 };
-use super::url::{HostText, MountText, ProxyText, PublicUrlText, UrlText};
-use super::word::{CacheControlWord, ModeWord, OnEmptyWord, PaceWord, ScopeWord, WindowWord};
+use super::url::{HostText, MountText, PublicUrlText, UrlText};
+use super::word::{CacheControlWord, ClientAuthWord, ModeWord, OnEmptyWord, PaceWord, ScopeWord, WindowWord};
 
 tables! {
     /// The configuration of weir.
@@ -40,21 +42,23 @@ tables! {
         /// How long a stopping weir answers what is under way; default 30s.
         shutdown_grace: Lasting,
         /// TLS beside or instead of `listen`.
-        @not_built tls: Tls,
-        /// Signs the tokens that weir issues and seals what Redis holds.
-        @no_effect token_key: SecretValue,
+        tls: Tls,
+        /// Signs the tokens that weir issues; replicas share it. Default: one that weir makes under store.path.
+        token_key: SecretValue,
     }
 
     /// A TLS listener.
     Tls {
         /// Address and port.
         listen: ListenText,
-        /// PEM file of the certificate chain.
+        /// PEM file of the certificate and its chain; read again when it changes.
         cert: String,
         /// PEM file of the private key.
         key: String,
         /// PEM file of the roots that callers' certificates must lead to.
         client_ca: String,
+        /// required (default) or optional: whether a caller without a certificate is refused.
+        client_auth: ClientAuthWord,
     }
 
     /// The listener that operators use.
@@ -121,16 +125,26 @@ tables! {
         versions: Versions,
         /// The part of the account (and, with `egress`, of its address) that this process may use.
         portion: Part,
-        /// HTTP proxy on the way to the vendor.
-        @not_built proxy: ProxyText,
-        /// PEM file of roots instead of the system's.
-        ca: String,
+        /// HTTP proxy on the way to the vendor; default is what HTTPS_PROXY and NO_PROXY say; false is none.
+        proxy: ProxyValue,
+        /// PEM file of roots instead of the system's, or a list of such files.
+        ca: FilesValue,
+        /// Whether the system's roots count beside those of `ca`; default false.
+        system_roots: bool,
+        /// PEM file of weir's certificate towards the vendor, with its chain.
+        client_cert: String,
+        /// PEM file of that certificate's key.
+        client_key: String,
         /// HTTP/2 without TLS, for http:// URLs; default false.
         h2c: bool,
         /// Names the address that requests leave from, if processes share it behind a NAT.
         egress: String,
         /// The most pages that `Weir-Pages: all` reads; default 50.
-        @no_effect max_pages: u64,
+        max_pages: u64,
+        /// catchpoint-v1, privx: how long tokens that weir issues are valid; default 30m and 5m.
+        token_ttl: Lasting,
+        /// The longest silence within an event stream; default 1h.
+        stream_idle_timeout: Lasting,
         /// generic: where the key goes; default bearer.
         credential: CredentialValue,
         /// Limits by name, merged over the dialect's; false removes one.
@@ -173,6 +187,16 @@ tables! {
     Key {
         /// The key itself: { env = … }, { file = … } or, with a warning, text.
         value: SecretValue,
+        /// netskope: the token of API v1, if that is another one.
+        value_v1: SecretValue,
+        /// catchpoint-v1, privx: the id that the account signs in with (of a PrivX API client).
+        client_id: ClientIdValue,
+        /// catchpoint-v1, privx: its secret.
+        client_secret: SecretValue,
+        /// privx: the OAuth client that an API client signs in through; without it client_id is one itself.
+        oauth_client_id: ClientIdValue,
+        /// privx: its secret.
+        oauth_client_secret: SecretValue,
         /// When it is no longer valid.
         expires: DateText,
     }
@@ -213,6 +237,8 @@ tables! {
         @no_effect snap: Snap,
         /// Larger answers stream through uncached; default 16777216.
         max_bytes: u64,
+        /// Paths that a successful write which this rule is for makes fresh, beside what every write does.
+        invalidates: List<PathText>,
     }
 
     /// What matters to an answer and what does not.
@@ -240,17 +266,19 @@ tables! {
         /// Source addresses of its connections.
         from: List<NetText>,
         /// Its client certificate.
-        @not_built certificate: Certificate,
+        certificate: Certificate,
         /// Requests that weir itself takes from it.
         inbound: RateText,
         /// Where it may go, by upstream.
         access: Named<Access>,
     }
 
-    /// What a client certificate must say.
+    /// What a client certificate must be: one of these.
     Certificate {
-        /// Subject alternative name.
-        san: String,
+        /// One of its subject alternative names: a DNS name or a URI.
+        san: SanText,
+        /// Its fingerprint: SHA-256 of its DER form.
+        sha256: FingerprintText,
     }
 
     /// What a consumer may do at one upstream.

@@ -12,7 +12,7 @@ use super::mistake::Walk;
 use super::read::{Read, text};
 use super::tree::{Node, Value};
 use crate::clock::UnixTime;
-use crate::pattern::Pattern;
+use crate::pattern::{BadPattern, Pattern};
 
 /// Declares types that are read from text by a function `&str -> Result<inner, words>`.
 macro_rules! texts {
@@ -67,6 +67,8 @@ texts! {
     NetText(IpNet) = net, like "10.1.0.0/16", "^[0-9a-fA-F.:]+(/[0-9]{1,3})?$";
     /// Methods and a path.
     PatternText(Pattern) = pattern, like "GET /api/v2/nodes/**", "^[A-Z*|-]+ +/";
+    /// Paths of requests, whatever their methods.
+    PathText(Pattern) = path, like "/api/v2/nodes/**", "^/";
     /// The name of a header.
     HeaderText(HeaderName) = header, like "accept-language", "^[!-~]+$";
     /// A method whose answers can be kept.
@@ -75,6 +77,10 @@ texts! {
     DateText(UnixTime) = date, like "2028-01-31", "^[0-9]{4}-[0-9]{2}-[0-9]{2}";
     /// Time of day and time zone of a window's edge.
     ResetsText(Resets) = resets, like "00:00 America/Los_Angeles", "^[0-9]{2}:[0-9]{2} .+$";
+    /// A subject alternative name: a DNS name or a URI.
+    SanText(String) = san, like "grafana.internal", "^[!-~]+$";
+    /// SHA-256 of a certificate in hexadecimal, with or without colons.
+    FingerprintText([u8; 32]) = fingerprint, like "AA:BB:…, 32 bytes", "^([0-9a-fA-F]{2}:?){32}$";
     /// SHA-256 in hexadecimal.
     HexText(crate::secret::TokenHash) = hex, like "64 hex digits", "^[0-9a-fA-F]{64}$";
 }
@@ -320,13 +326,15 @@ fn net(text: &str) -> Result<IpNet, String> {
         .map_err(|_| "not an address or network; write \"10.1.2.3\" or \"10.1.0.0/16\"".into())
 }
 
+fn path(text: &str) -> Result<Pattern, String> {
+    format!("* {text}").parse().map_err(|error: BadPattern| error.to_string())
+}
+
 fn pattern(text: &str) -> Result<Pattern, String> {
-    use crate::pattern::BadPattern;
+    // The other errors' words are constant; this one's would repeat what was typed.
+    let words = "what stands before the path is not an HTTP method; write 'GET', 'GET|POST' or '*'";
     text.parse().map_err(|error| match error {
-        // The others are constant; this one would repeat what was typed.
-        BadPattern::Method(_) => {
-            "what stands before the path is not an HTTP method; write 'GET', 'GET|POST' or '*'".into()
-        }
+        BadPattern::Method(_) => words.into(),
         other => other.to_string(),
     })
 }
@@ -370,4 +378,23 @@ fn resets(text: &str) -> Result<Resets, String> {
 fn hex(text: &str) -> Result<crate::secret::TokenHash, String> {
     crate::secret::TokenHash::from_hex(text)
         .ok_or_else(|| "not a SHA-256 in 64 hex digits; `weir token NAME` prints one".into())
+}
+
+fn san(text: &str) -> Result<String, String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._*".contains(&b);
+    if text.contains("://") && text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Ok(text.to_owned());
+    }
+    let is_name = !text.is_empty() && text.len() <= 253 && text.bytes().all(plain);
+    if is_name && text.parse::<std::net::IpAddr>().is_err() {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err("not a DNS name or URI, which are the names that are looked at; write one such as \"grafana.internal\" or \"spiffe://corp/grafana\", or sha256 = \"…\"".into())
+}
+
+fn fingerprint(text: &str) -> Result<[u8; 32], String> {
+    let help = "not the SHA-256 of a certificate; write what `openssl x509 -noout -fingerprint -sha256 -in FILE` prints after the '='";
+    let hex = text.replace(':', "");
+    let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).ok();
+    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| help.into())
 }

@@ -3,7 +3,6 @@
 //! Nothing in here costs any of the allowance. A caller who is not known learns
 //! nothing but that: routes and rules are looked at after the sign-in.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use super::refusal::No;
 use super::table::Table;
 use crate::clock::{Moment, UnixTime};
 use crate::config::{Access, Mount};
-use crate::consumer::ConsumerIx;
+use crate::consumer::{ConsumerIx, Peer};
 use crate::dialect::Verdict;
 use crate::target::Target;
 
@@ -74,6 +73,7 @@ impl Table {
             Mount::Prefix(prefix) => target.strip_mount(prefix).ok_or(No::NotRouted)?,
             Mount::Host(_) => target,
         };
+        let target = lane.config.dialect.canonical(target);
         let lane = Arc::clone(lane);
         Ok(Call { lane, method: head.method, target, headers: head.headers, has_body })
     }
@@ -102,7 +102,7 @@ impl Table {
     }
 
     /// Who asks. The credential is taken out of the call, whoever it is.
-    pub(super) fn identify(&self, call: &mut Call, peer: IpAddr) -> Result<Caller<'_>, No> {
+    pub(super) fn identify(&self, call: &mut Call, peer: Peer<'_>) -> Result<Caller<'_>, No> {
         let dialect = &call.lane.config.dialect;
         let known = {
             let presented = dialect.presented(&call.headers, &call.target);

@@ -8,7 +8,6 @@
 //! A *no* of the budget, or of the vendor, is not the last word: first a stale
 //! answer, if the policy allows one.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,9 +21,11 @@ use super::call::Caller;
 use super::exchange::{Answer, Exchange};
 use super::fetch::{Fault, Fetch, RequestBody};
 use super::listen::Missed;
+use super::pages;
 use super::refusal::No;
 use super::wish::Wish;
 use crate::cache::{Forward, Lookup, Occasion, validate};
+use crate::consumer::Peer;
 use crate::upstream::BoxError;
 
 /// How often a caller looks again after a fetch that ended without a word (a 304
@@ -43,7 +44,7 @@ impl Gateway {
     ///
     /// Dropping the future is a caller who hangs up: it leaves the queue, and a
     /// fetch that was not sent for anybody else is not sent.
-    pub async fn answer<B>(&self, request: Request<B>, peer: IpAddr) -> Response<Body>
+    pub async fn answer<B>(&self, request: Request<B>, peer: Peer<'_>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -64,7 +65,7 @@ impl Gateway {
         &self,
         exchange: &mut Exchange,
         request: Request<(RequestBody, Option<u64>)>,
-        peer: IpAddr,
+        peer: Peer<'_>,
     ) -> Result<Answer, No> {
         let (head, (body, size)) = request.into_parts();
         // A reload puts another table in place; this request is answered by the one it met.
@@ -80,6 +81,9 @@ impl Gateway {
         table.check(&call, &caller, now)?;
         if size.is_some_and(|bytes| bytes > MAX_REQUEST_BODY_BYTES as u64) {
             return Err(No::TooLarge);
+        }
+        if pages::is_asked(&call.headers)? {
+            return Box::pin(self.walk(&table, exchange, call, &caller)).await;
         }
         let wish = Arc::new(Wish::of(call, &caller, now));
         exchange.limits = wish.limits;
@@ -97,7 +101,7 @@ impl Gateway {
     }
 
     /// An answer that may come from the cache, or from another caller's fetch.
-    async fn shared(
+    pub(super) async fn shared(
         &self,
         exchange: &mut Exchange,
         wish: &Arc<Wish>,

@@ -7,7 +7,6 @@
 //! taken out keeps its books: should it come back, what was spent is still spent.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use tokio::sync::watch;
 
 use super::breaker::Breaker;
 use super::keys::Keys;
+use super::pages::Walks;
 use super::ratelimit::Views;
 use super::{Gateway, Lane};
 use crate::budget::{Budget, Ledger};
@@ -58,8 +58,8 @@ pub(super) struct Changing {
 pub(super) struct Wire {
     origin: Origin,
     times: [Duration; 3],
-    /// With the hash of what is in the file.
-    ca: Option<(PathBuf, Option<[u8; 32]>)>,
+    /// Of the transport as it is configured, its secrets, and what is in its files.
+    transport: [u8; 32],
 }
 
 impl Gateway {
@@ -164,11 +164,21 @@ impl Gateway {
 
 impl Wire {
     fn of(upstream: &config::Upstream) -> Self {
-        let print = |path: &PathBuf| std::fs::read(path).ok().map(|text| Sha256::digest(text).into());
+        let transport = &upstream.transport;
+        let mut print = Sha256::new();
+        // Whatever has a form for debugging; secrets have none, so they follow by themselves.
+        print.update(format!("{transport:?}"));
+        if let Some(credentials) = transport.proxy.as_ref().and_then(|proxy| proxy.credentials.as_ref()) {
+            print.update(credentials.expose());
+        }
+        for file in transport.files() {
+            // One that cannot be read is told when the connections are made.
+            print.update(std::fs::read(file).unwrap_or_default());
+        }
         Self {
             origin: upstream.origin.clone(),
             times: [upstream.timeout, upstream.connect_timeout, upstream.idle_timeout],
-            ca: upstream.ca.as_ref().map(|path| (path.clone(), print(path))),
+            transport: print.finalize().into(),
         }
     }
 }
@@ -249,6 +259,7 @@ impl Draft<'_> {
             keys: Keys::new(&[]),
             breaker: Arc::default(),
             views: Views::new(upstream.plan.consumers.len()),
+            walks: Walks::default(),
             vendor: Arc::default(),
             config: Arc::new(upstream.clone()),
             warned: Mutex::default(),

@@ -16,6 +16,7 @@ use super::{Lane, headers};
 use crate::cache::{Asked, FlightKey, Key, Policy, Sharing};
 use crate::clock::UnixTime;
 use crate::config::{CacheRule, ClientCacheControl};
+use crate::dialect::{Manner, Place};
 use crate::quota::LimitSet;
 use crate::target::Target;
 
@@ -34,6 +35,8 @@ pub(super) struct Wish {
     pub(super) vendor_key: Option<usize>,
     /// Which limits it counts against.
     pub(super) limits: LimitSet,
+    /// Where the caller's credential stood, and so where the vendor's goes.
+    pub(super) place: Place,
     /// Whether a stored or a shared answer may serve it.
     pub(super) shareable: bool,
     rule: Option<usize>,
@@ -60,14 +63,15 @@ impl Wish {
         let is_get = method == Method::GET || method == Method::HEAD;
         // Preconditions that guard against a lost update are the origin's to judge.
         let guarded = call.headers.contains_key(IF_MATCH) || call.headers.contains_key(IF_UNMODIFIED_SINCE);
-        let shareable = is_get && !call.has_body && !guarded;
+        let shareable =
+            is_get && !call.has_body && !guarded && dialect.manner(target.path()) == Manner::Shared;
         let division = config.plan.consumers[caller.access.seat].division;
         let vendor_key = config.division_keys[division];
         let default_ttl = dialect.freshness(method, &target, now);
         let (sent, keyed) = if shareable {
-            shared_request(&lane, &call.headers, rule.map(|rule| &config.cache[rule]))
+            shared_request(&lane, target.path(), &call.headers, rule.map(|rule| &config.cache[rule]))
         } else {
-            (own_request(&lane, &call.headers), HeaderMap::new())
+            (own_request(&lane, target.path(), &call.headers), HeaderMap::new())
         };
         let scope = lane.scopes[vendor_key.unwrap_or_default()].clone();
         Self {
@@ -79,6 +83,7 @@ impl Wish {
             counts: caller.access.client_cache_control,
             vendor_key,
             limits,
+            place: Place::Query,
             shareable,
             rule,
             default_ttl,
@@ -109,7 +114,12 @@ impl Wish {
 }
 
 /// A request whose answer others may get, and which of its headers are in the key.
-fn shared_request(lane: &Lane, from: &HeaderMap, rule: Option<&CacheRule>) -> (HeaderMap, HeaderMap) {
+fn shared_request(
+    lane: &Lane,
+    path: &str,
+    from: &HeaderMap,
+    rule: Option<&CacheRule>,
+) -> (HeaderMap, HeaderMap) {
     let dialect = &lane.config.dialect;
     if lane.is_keyless() {
         let mut sent = headers::end_to_end(from);
@@ -127,24 +137,24 @@ fn shared_request(lane: &Lane, from: &HeaderMap, rule: Option<&CacheRule>) -> (H
         }
     }
     let mut sent = keyed.clone();
-    supply(lane, &mut sent);
+    supply(lane, path, &mut sent);
     sent.insert(VIA, headers::VIA_WEIR);
     (sent, keyed)
 }
 
 /// A request for this caller alone: all its end-to-end headers.
-fn own_request(lane: &Lane, from: &HeaderMap) -> HeaderMap {
+fn own_request(lane: &Lane, path: &str, from: &HeaderMap) -> HeaderMap {
     let mut sent = if lane.is_keyless() { headers::end_to_end(from) } else { headers::for_one(from) };
-    supply(lane, &mut sent);
+    supply(lane, path, &mut sent);
     sent.append(VIA, headers::VIA_WEIR);
     sent
 }
 
 /// What the vendor requires, and the coding that weir can undo where it edits bodies.
-fn supply(lane: &Lane, sent: &mut HeaderMap) {
+fn supply(lane: &Lane, path: &str, sent: &mut HeaderMap) {
     let dialect = &lane.config.dialect;
     dialect.supply(sent);
-    if dialect.edits_bodies() {
+    if dialect.edits_bodies(path) {
         headers::ask_gzip(sent);
     }
 }

@@ -19,7 +19,7 @@ impl Histogram {
     pub fn observe(&self, took: Duration) {
         let millis = took.as_millis();
         // In a bucket is what is not longer than its bound.
-        let exact = u64::from(took.subsec_nanos() % 1_000_000 > 0);
+        let exact = u64::from(!took.subsec_nanos().is_multiple_of(1_000_000));
         let millis = u64::try_from(millis).unwrap_or(u64::MAX).saturating_add(exact);
         let bucket = BOUNDS_MS.partition_point(|bound| *bound < millis);
         self.buckets[bucket].fetch_add(1, Ordering::Relaxed);

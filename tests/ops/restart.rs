@@ -87,7 +87,7 @@ async fn a_rolling_restart_under_load_refuses_no_connection_and_no_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_cannot_be_answered_within_the_grace_is_told_to_go_elsewhere() {
     let vendor = vendor(500, Duration::from_millis(2)).await;
-    let weir = Weir::start(&config(&vendor, "2/2s", "2500ms"));
+    let weir = Weir::start(&config(&vendor, "2/3s", "5s"));
     let grafana = weir.caller(&token_of("grafana"));
     let asked = (0..8).map(|n| {
         let caller = grafana.clone();

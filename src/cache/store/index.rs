@@ -38,7 +38,9 @@ impl Index {
     pub(super) fn select(&self, selector: &Selector) -> Vec<Hash> {
         let (upstream, from) = match selector {
             Selector::All => return self.0.lock().keys().map(|(.., hash)| *hash).collect(),
-            Selector::Upstream(upstream) => (upstream, "".into()),
+            Selector::Upstream(upstream)
+            | Selector::Resource(upstream, _)
+            | Selector::Matching(upstream, _) => (upstream, "".into()),
             Selector::Scope(scope) => (&scope.upstream, "".into()),
             Selector::Path(upstream, path) => (upstream, folded(path)),
             Selector::Prefix(upstream, prefix) => (upstream, pattern::fold(prefix).into()),
@@ -63,7 +65,11 @@ fn is_within(selector: &Selector, from: &str, path: &str) -> bool {
     match selector {
         Selector::Path(..) => path == from,
         Selector::Prefix(..) => path.starts_with(from),
-        Selector::All | Selector::Upstream(_) | Selector::Scope(_) => true,
+        Selector::All
+        | Selector::Upstream(_)
+        | Selector::Scope(_)
+        | Selector::Resource(..)
+        | Selector::Matching(..) => true,
     }
 }
 

@@ -13,6 +13,10 @@ pub(super) struct Between(pub(super) Duration, pub(super) Duration);
 impl Between {
     /// For time-outs: something, and not for ever.
     pub(super) const TIMEOUT: Self = Self(Duration::from_millis(1), Duration::from_secs(3_600));
+    /// For tokens: not so short that a client does nothing but renew, at most a day.
+    pub(super) const TOKEN: Self = Self(Duration::from_secs(1), Duration::from_secs(86_400));
+    /// For silences of a stream.
+    pub(super) const SILENCE: Self = Self(Duration::from_secs(1), Duration::from_secs(7 * 86_400));
     /// For waits: none to a day.
     pub(super) const WAIT: Self = Self(Duration::ZERO, Duration::from_secs(86_400));
 }

@@ -70,6 +70,7 @@ fn rule(raw: &raw::CacheRule, walk: &mut Walk<'_>) -> Option<CacheRule> {
         methods,
         snap: raw.snap.value().and_then(|snap| self::snap(snap, walk)),
         max_bytes,
+        invalidates: values(&raw.invalidates, |paths| paths.0.clone()),
     })
 }
 

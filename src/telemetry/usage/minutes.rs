@@ -96,9 +96,15 @@ impl Minutes {
             .unwrap_or_default()
     }
 
-    /// The newest minute of every upstream, for the file.
-    pub(super) fn newest(&self) -> Vec<(String, Minute)> {
+    /// All minutes that may not be in the file as they are now: from the newest one
+    /// on that was `written` by upstream.
+    pub(super) fn unwritten(&self, written: &HashMap<String, u64>) -> Vec<(String, Minute)> {
         let upstreams = self.upstreams.lock();
-        upstreams.iter().filter_map(|(name, minutes)| Some((name.clone(), minutes.back()?.clone()))).collect()
+        let each = upstreams.iter().flat_map(|(name, minutes)| {
+            let from = written.get(name).copied().unwrap_or(0);
+            let new = minutes.iter().filter(move |minute| minute.at >= from);
+            new.map(|minute| (name.clone(), minute.clone()))
+        });
+        each.collect()
     }
 }

@@ -1,6 +1,6 @@
 //! The thread that adds up and writes. Nothing waits for it but queries and the end.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -24,6 +24,8 @@ pub(super) struct Keeper {
     /// Not yet in the file.
     pending: BTreeMap<Key, Cell>,
     minutes: Arc<Minutes>,
+    /// The newest minute of every upstream that is in the file.
+    written: HashMap<String, u64>,
     /// Keys of this day, in the file or not.
     today: (Day, HashSet<Key>),
     now: UnixTime,
@@ -34,7 +36,16 @@ pub(super) struct Keeper {
 impl Keeper {
     pub(super) fn new(folder: PathBuf, minutes: Arc<Minutes>, now: UnixTime) -> Self {
         let today = (Day::of(now), HashSet::new());
-        Self { folder, file: None, pending: BTreeMap::new(), minutes, today, now, has_complained: false }
+        Self {
+            folder,
+            file: None,
+            pending: BTreeMap::new(),
+            minutes,
+            written: HashMap::new(),
+            today,
+            now,
+            has_complained: false,
+        }
     }
 
     /// Until it is closed, or everybody who could ask is gone.
@@ -151,8 +162,15 @@ impl Keeper {
         if self.pending.is_empty() {
             return;
         }
-        match file.add(self.pending.iter(), &self.minutes.newest()) {
-            Ok(()) => self.pending.clear(),
+        let minutes = self.minutes.unwritten(&self.written);
+        match file.add(self.pending.iter(), &minutes) {
+            Ok(()) => {
+                self.pending.clear();
+                for (upstream, minute) in minutes {
+                    let newest = self.written.entry(upstream).or_default();
+                    *newest = minute.at.max(*newest);
+                }
+            }
             Err(trouble) => {
                 // Opened anew before the next attempt; what is pending is kept, and bounded.
                 self.file = None;

@@ -2,7 +2,8 @@
 
 import { h } from "./dom.js";
 
-const WIDTH = 960;
+/** Units of the drawing: fewer on a phone, so that its letters can be read. */
+const width = () => (window.innerWidth < 720 ? 480 : 960);
 const LEFT = 44;
 const OUTCOMES = [["fresh", "from the cache"], ["stale", "stale"], ["joined", "joined"], ["paid", "paid"], ["refused", "refused"], ["other", "failed or left"]];
 const colour = (name) => ({ fill: `var(--${name})` });
@@ -17,7 +18,7 @@ function top(value) {
 function axis(height, most) {
   return [0, 0.5, 1].map((part) => {
     const y = 8 + height * (1 - part);
-    return [h("line", { class: "axis", x1: LEFT, x2: WIDTH, y1: y, y2: y }), h("text", { x: LEFT - 6, y: y + 4, "text-anchor": "end" }, String(Math.round(most * part * 10) / 10))];
+    return [h("line", { class: "axis", x1: LEFT, x2: width(), y1: y, y2: y }), h("text", { x: LEFT - 6, y: y + 4, "text-anchor": "end" }, String(Math.round(most * part * 10) / 10))];
   });
 }
 
@@ -42,14 +43,14 @@ export function plotRequests(minutes, span, now) {
   const height = 170;
   const sum = (step) => OUTCOMES.reduce((total, [name]) => total + step[name], 0);
   const most = top(Math.max(...all.map((step) => Math.max(sum(step), step.waited))));
-  const x = (index) => LEFT + ((WIDTH - LEFT) * index) / count;
-  const width = (WIDTH - LEFT) / count;
+  const x = (index) => LEFT + ((width() - LEFT) * index) / count;
+  const wide = (width() - LEFT) / count;
   const bars = all.map((step, index) => {
     let y = 8 + height;
     const parts = OUTCOMES.filter(([name]) => step[name] > 0).map(([name]) => {
       const tall = (height * step[name]) / most;
       y -= tall;
-      return h("rect", { x: x(index) + width * 0.1, y, width: width * 0.8, height: tall, style: colour(name) });
+      return h("rect", { x: x(index) + wide * 0.1, y, width: wide * 0.8, height: tall, style: colour(name) });
     });
     const words = OUTCOMES.filter(([name]) => step[name] > 0).map(([name, label]) => `${step[name]} ${label}`);
     return parts.length ? h("g", {}, h("title", {}, `${clock(step.at)} UTC: ${words.join(", ")}; ${step.waited} waited`), parts) : null;
@@ -59,7 +60,7 @@ export function plotRequests(minutes, span, now) {
   const total = all.reduce((sums, step) => { OUTCOMES.forEach(([name]) => { sums[name] += step[name]; }); sums.waited += step.waited; return sums; }, { waited: 0, ...Object.fromEntries(OUTCOMES.map(([name]) => [name, 0])) });
   const label = `Requests each ${what}: ${OUTCOMES.map(([name, text]) => `${total[name]} ${text}`).join(", ")}; ${total.waited} waited`;
   return [
-    h("svg", { class: "plot", viewBox: `0 0 ${WIDTH} ${height + 34}`, role: "img", "aria-label": label }, axis(height, most), bars, h("polyline", { class: "waited", points: line }), marks),
+    h("svg", { class: "plot", viewBox: `0 0 ${width()} ${height + 34}`, role: "img", "aria-label": label }, axis(height, most), bars, h("polyline", { class: "waited", points: line }), marks),
     h("ul", { class: "legend" }, OUTCOMES.map(([name, text]) => h("li", {}, h("i", { style: { background: `var(--${name})` } }), `${text} ${total[name].toLocaleString("en")}`)), h("li", {}, h("i", { style: { background: "var(--waited)" } }), `waited (line) ${total.waited.toLocaleString("en")}`)),
   ];
 }
@@ -73,15 +74,15 @@ export function plotDay(limit, minutes, pace, now) {
   const height = 120;
   const ahead = pace === null ? limit.used : limit.used + pace * (end - now);
   const most = top(Math.max(limit.allowed, ahead));
-  const x = (seconds) => LEFT + ((WIDTH - LEFT) * (seconds - begin)) / Math.max(1, end - begin);
+  const x = (seconds) => LEFT + ((width() - LEFT) * (seconds - begin)) / Math.max(1, end - begin);
   const y = (used) => 8 + height * (1 - used / most);
   const used = [...known.map((minute) => [minute.at, minute.allowance.used]), [now, limit.used]];
   const points = (all) => all.map(([at, value]) => `${x(at).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
   const marks = [0, 6, 12, 18].map((hours) => h("text", { x: x(begin + hours * 3_600), y: height + 26 }, clock(begin + hours * 3_600)));
-  const last = end > now ? h("text", { x: WIDTH, y: height + 26, "text-anchor": "end" }, `reset ${clock(end)}`) : null;
-  return h("svg", { class: "plot", viewBox: `0 0 ${WIDTH} ${height + 34}`, role: "img", "aria-label": `${limit.name}: ${limit.used} of ${limit.allowed} used; at this pace ${Math.round(ahead)} at the reset` },
+  const last = end > now ? h("text", { x: width(), y: height + 26, "text-anchor": "end" }, `reset ${clock(end)}`) : null;
+  return h("svg", { class: "plot", viewBox: `0 0 ${width()} ${height + 34}`, role: "img", "aria-label": `${limit.name}: ${limit.used} of ${limit.allowed} used; at this pace ${Math.round(ahead)} at the reset` },
     axis(height, most),
-    h("line", { class: "top", x1: LEFT, x2: WIDTH, y1: y(limit.allowed), y2: y(limit.allowed) }),
+    h("line", { class: "top", x1: LEFT, x2: width(), y1: y(limit.allowed), y2: y(limit.allowed) }),
     h("polyline", { class: "used", points: points(used) }),
     pace === null || end <= now ? null : h("polyline", { class: "ahead", points: points([[now, limit.used], [end, ahead]]) }),
     marks, last);

@@ -8,14 +8,16 @@ const number = (value) => Math.round(value).toLocaleString("en");
 const percent = (part, whole) => (whole > 0 ? `${Math.round((100 * part) / whole)} %` : "–");
 const clock = (seconds) => new Date(seconds * 1_000).toISOString().slice(11, 16);
 
-/** Seconds as people say them. */
+/** Seconds as people say them; number and unit stay on one line. */
 function duration(seconds) {
   if (seconds === null || seconds === undefined) return "–";
-  if (seconds < 1) return `${Math.round(seconds * 1_000)} ms`;
-  if (seconds < 90) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
-  if (seconds < 5_400) return `${Math.round(seconds / 60)} min`;
-  if (seconds < 2 * DAY) return `${Math.floor(seconds / 3_600)} h ${Math.round((seconds % 3_600) / 60)} min`;
-  return `${Math.round(seconds / DAY)} days`;
+  const say = (value, unit) => `${value}\u00a0${unit}`;
+  if (seconds < 1) return say(Math.round(seconds * 1_000), "ms");
+  if (seconds < 90) return say(Number(seconds.toFixed(seconds < 10 ? 1 : 0)), "s");
+  if (seconds < 5_400) return say(Math.round(seconds / 60), "min");
+  const [hours, minutes] = [Math.floor(seconds / 3_600), Math.floor((seconds % 3_600) / 60)];
+  if (seconds < 2 * DAY) return minutes ? `${say(hours, "h")} ${say(minutes, "min")}` : say(hours, "h");
+  return say(Math.round(seconds / DAY), "days");
 }
 
 function bytes(count) {

@@ -67,7 +67,11 @@ async fn the_page_shows_a_running_demo() {
     let scopeless = "[...document.querySelectorAll('th')].filter(e => !e.scope).length";
     assert_eq!(browser.eval(scopeless).await, 0);
     browser.keys("\u{e004}").await;
-    assert_eq!(browser.eval("document.activeElement.className").await, "skip", "Tab leads to the skip link first");
+    assert_eq!(
+        browser.eval("document.activeElement.className").await,
+        "skip",
+        "Tab leads to the skip link first"
+    );
 
     // Dark, because the reader's system is.
     let ground = "getComputedStyle(document.body).backgroundColor";

@@ -7,6 +7,7 @@ mod architecture;
 mod budget;
 mod config;
 mod dashboard;
+mod deploy;
 mod egress;
 mod emulator;
 mod gateway;

@@ -25,6 +25,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use crate::admin::{Admin, Health, KeyHealth, Order, Sources, Watched};
 use crate::budget::Ledger;
 use crate::budget::ledger::{self, Begun};
+use crate::cache::{Cache, CacheLimits, Disk, DiskOptions, Editions, SecondLevel};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::proxy::{Gateway, Lane};
@@ -55,6 +56,7 @@ pub struct Setup {
 pub struct App {
     gateway: Arc<Gateway>,
     ledger: Arc<Ledger>,
+    cache: Arc<Cache>,
     usage: Arc<Usage>,
     chronicle: Arc<Chronicle>,
     clock: Clock,
@@ -95,7 +97,8 @@ impl App {
         getrandom::fill(&mut process).context("the system has no randomness")?;
         let options = ledger::Options { path: config.store.path.clone(), on_empty: config.store.on_empty };
         let ledger = Ledger::open(options, clock).context("the ledger's thread cannot start")?;
-        let gateway = Gateway::new(&config, &ledger, clock, u64::from_le_bytes(process))?;
+        let cache = cache(&config, clock)?;
+        let gateway = Gateway::new(&config, (&ledger, &cache), clock, u64::from_le_bytes(process))?;
         let begun = ledger.begun().await?;
         let usage = Usage::open(config.store.path.clone(), clock.wall())
             .context("the thread that keeps usage cannot start")?;
@@ -137,6 +140,7 @@ impl App {
         Ok(Self {
             gateway,
             ledger,
+            cache,
             usage,
             chronicle,
             clock,
@@ -245,6 +249,18 @@ fn key_health(state: crate::proxy::KeyState) -> KeyHealth {
         is_refused: state.is_refused,
         is_in_use: state.is_in_use,
     }
+}
+
+/// The one cache of all lanes, over its file.
+fn cache(config: &Config, clock: Clock) -> anyhow::Result<Arc<Cache>> {
+    let open = |max_bytes| {
+        let options = DiskOptions { path: config.store.path.clone(), max_bytes };
+        let disk = Disk::open(&options, Editions::of(&config.upstreams), clock);
+        disk.map(|disk| Arc::new(disk) as Arc<dyn SecondLevel>)
+    };
+    let second = config.store.cache_disk_bytes.map(open).transpose();
+    let second = second.context("the thread of the cache's file cannot start")?;
+    Ok(Arc::new(Cache::over(CacheLimits { max_bytes: config.store.cache_memory_bytes }, second)))
 }
 
 fn describe(gateway: &Gateway) {

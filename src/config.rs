@@ -13,6 +13,7 @@ mod report;
 mod scalar;
 mod schema;
 mod secrets;
+mod size;
 mod source;
 mod transport;
 mod tree;
@@ -89,6 +90,10 @@ pub struct Admin {
 pub struct Store {
     /// The folder of ledger, cache and usage.
     pub path: PathBuf,
+    /// What cached answers may take in memory, in bytes.
+    pub cache_memory_bytes: u64,
+    /// What cached answers may take on disk, in bytes; none keeps none there.
+    pub cache_disk_bytes: Option<u64>,
     /// What a ledger file that is new means.
     pub on_empty: OnEmpty,
 }
@@ -272,6 +277,10 @@ pub struct Snap {
     pub end: String,
     /// To multiples of this; longer than zero.
     pub step: Duration,
+    /// How long after a window's end its data may still change.
+    pub settles: Duration,
+    /// Freshness lifetime of windows that have settled, instead of the rule's.
+    pub settled_ttl: Option<Duration>,
 }
 
 /// One internal caller.

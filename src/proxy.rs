@@ -5,6 +5,7 @@
 //! * `begin`: how a fetch begins: looked up, joined, alone, or behind a reader's back.
 //! * `listen`: a caller's wait for it, and the answer in that caller's form.
 //! * `wish`: what will be asked of the vendor, and who may share the answer.
+//! * `keyed_body`, `snap`: the one spelling of a cacheable POST and of a time window.
 //! * `fetch`, `receive`: the task that owns a permit, sends once, and fills flight and cache.
 //! * `sign`: the request as it leaves, with the vendor's key.
 //! * `written`: what a write makes untrue is dropped before the writer is answered.
@@ -28,6 +29,7 @@ mod edit;
 mod exchange;
 mod fetch;
 mod headers;
+mod keyed_body;
 mod keys;
 mod learn;
 mod listen;
@@ -37,6 +39,7 @@ mod ratelimit;
 mod receive;
 mod refusal;
 mod sign;
+mod snap;
 mod table;
 mod wish;
 mod written;
@@ -124,6 +127,14 @@ impl Gateway {
 }
 
 impl Lane {
+    /// What a write dropped stays dropped, whatever happens to this process: before its
+    /// writer hears of it. A disk that does not say so holds up no answer for ever.
+    async fn confirm_purges(&self) {
+        if let Err(error) = self.cache.confirmed().await {
+            tracing::error!(upstream = %self.config.name, %error, "after a crash, old answers may come back");
+        }
+    }
+
     /// Its configuration.
     #[must_use]
     pub fn config(&self) -> &Arc<config::Upstream> {

@@ -4,6 +4,7 @@ mod failing;
 mod logs;
 mod passing;
 mod refusals;
+mod rules;
 mod sameness;
 mod scopes;
 mod stored;

@@ -5,6 +5,7 @@
 mod admin;
 mod architecture;
 mod budget;
+mod cache;
 mod config;
 mod egress;
 mod emulator;

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::{Admin, KeyHealth, Watched};
 use crate::budget::{LimitState, Node, NodeState};
+use crate::cache::SecondTally;
 use crate::clock::UnixTime;
 use crate::quota;
 use crate::telemetry::{Counts, Outcome, Refused};
@@ -166,6 +167,18 @@ struct CacheStatus {
     /// Answers that are kept.
     keys: u64,
     bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disk: Option<DiskStatus>,
+}
+
+/// The part of the cache that outlives a restart.
+#[derive(Debug, Serialize, ToSchema)]
+struct DiskStatus {
+    entries: u64,
+    bytes: u64,
+    queued_bytes: u64,
+    found: u64,
+    dropped: u64,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -194,7 +207,11 @@ pub(super) fn of(admin: &Admin) -> Status {
         version: env!("CARGO_PKG_VERSION"),
         at: now.to_string(),
         upstreams: admin.upstreams().iter().map(|watched| upstream(watched, now)).collect(),
-        cache: CacheStatus { keys: cache.len(), bytes: cache.weight_bytes() },
+        cache: CacheStatus {
+            keys: cache.len(),
+            bytes: cache.weight_bytes(),
+            disk: cache.second_tally().map(disk),
+        },
         reloads: ReloadStatus {
             adopted,
             refused,
@@ -203,6 +220,11 @@ pub(super) fn of(admin: &Admin) -> Status {
         },
         store_is_up: (admin.sources.can_book)(),
     }
+}
+
+fn disk(tally: SecondTally) -> DiskStatus {
+    let SecondTally { entries, bytes, queued_bytes, found, dropped } = tally;
+    DiskStatus { entries, bytes, queued_bytes, found, dropped }
 }
 
 fn upstream(watched: &Watched, now: UnixTime) -> UpstreamStatus {

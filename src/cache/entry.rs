@@ -13,6 +13,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::freshness::Freshness;
 use super::key::Key;
+use super::second::Name;
 use super::vary::Vary;
 use crate::clock::Moment;
 
@@ -88,6 +89,10 @@ impl Entry {
             + self.vary.weight()
             + self.fields.weight()
             + self.body.weight()
+    }
+
+    pub(super) fn name(&self) -> Name {
+        (self.key.hash(), self.vary.digest())
     }
 
     /// When it came from the vendor, or was last validated there.

@@ -51,6 +51,7 @@ impl World {
             dialect: &self.dialect,
             rule: self.rule.as_ref(),
             default_ttl: self.default_ttl,
+            settled_ttl: None,
             sharing: self.sharing,
         }
     }

@@ -11,6 +11,7 @@ use super::scalar::{
     PatternText, PerText, RateText, ResetsText, SanText,
 };
 use super::secrets::{ClientIdValue, SecretValue, TokenValue};
+use super::size::SizeText;
 use super::union::{
     CredentialValue, Dialects, FilesValue, KeyTables, LimitValue, OnLoss, QueueValue, ReserveValue,
     RoutesValue,
@@ -73,6 +74,10 @@ tables! {
     Store {
         /// Folder of ledger, cache and usage; default data.
         path: String,
+        /// What cached answers may take in memory; default 256MiB.
+        cache_memory: SizeText,
+        /// What cached answers may take on disk, so that a restart keeps them; default 1GiB, 0MiB keeps none.
+        cache_disk: SizeText,
         /// Shared by replicas.
         @not_built redis: Redis,
         /// What a ledger file that is new means: trust (nothing was spent) or cautious (all current windows are).
@@ -232,9 +237,9 @@ tables! {
         /// What matters to the answer and what does not.
         key: CacheKey,
         /// Methods whose answers may be kept; default GET with HEAD.
-        @no_effect methods: List<MethodText>,
+        methods: List<MethodText>,
         /// Rounds time windows to a step.
-        @no_effect snap: Snap,
+        snap: Snap,
         /// Larger answers stream through uncached; default 16777216.
         max_bytes: u64,
         /// Paths that a successful write which this rule is for makes fresh, beside what every write does.
@@ -255,8 +260,12 @@ tables! {
         start: String,
         /// Query parameter of the window's end.
         end: String,
-        /// To multiples of this.
+        /// To multiples of this, downwards.
         step: Lasting,
+        /// How long after a window's end its data may still change; default 15m.
+        settles: Lasting,
+        /// How long an answer about a window that has settled is fresh; default the rule's `ttl`.
+        settled_ttl: Lasting,
     }
 
     /// One internal caller, known by all of token, from and certificate that it names.

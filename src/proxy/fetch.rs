@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::header::{AGE, DATE, RETRY_AFTER};
 use http::{Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 
 use super::Lane;
 use super::breaker::Leave;
@@ -145,9 +145,10 @@ pub(super) struct Fetch {
 pub(super) type FetchLead = Lead<Shared, Fault>;
 
 impl Fetch {
-    /// A fetch without a body, in the foreground.
+    /// A fetch in the foreground, with the wish's own body if it has one.
     pub(super) fn of(wish: &Arc<Wish>, stale: Option<Arc<Entry>>) -> Self {
-        let body = UnsyncBoxBody::new(Empty::new().map_err(|never| match never {}));
+        let body = Full::new(wish.body.clone().unwrap_or_default());
+        let body = UnsyncBoxBody::new(body.map_err(|never| match never {}));
         Self { wish: Arc::clone(wish), body, stale, in_background: false, tries: 0 }
     }
 
@@ -190,7 +191,7 @@ impl Fetch {
             Ok(None) => {}
             Err(fault) => {
                 if fault.was_charged() {
-                    written::lost(&wish);
+                    written::lost(&wish).await;
                 }
                 lead.fail(fault);
             }

@@ -163,7 +163,7 @@ impl Tour<'_> {
         let call = Call { lane, method: Method::GET, target, headers, has_body: false };
         let now = self.gateway.clock.wall();
         self.table.check(&call, self.caller, now)?;
-        let wish = Arc::new(Wish::of(call, self.caller, now));
+        let wish = Arc::new(Wish::of(call, None, self.caller, now));
         exchange.limits = wish.limits;
         (exchange.tries, exchange.refused_by_vendor) = (0, 0);
         if let Some(hit) = self.since.and_then(|since| paid_before(&wish, since)) {

@@ -37,7 +37,7 @@ pub(super) async fn receive(
     let (parts, body) = response.into_parts();
     let lane = &wish.lane;
     let mut head = Head { status: parts.status, headers: parts.headers };
-    written::answered(wish, head.status, &head.headers);
+    written::answered(wish, head.status, &head.headers).await;
     headers::from_vendor(&mut head.headers, lane.is_keyless());
     rewrite_location(lane, &mut head.headers);
     let upstream_time = sent.exchange.received.at.since(sent.exchange.sent);

@@ -21,7 +21,8 @@ impl Wish {
         body: RequestBody,
     ) -> Result<(Request<RequestBody>, Option<Chosen>), Fault> {
         let mut headers = self.sent.clone();
-        if let Some(stale) = stale {
+        // A condition on a POST would be the origin's to refuse (RFC 9110, section 13.1.2).
+        if let Some(stale) = stale.filter(|_| self.body.is_none()) {
             stale.condition(&mut headers);
         }
         let dialect = &self.lane.config.dialect;

@@ -16,12 +16,13 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use super::breaker::Breaker;
+use super::fetch::{Fault, Shared};
 use super::keys::Keys;
 use super::pages::Walks;
 use super::ratelimit::Views;
 use super::{Gateway, Lane};
 use crate::budget::{Budget, Ledger};
-use crate::cache::{Cache, CacheLimits, FlightLimits, Flights, Scope, Selector};
+use crate::cache::{Cache, FlightLimits, Flights, Scope, Selector};
 use crate::clock::Clock;
 use crate::config::{self, Config, Mount, Origin};
 use crate::consumer::Consumers;
@@ -63,19 +64,18 @@ pub(super) struct Wire {
 }
 
 impl Gateway {
-    /// Builds every lane of `config`; connects to nothing yet. Nothing leaves
-    /// before [`Gateway::recall`].
+    /// Builds every lane of `config` over one cache; connects to nothing yet. Nothing
+    /// leaves before [`Gateway::recall`].
     ///
     /// # Errors
     /// An upstream's TLS roots cannot be read.
     pub fn new(
         config: &Config,
-        ledger: &Arc<Ledger>,
+        (ledger, cache): (&Arc<Ledger>, &Arc<Cache>),
         clock: Clock,
         process: u64,
     ) -> Result<Arc<Self>, SetupError> {
-        let cache = Arc::new(Cache::new(CacheLimits::default()));
-        let parts = Parts { ledger: Arc::clone(ledger), cache, clock };
+        let parts = Parts { ledger: Arc::clone(ledger), cache: Arc::clone(cache), clock };
         let consumers = Consumers::new(&config.consumers, clock);
         let nothing = Table { lanes: Vec::new(), consumers, clock };
         let gateway = Arc::new(Self {
@@ -199,7 +199,7 @@ impl Draft<'_> {
         let link = parts.ledger.link(upstream.name.clone(), longest(upstream));
         let budget = Budget::durable(upstream.plan.clone(), parts.clock, link);
         Lane {
-            flights: Flights::new(FlightLimits::default()),
+            flights: flights(self.config, &parts.cache),
             tally: Arc::new(Tally::new(seats(upstream))),
             keys: Keys::new(&upstream.keys),
             breaker: breaker(upstream),
@@ -227,7 +227,7 @@ impl Draft<'_> {
         Lane {
             flights: match is_same_vendor {
                 true => before.flights.clone(),
-                false => Flights::new(FlightLimits::default()),
+                false => flights(self.config, &before.cache),
             },
             tally: Arc::new(before.tally.succeed(seats(upstream))),
             keys: before.keys.succeed(&upstream.keys),
@@ -270,6 +270,17 @@ impl Draft<'_> {
 /// A request is sent and given up within this time of its booking.
 fn longest(upstream: &config::Upstream) -> Duration {
     upstream.connect_timeout + upstream.timeout
+}
+
+/// Fetches under way that a purge can shut.
+fn flights(config: &Config, cache: &Cache) -> Flights<Shared, Fault> {
+    let limits = FlightLimits { max_kept_bytes: config.store.cache_memory_bytes, ..FlightLimits::default() };
+    let flights = Flights::new(limits);
+    let to_shut = flights.clone();
+    cache.on_purge(move |selector| {
+        to_shut.shut(selector);
+    });
+    flights
 }
 
 fn breaker(upstream: &config::Upstream) -> Arc<Breaker> {

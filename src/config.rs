@@ -36,7 +36,7 @@ use crate::quota::Plan;
 use crate::secret::{Secret, TokenHash};
 
 pub use mistake::Mistakes;
-pub use report::report;
+pub use report::{consumer_lines, report};
 pub use schema::schema;
 pub use transport::{
     CertificateProof, ClientAuth, ClientCertificates, ClientPair, Proxy, ServerTls, Transport,
@@ -339,12 +339,6 @@ pub enum ClientCacheControl {
     Honour,
     /// For callers who always send `no-cache`.
     Ignore,
-}
-
-/// The lines of a file that make a consumer known by a token of this hash.
-#[must_use]
-pub fn consumer_lines(name: &ConsumerName, token: TokenHash) -> String {
-    format!("[consumers.{name}]\ntoken = {{ sha256 = \"{}\" }}\n", token.to_hex())
 }
 
 /// Configurations are text; a larger file is another file.

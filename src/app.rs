@@ -13,6 +13,7 @@ mod reload;
 mod sockets;
 mod stop;
 mod systemd;
+mod token_key;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::proxy::{Gateway, Lane};
 use crate::telemetry::usage::Usage;
+use crate::token::Issuer;
 
 use chronicle::Chronicle;
 use files::Watch;
@@ -97,8 +99,10 @@ impl App {
         getrandom::fill(&mut process).context("the system has no randomness")?;
         let options = ledger::Options { path: config.store.path.clone(), on_empty: config.store.on_empty };
         let ledger = Ledger::open(options, clock).context("the ledger's thread cannot start")?;
+        let issuer = token_key::of(&config)?.map(|key| Issuer::new(&key));
         let cache = cache(&config, clock)?;
-        let gateway = Gateway::new(&config, (&ledger, &cache), clock, u64::from_le_bytes(process))?;
+        let process = u64::from_le_bytes(process);
+        let gateway = Gateway::new(&config, (&ledger, &cache), clock, (process, issuer))?;
         let begun = ledger.begun().await?;
         let usage = Usage::open(config.store.path.clone(), clock.wall())
             .context("the thread that keeps usage cannot start")?;

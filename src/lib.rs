@@ -21,4 +21,5 @@ pub mod quota;
 pub mod secret;
 pub mod target;
 pub mod telemetry;
+pub mod token;
 pub mod upstream;

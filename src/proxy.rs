@@ -1,6 +1,8 @@
 //! From a caller's request to an answer. `pipeline` tells it in order.
 //!
 //! * `call`: what is asked, and by whom: route, identify, allow, check.
+//! * `ahead`: request bodies that are read before they are sent on.
+//! * `issue`: weir as the token endpoint of consumers whose clients exchange tokens.
 //! * `pipeline`: the story, from the request to the answer.
 //! * `begin`: how a fetch begins: looked up, joined, alone, or behind a reader's back.
 //! * `listen`: a caller's wait for it, and the answer in that caller's form.
@@ -8,6 +10,7 @@
 //! * `keyed_body`, `snap`: the one spelling of a cacheable POST and of a time window.
 //! * `fetch`, `receive`: the task that owns a permit, sends once, and fills flight and cache.
 //! * `sign`: the request as it leaves, with the vendor's key.
+//! * `tokens`, `sign_in`: the vendor's tokens, where a key is exchanged for one.
 //! * `written`: what a write makes untrue is dropped before the writer is answered.
 //! * `keys`, `breaker`: which value of a key is sent; when a vendor that is down is let be.
 //! * `pages`: all pages of a list as one answer, each a request of its own.
@@ -20,6 +23,7 @@
 //! Not here: who is who (`consumer`), what may leave when (`budget`), what may be
 //! kept and joined (`cache`), how bytes reach the vendor (`upstream`).
 
+mod ahead;
 mod begin;
 mod body;
 mod breaker;
@@ -29,6 +33,7 @@ mod edit;
 mod exchange;
 mod fetch;
 mod headers;
+mod issue;
 mod keyed_body;
 mod keys;
 mod learn;
@@ -39,8 +44,10 @@ mod ratelimit;
 mod receive;
 mod refusal;
 mod sign;
+mod sign_in;
 mod snap;
 mod table;
+mod tokens;
 mod wish;
 mod written;
 
@@ -52,7 +59,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::budget::Budget;
-use crate::cache::{Cache, Flights, Scope};
+use crate::cache::{Cache, Flights, Forms, Scope};
 use crate::clock::{Clock, UnixTime};
 use crate::config;
 use crate::consumer::ConsumerIx;
@@ -69,6 +76,7 @@ use fetch::{Fault, Shared};
 use keys::Keys;
 use pages::Walks;
 use ratelimit::Views;
+use sign_in::Tokens;
 use table::{Changing, Parts, Table, Wire};
 
 /// Everything that answers consumers.
@@ -92,11 +100,14 @@ pub struct Lane {
     wire: Wire,
     cache: Arc<Cache>,
     flights: Flights<Shared, Fault>,
+    /// What is stored, in other codings.
+    forms: Arc<Forms>,
     links: Arc<Links>,
     /// Per key of the config: its scope in the cache.
     scopes: Vec<Scope>,
     tally: Arc<Tally>,
     keys: Keys,
+    tokens: Arc<Tokens>,
     breaker: Arc<Breaker>,
     views: Views,
     walks: Walks,

@@ -95,6 +95,8 @@ pub struct Ready<'a> {
     upstream: &'a Upstream,
     connection: Connection,
     place: OwnedSemaphorePermit,
+    /// The longest silence within the body.
+    idle: Duration,
 }
 
 impl Upstream {
@@ -162,7 +164,7 @@ impl Upstream {
             Err(_) => return Err(SendError::never(Reason::ConnectionLimitReached, "too many exchanges")),
         };
         let connection = self.connection(deadline).await.map_err(SendError::NeverLeft)?;
-        Ok(Ready { upstream: self, connection, place })
+        Ok(Ready { upstream: self, connection, place, idle: self.times.idle })
     }
 
     async fn place(&self) -> OwnedSemaphorePermit {
@@ -235,6 +237,11 @@ impl Upstream {
 }
 
 impl Ready<'_> {
+    /// The same for an answer that may be silent for so long.
+    pub fn silent_for(self, idle: Duration) -> Self {
+        Self { idle, ..self }
+    }
+
     /// Hands `request` over and waits for the head; see [`Upstream::send`].
     ///
     /// # Errors
@@ -244,7 +251,7 @@ impl Ready<'_> {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let Self { upstream, mut connection, place } = self;
+        let Self { upstream, mut connection, place, idle } = self;
         let deadline = upstream.clock.now() + upstream.times.head;
         let path = upstream.path(request.uri())?;
         let mut request = request.map(|body| UnsyncBoxBody::new(body.map_err(error::caller_body)));
@@ -255,7 +262,7 @@ impl Ready<'_> {
                 Err(_) => {
                     return Err(SendError::maybe(Reason::HttpResponseTimeout, "no response head in time"));
                 }
-                Ok(Ok((response, kept))) => return Ok(upstream.listen(response, kept, place)),
+                Ok(Ok((response, kept))) => return Ok(upstream.listen(response, kept, place, idle)),
                 Ok(Err(mut refused)) => match refused.take_message() {
                     Some(given_back) => given_back,
                     None => return Err(SendError::MayHaveLeft(Failure::of_exchange(&refused.into_error()))),
@@ -278,9 +285,10 @@ impl Upstream {
         response: Response<hyper::body::Incoming>,
         connection: Option<Connection>,
         place: OwnedSemaphorePermit,
+        idle: Duration,
     ) -> Response<UpstreamBody> {
         let lease = pool::Lease::new(Arc::clone(&self.pool), connection, place);
-        response.map(|body| UpstreamBody::new(body, lease, self.clock, self.times.idle))
+        response.map(|body| UpstreamBody::new(body, lease, self.clock, idle))
     }
 }
 

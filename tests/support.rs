@@ -161,6 +161,13 @@ impl Weir {
         self.address
     }
 
+    /// What it has in memory now.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1_024
+    }
+
     /// Where operators reach it.
     pub(crate) fn admin_address(&self) -> SocketAddr {
         let output = self.output();

@@ -13,17 +13,17 @@ use bytes::Bytes;
 use http::header::{AGE, DATE, RETRY_AFTER};
 use http::{Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
 
-use super::Lane;
 use super::breaker::Leave;
-use super::keys;
 use super::receive::receive;
+use super::tokens::SignInFault;
 use super::wish::Wish;
 use super::written;
+use super::{Lane, ahead};
 use crate::budget::{Bid, Charge, Door, LedgerDown, Permit};
 use crate::cache::{Entry, Exchange, Lead, NotStored, Now, Ticket};
 use crate::clock::{Moment, UnixTime};
+use crate::quota::LimitSet;
 use crate::telemetry::Account;
 use crate::telemetry::route::RouteIx;
 use crate::upstream::{BodyError, BoxError, Failure, Reason, SendError, UpstreamBody};
@@ -76,6 +76,13 @@ pub(super) enum Fault {
     /// The vendor answered 429; back to the queue.
     #[error("the vendor answered 429")]
     Limited,
+    /// The vendor's token was refused between the search for it and the send; to be
+    /// looked for again. Nothing left.
+    #[error("the vendor's token is gone")]
+    TokenGone,
+    /// There is no token of the vendor's to be had now.
+    #[error("the vendor gives no token ({})", .0.as_str())]
+    SignIn(SignInFault),
     /// No usable key.
     #[error("the vendor's key cannot be sent")]
     Key,
@@ -94,6 +101,8 @@ impl Fault {
             Self::Open => "destination_unavailable",
             Self::Again => "retry",
             Self::Limited => "http_request_denied",
+            Self::TokenGone => "retry",
+            Self::SignIn(fault) => fault.as_str(),
             Self::Key => "proxy_configuration_error",
             Self::Ledger(_) => "proxy_internal_error",
         }
@@ -108,7 +117,12 @@ impl Fault {
     pub(super) fn was_charged(&self) -> bool {
         match self {
             Self::Unanswered(_) | Self::Body(_) | Self::Corrupt | Self::Again | Self::Limited => true,
-            Self::Unsent(_) | Self::Open | Self::Key | Self::Ledger(_) => false,
+            Self::Unsent(_)
+            | Self::Open
+            | Self::TokenGone
+            | Self::SignIn(_)
+            | Self::Key
+            | Self::Ledger(_) => false,
         }
     }
 
@@ -117,7 +131,14 @@ impl Fault {
         match self {
             Self::Unsent(failure) | Self::Unanswered(failure) => failure.reason.is_timeout(),
             Self::Body(error) => error.reason().is_timeout(),
-            Self::Corrupt | Self::Open | Self::Again | Self::Limited | Self::Key | Self::Ledger(_) => false,
+            Self::Corrupt
+            | Self::Open
+            | Self::Again
+            | Self::Limited
+            | Self::TokenGone
+            | Self::SignIn(_)
+            | Self::Key
+            | Self::Ledger(_) => false,
         }
     }
 }
@@ -145,10 +166,9 @@ pub(super) struct Fetch {
 pub(super) type FetchLead = Lead<Shared, Fault>;
 
 impl Fetch {
-    /// A fetch in the foreground, with the wish's own body if it has one.
+    /// A fetch in the foreground, with what was read of the body.
     pub(super) fn of(wish: &Arc<Wish>, stale: Option<Arc<Entry>>) -> Self {
-        let body = Full::new(wish.body.clone().unwrap_or_default());
-        let body = UnsyncBoxBody::new(body.map_err(|never| match never {}));
+        let body = wish.body.clone().map_or_else(ahead::empty, ahead::full);
         Self { wish: Arc::clone(wish), body, stale, in_background: false, tries: 0 }
     }
 
@@ -180,6 +200,9 @@ impl Fetch {
             // until its deadline.
             return lead.fail(Fault::Limited);
         }
+        if may_sign_anew(&wish, tries, &outcome) {
+            return lead.fail(Fault::Again);
+        }
         if is_worth_another_try(&wish, tries, &outcome) && lane.breaker.may_retry() {
             // Spread, so that those who failed together do not come back together.
             let pause = Duration::from_millis(rand::random_range(100..400));
@@ -201,7 +224,7 @@ impl Fetch {
     /// Sends once; nothing if everyone left before the first byte.
     async fn send(self, mut permit: Permit, lead: &FetchLead) -> Result<Option<Answered>, Fault> {
         let lane = &self.wish.lane;
-        let (request, key) = self.wish.signed(self.stale.as_deref(), lane.clock.wall(), self.body)?;
+        let (request, signature) = self.wish.signed(self.stale.as_deref(), lane.clock.wall(), self.body)?;
         let connect = async { lane.upstream.ready().await.map_err(|e| Fault::Unsent(e.into_failure())) };
         // What may leave is on disk before it leaves (law 8), while the connection is made.
         let book = async { permit.booked().await.map_err(Fault::Ledger) };
@@ -211,19 +234,23 @@ impl Fetch {
         }
         // Taken before the first byte: a purge or a write from here on voids what comes back.
         let ticket = lane.cache.ticket();
+        let ready = match self.wish.is_stream {
+            true => ready.silent_for(lane.config.stream_idle_timeout),
+            false => ready,
+        };
         let granted = permit.granted_at();
         let charge = permit.sent();
         let sent = charge.sent_at();
-        let leaving = Leaving::of(&self.wish, &charge, self.in_background);
+        let leaving =
+            Leaving::of((lane, self.wish.target.path()), self.wish.limits, &charge, self.in_background);
         lane.count_sent(&leaving);
         match ready.send(request).await {
-            Ok(response) => {
+            Ok(mut response) => {
                 let received = Now { at: lane.clock.now(), wall: lane.clock.wall() };
                 let exchange = Exchange { sent, received };
                 lane.settle(charge, &response, &exchange);
-                lane.learn(&self.wish, sent, (response.status(), response.headers()));
-                let refused = key.filter(|_| keys::is_about_the_key(response.status(), response.headers()));
-                let another_key = refused.is_some_and(|key| lane.keys.refuse(key, received.wall));
+                lane.learn(self.wish.limits, sent, (response.status(), response.headers()));
+                let another_key = lane.refuses(signature, &mut response, received).await;
                 Ok(Some((response, Sent { granted, exchange, ticket, another_key })))
             }
             Err(SendError::NeverLeft(failure)) => {
@@ -245,6 +272,14 @@ type Answered = (Response<UpstreamBody>, Sent);
 /// Whether the vendor answered 429. A CDN's page says it as well as the vendor's own.
 fn is_refusal(outcome: &Result<Option<Answered>, Fault>) -> bool {
     matches!(outcome, Ok(Some((response, _))) if response.status() == StatusCode::TOO_MANY_REQUESTS)
+}
+
+/// Whether the vendor refused its own token, so that it did nothing, and the same may
+/// be sent once more with another.
+fn may_sign_anew(wish: &Wish, tries: u32, outcome: &Result<Option<Answered>, Fault>) -> bool {
+    let exchanges = wish.lane.config.dialect.oauth().is_some();
+    let refused = matches!(outcome, Ok(Some((_, sent))) if sent.another_key);
+    exchanges && refused && tries == 0 && wish.is_repeatable
 }
 
 /// Whether the same request may be sent once more: only if it changes nothing at
@@ -271,12 +306,12 @@ pub(super) struct Sent {
     pub(super) granted: Moment,
     pub(super) exchange: Exchange,
     pub(super) ticket: Ticket,
-    /// The vendor refused the key that was sent, and there is another.
+    /// The vendor refused the key or the token that was sent, and there is another.
     pub(super) another_key: bool,
 }
 
 /// Whom a request which is leaving is counted for.
-struct Leaving {
+pub(super) struct Leaving {
     /// Who was admitted with it; none if a reload has removed it meanwhile.
     account: Option<Arc<Account>>,
     route: RouteIx,
@@ -287,19 +322,24 @@ struct Leaving {
 }
 
 impl Leaving {
-    fn of(wish: &Wish, charge: &Charge, in_background: bool) -> Self {
-        let tally = &wish.lane.tally;
+    pub(super) fn of(
+        (lane, path): (&Lane, &str),
+        limits: LimitSet,
+        charge: &Charge,
+        in_background: bool,
+    ) -> Self {
+        let tally = &lane.tally;
         Self {
             account: charge.payer().and_then(|(consumer, division)| tally.account_of(consumer, division)),
-            route: tally.route(wish.target.path(), true),
-            is_paid: !wish.limits.is_empty(),
+            route: tally.route(path, true),
+            is_paid: !limits.is_empty(),
             is_refresh: in_background,
         }
     }
 }
 
 impl Lane {
-    fn count_sent(&self, leaving: &Leaving) {
+    pub(super) fn count_sent(&self, leaving: &Leaving) {
         self.vendor.count_sent();
         let Some(account) = &leaving.account else { return };
         if leaving.is_paid {
@@ -310,7 +350,7 @@ impl Lane {
         }
     }
 
-    fn take_back_sent(&self, leaving: &Leaving) {
+    pub(super) fn take_back_sent(&self, leaving: &Leaving) {
         self.vendor.take_back_sent();
         let Some(account) = &leaving.account else { return };
         if leaving.is_paid {
@@ -324,7 +364,7 @@ impl Lane {
     /// Tells the breaker how an exchange went.
     fn remember_health(&self, leave: Leave<'_>, outcome: &Result<Option<Answered>, Fault>) {
         let failed = match outcome {
-            Ok(None) | Err(Fault::Key | Fault::Ledger(_)) => return,
+            Ok(None) | Err(Fault::Key | Fault::TokenGone | Fault::Ledger(_)) => return,
             Err(fault) if fault.is_callers() => return,
             Ok(Some((response, _))) => response.status().is_server_error(),
             Err(_) => true,
@@ -338,7 +378,7 @@ impl Lane {
 
     /// The head has come: the charge ends one window later, and the vendor's clock
     /// is known better. An intermediary's own error says nothing about the vendor.
-    fn settle(&self, charge: Charge, response: &Response<UpstreamBody>, exchange: &Exchange) {
+    pub(super) fn settle(&self, charge: Charge, response: &Response<UpstreamBody>, exchange: &Exchange) {
         let status = response.status();
         let date =
             response.headers().get(DATE).and_then(|v| httpdate::parse_http_date(v.to_str().ok()?).ok());

@@ -20,6 +20,7 @@ use super::fetch::{Fault, Shared};
 use super::keys::Keys;
 use super::pages::Walks;
 use super::ratelimit::Views;
+use super::sign_in::Tokens;
 use super::{Gateway, Lane};
 use crate::budget::{Budget, Ledger};
 use crate::cache::{Cache, FlightLimits, Flights, Scope, Selector};
@@ -29,12 +30,15 @@ use crate::consumer::Consumers;
 use crate::dialect::Links;
 use crate::id::{ConsumerName, DivisionName, RequestIds, UpstreamName};
 use crate::telemetry::Tally;
+use crate::token::Issuer;
 use crate::upstream::{SetupError, Upstream};
 
 /// One configuration's lanes and consumers.
 pub(super) struct Table {
     pub(super) lanes: Vec<Arc<Lane>>,
     pub(super) consumers: Consumers,
+    /// None where no upstream's consumers exchange tokens.
+    pub(super) issuer: Option<Arc<Issuer>>,
     pub(super) clock: Clock,
 }
 
@@ -42,6 +46,7 @@ pub(super) struct Table {
 pub(super) struct Parts {
     ledger: Arc<Ledger>,
     cache: Arc<Cache>,
+    issuer: Option<Arc<Issuer>>,
     clock: Clock,
 }
 
@@ -73,11 +78,13 @@ impl Gateway {
         config: &Config,
         (ledger, cache): (&Arc<Ledger>, &Arc<Cache>),
         clock: Clock,
-        process: u64,
+        (process, issuer): (u64, Option<Issuer>),
     ) -> Result<Arc<Self>, SetupError> {
-        let parts = Parts { ledger: Arc::clone(ledger), cache: Arc::clone(cache), clock };
+        let issuer = issuer.map(Arc::new);
+        let parts =
+            Parts { ledger: Arc::clone(ledger), cache: Arc::clone(cache), issuer: issuer.clone(), clock };
         let consumers = Consumers::new(&config.consumers, clock);
-        let nothing = Table { lanes: Vec::new(), consumers, clock };
+        let nothing = Table { lanes: Vec::new(), consumers, issuer, clock };
         let gateway = Arc::new(Self {
             table: ArcSwap::from_pointee(nothing),
             parts,
@@ -135,7 +142,12 @@ impl Gateway {
             changing.retired.insert(lane.config.name.clone(), Arc::clone(lane));
         }
         let consumers = old.consumers.succeed(&config.consumers);
-        self.table.store(Arc::new(Table { lanes, consumers, clock: self.clock }));
+        self.table.store(Arc::new(Table {
+            lanes,
+            consumers,
+            issuer: self.parts.issuer.clone(),
+            clock: self.clock,
+        }));
         Ok(())
     }
 
@@ -199,7 +211,7 @@ impl Draft<'_> {
         let link = parts.ledger.link(upstream.name.clone(), longest(upstream));
         let budget = Budget::durable(upstream.plan.clone(), parts.clock, link);
         Lane {
-            flights: flights(self.config, &parts.cache),
+            flights: flights(self.config, &parts.cache, parts.clock),
             tally: Arc::new(Tally::new(seats(upstream))),
             keys: Keys::new(&upstream.keys),
             breaker: breaker(upstream),
@@ -227,10 +239,15 @@ impl Draft<'_> {
         Lane {
             flights: match is_same_vendor {
                 true => before.flights.clone(),
-                false => flights(self.config, &before.cache),
+                false => flights(self.config, &before.cache, before.clock),
             },
             tally: Arc::new(before.tally.succeed(seats(upstream))),
             keys: before.keys.succeed(&upstream.keys),
+            tokens: match is_same_vendor && before.keys.are(&upstream.keys) {
+                true => Arc::clone(&before.tokens),
+                false => Arc::new(Tokens::new(&upstream.keys)),
+            },
+            forms: Arc::clone(&before.forms),
             breaker: if is_same_kind { Arc::clone(&before.breaker) } else { breaker(upstream) },
             vendor: Arc::clone(&before.vendor),
             ..self.lane(budget, Arc::clone(&before.cache))
@@ -257,6 +274,8 @@ impl Draft<'_> {
             scopes,
             tally: Arc::new(Tally::new([])),
             keys: Keys::new(&[]),
+            tokens: Arc::new(Tokens::new(&upstream.keys)),
+            forms: Arc::default(),
             breaker: Arc::default(),
             views: Views::new(upstream.plan.consumers.len()),
             walks: Walks::default(),
@@ -273,9 +292,9 @@ fn longest(upstream: &config::Upstream) -> Duration {
 }
 
 /// Fetches under way that a purge can shut.
-fn flights(config: &Config, cache: &Cache) -> Flights<Shared, Fault> {
+fn flights(config: &Config, cache: &Cache, clock: Clock) -> Flights<Shared, Fault> {
     let limits = FlightLimits { max_kept_bytes: config.store.cache_memory_bytes, ..FlightLimits::default() };
-    let flights = Flights::new(limits);
+    let flights = Flights::timed(limits, clock);
     let to_shut = flights.clone();
     cache.on_purge(move |selector| {
         to_shut.shut(selector);

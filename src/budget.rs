@@ -47,9 +47,9 @@ pub use bid::{Bid, Door, Entry};
 pub use desk::Ask;
 pub use learn::Closed;
 pub use ledger::{Ledger, LedgerDown};
-pub use permit::{Charge, Permit};
+pub use permit::{Charge, Outdated, Permit};
 pub use refusal::{Denied, Node, Reason, Refusal};
-pub use snapshot::{LimitState, NodeState, Remaining, Snapshot};
+pub use snapshot::{LimitState, NodeState, Remaining, Snapshot, VendorView};
 
 use core::Core;
 use desk::Desk;
@@ -141,13 +141,14 @@ impl Budget {
     }
 
     /// Charges `seat` even over its limits and never waits: for `mode = "observe"`.
-    pub fn charge_anyway(&self, limits: LimitSet, seat: usize) -> Permit {
-        let (grant, face) = self.core.grant(|desk, now| {
+    /// Tells what would have been in its way.
+    pub fn charge_anyway(&self, limits: LimitSet, seat: usize) -> (Permit, Option<Refusal>) {
+        let ((grant, held_up), face) = self.core.grant(|desk, now| {
             let limits = desk.eras().limits(self.era, limits);
             let seat = desk.eras().seat(self.era, seat_of(seat)).unwrap_or(desk.books().nobody());
-            Some(desk.charge_anyway(seat, limits, now))
+            desk.charge_anyway(seat, limits, now)
         });
-        Permit::observed(face.unwrap_or_else(|| self.arc()), grant.expect("it is charged whatever it is"))
+        (Permit::observed(face.unwrap_or_else(|| self.arc()), grant), held_up)
     }
 
     /// Admits now, without taking a slot that somebody waits for or has reserved,

@@ -4,9 +4,8 @@
 //! The budget pays for what leaves, so a request must not be repeated behind our
 //! back and the moment between "a connection stands" and "the first byte" must be
 //! ours. hyper-util's legacy client hides both (it connects, sends and repeats in
-//! one call); its composable pools keep connections without end or bound and their
-//! types cannot be named. So connections are made with hyper-util's connector and
-//! hyper's own handshakes, and `pool` keeps the idle ones: a list, an age, a bound.
+//! one call). So connections are made with hyper-util's connector and hyper's own
+//! handshakes, and `pool` keeps the idle ones; it says why hyper-util's pools do not.
 //!
 //! The order of one exchange, see [`Upstream::send`]:
 //! 1. a place among the exchanges under way, then a connection: idle, or new (DNS,
@@ -22,6 +21,7 @@
 mod body;
 mod connect;
 mod error;
+mod last_byte;
 mod pool;
 mod tls;
 mod tunnel;
@@ -36,13 +36,14 @@ use http::{HeaderValue, Request, Response, Uri, Version, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout_at;
 
 use crate::clock::{Clock, Moment};
 use crate::config::{self, Origin, Scheme, Transport};
 
 use connect::Connector;
+use last_byte::{Watch, Watched};
 use pool::{Connection, Pool};
 
 pub use body::{BodyError, UpstreamBody};
@@ -251,12 +252,38 @@ impl Ready<'_> {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        self.send_watched(request, None).await
+    }
+
+    /// The same; `last_byte` is told when the request's last byte has been written to
+    /// the system. Dropped untold where that is not known: a broken connection, a
+    /// request with a body over HTTP/2.
+    ///
+    /// # Errors
+    /// As [`Upstream::send`].
+    pub async fn send_watched<B>(
+        self,
+        request: Request<B>,
+        last_byte: Option<oneshot::Sender<()>>,
+    ) -> Result<Response<UpstreamBody>, SendError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         let Self { upstream, mut connection, place, idle } = self;
+        let watch = last_byte.map(Watch::new);
         let deadline = upstream.clock.now() + upstream.times.head;
         let path = upstream.path(request.uri())?;
-        let mut request = request.map(|body| UnsyncBoxBody::new(body.map_err(error::caller_body)));
+        let mut request = request.map(|body| {
+            let body = UnsyncBoxBody::new(body.map_err(error::caller_body));
+            match &watch {
+                None => body,
+                Some(watch) => UnsyncBoxBody::new(Watched::new(body, Arc::clone(watch))),
+            }
+        });
         for _ in 0..MAX_OFFERS {
             upstream.address(&mut request, &path, &connection);
+            watch.as_ref().inspect(|watch| connection.watch(watch));
             let offer = connection.offer(request, &upstream.pool);
             request = match timeout_at(upstream.clock.instant(deadline), offer).await {
                 Err(_) => {

@@ -176,7 +176,7 @@ impl Weir {
         event["address"].as_str().unwrap().parse().unwrap()
     }
 
-    /// An operator, by the address that the log names.
+    /// Its operators' listener.
     pub(crate) fn admin(&self) -> Caller {
         Caller::at(format!("http://{}", self.admin_address()), None)
     }
@@ -201,6 +201,11 @@ impl Weir {
         }
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
         (status, self.output(), folder)
+    }
+
+    /// What `/api/v1/status` says of its only upstream.
+    pub(crate) async fn status(&self) -> Value {
+        self.admin().get("/api/v1/status").await.json()["upstreams"][0].clone()
     }
 
     /// All that it has printed so far.

@@ -108,9 +108,21 @@ impl Door {
 
 impl Entry {
     /// Resolves, once, when this caller is refused because its own deadline has
-    /// come; never, if it or another caller of the fetch has been admitted.
+    /// come, or can no longer be kept; never, if it or another caller of the fetch
+    /// has been admitted.
     pub async fn refused(&self) -> Refusal {
-        self.budget.core.clock.sleep_until(self.deadline).await;
+        let mut deadline = std::pin::pin!(self.budget.core.clock.sleep_until(self.deadline));
+        loop {
+            // Made before the look, so that no news falls in between.
+            let news = self.budget.core.turned_away.notified();
+            if let Some(refusal) = self.budget.core.state.lock().desk.turned_away(self.id) {
+                return refusal;
+            }
+            tokio::select! {
+                () = &mut deadline => break,
+                () = news => {}
+            }
+        }
         match self.budget.change(|desk, now| desk.time_out(self.id, now)) {
             Some(refusal) => refusal,
             None => std::future::pending().await,

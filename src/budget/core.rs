@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::Budget;
-use super::desk::{BidId, Desk, Grant};
+use super::desk::{BidId, Desk};
 use crate::clock::{Clock, Moment};
 
 /// What all plans of one upstream share.
@@ -16,6 +16,8 @@ pub(super) struct Core {
     pub(super) state: Mutex<State>,
     /// Tells the timer that it may have to wake earlier.
     rearm: Arc<Notify>,
+    /// Tells those who wait that some of them are refused before their deadline.
+    pub(super) turned_away: Notify,
     me: Weak<Self>,
 }
 
@@ -46,6 +48,7 @@ impl Core {
             clock,
             state: Mutex::new(state),
             rearm: Arc::new(Notify::new()),
+            turned_away: Notify::new(),
             me: me.clone(),
         })
     }
@@ -56,10 +59,7 @@ impl Core {
     }
 
     /// Charges, and says whose plan the grant's indices are of.
-    pub(super) fn grant(
-        &self,
-        charge: impl FnOnce(&mut Desk, Moment) -> Option<Grant>,
-    ) -> (Option<Grant>, Option<Arc<Budget>>) {
+    pub(super) fn grant<T>(&self, charge: impl FnOnce(&mut Desk, Moment) -> T) -> (T, Option<Arc<Budget>>) {
         self.change_state(|state, now| (charge(&mut state.desk, now), state.face.upgrade()))
     }
 
@@ -73,6 +73,9 @@ impl Core {
         state.desk.pump(now);
         let result = change(&mut state, now);
         state.desk.pump(now);
+        if state.desk.take_has_turned_away() {
+            self.turned_away.notify_waiters();
+        }
         for bid in state.desk.take_decided() {
             if let Some(signal) = state.signals.get(&bid) {
                 signal.notify_one();

@@ -9,6 +9,7 @@ mod credentials;
 mod divisions;
 mod limits;
 mod listeners;
+mod patience;
 mod portions;
 mod transport;
 mod upstream;
@@ -39,7 +40,10 @@ pub(super) fn config(file: &raw::File, walk: &mut Walk<'_>) -> Option<Config> {
         upstreams.iter().map(|(name, at)| upstream::draft(name, &at.value, walk)).collect();
     upstream::mounts_apart(upstreams, walk);
     let consumers = consumers::consumers(file, &mut drafts, walk);
-    let upstreams: Option<Vec<_>> = drafts.into_iter().map(|draft| draft.finish(walk)).collect();
+    let mut upstreams: Option<Vec<_>> = drafts.into_iter().map(|draft| draft.finish(walk)).collect();
+    if let Some(whole) = &mut upstreams {
+        patience::outlast(whole, &consumers, file, walk);
+    }
     Some(Config {
         server,
         admin,

@@ -17,7 +17,9 @@ use super::union::{
     RoutesValue,
 };
 use super::url::{HostText, MountText, PublicUrlText, UrlText};
-use super::word::{CacheControlWord, ClientAuthWord, ModeWord, OnEmptyWord, PaceWord, ScopeWord, WindowWord};
+use super::word::{
+    CacheControlWord, ClientAuthWord, ModeWord, OnEmptyWord, PaceWord, PagesWord, ScopeWord, WindowWord,
+};
 
 tables! {
     /// The configuration of weir.
@@ -120,8 +122,8 @@ tables! {
         mode: ModeWord,
         /// How charges are spread: exact, even or auto (default).
         pace: PaceWord,
-        /// The longest time after our last byte within which the vendor has counted.
-        @no_effect counted_within: Lasting,
+        /// The longest time after our last byte within which the vendor has counted: trades proof for speed with slow vendors. A 429 unsets it.
+        counted_within: Lasting,
         /// How long after giving up a request may still reach the vendor; default is `timeout`.
         linger: Lasting,
         /// Catchpoint: trust `usageLimits` in answers; default false.
@@ -242,6 +244,8 @@ tables! {
         snap: Snap,
         /// Larger answers stream through uncached; default 16777216.
         max_bytes: u64,
+        /// all: as if each GET of a list asked for all of its pages with `Weir-Pages: all`.
+        pages: PagesWord,
         /// Paths that a successful write which this rule is for makes fresh, beside what every write does.
         invalidates: List<PathText>,
     }

@@ -6,27 +6,29 @@
 //! its permit is refunded; after it, the answer is read to its end if it may be
 //! kept, since it is paid for (law 3).
 
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AGE, DATE, RETRY_AFTER};
-use http::{Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
+use tokio::sync::oneshot;
 
 use super::breaker::Leave;
+use super::fault::Fault;
 use super::receive::receive;
-use super::tokens::SignInFault;
 use super::wish::Wish;
 use super::written;
 use super::{Lane, ahead};
-use crate::budget::{Bid, Charge, Door, LedgerDown, Permit};
+use crate::budget::{Bid, Charge, Door, Permit};
 use crate::cache::{Entry, Exchange, Lead, NotStored, Now, Ticket};
 use crate::clock::{Moment, UnixTime};
 use crate::quota::LimitSet;
 use crate::telemetry::Account;
 use crate::telemetry::route::RouteIx;
-use crate::upstream::{BodyError, BoxError, Failure, Reason, SendError, UpstreamBody};
+use crate::upstream::{BoxError, Ready, SendError, UpstreamBody};
 
 /// A request body on its way to the vendor.
 pub(super) type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -49,98 +51,8 @@ pub(super) struct Told {
     pub(super) status: StatusCode,
     /// Why the answer is not kept; none if it will be, as soon as it is complete.
     pub(super) not_stored: Option<NotStored>,
-}
-
-/// Why a fetch brought no answer, or broke off.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum Fault {
-    /// Nothing left; the charge was refunded.
-    #[error("{0}")]
-    Unsent(Failure),
-    /// It left, or may have, and no head came back.
-    #[error("{0}")]
-    Unanswered(Failure),
-    /// The body broke off.
-    #[error("{0}")]
-    Body(BodyError),
-    /// The body cannot be read.
-    #[error("its coding is corrupt")]
-    Corrupt,
-    /// The vendor has been failing; it is not asked for some seconds.
-    #[error("the vendor has been failing and is let be for some seconds")]
-    Open,
-    /// To be tried again, by whoever still wants it: paid for, and answered by
-    /// nothing that is worth passing on.
-    #[error("to be tried again")]
-    Again,
-    /// The vendor answered 429; back to the queue.
-    #[error("the vendor answered 429")]
-    Limited,
-    /// The vendor's token was refused between the search for it and the send; to be
-    /// looked for again. Nothing left.
-    #[error("the vendor's token is gone")]
-    TokenGone,
-    /// There is no token of the vendor's to be had now.
-    #[error("the vendor gives no token ({})", .0.as_str())]
-    SignIn(SignInFault),
-    /// No usable key.
-    #[error("the vendor's key cannot be sent")]
-    Key,
-    /// It could not be booked, so it was not sent.
-    #[error("{0}")]
-    Ledger(LedgerDown),
-}
-
-impl Fault {
-    /// One word for log, metric and `Proxy-Status` (RFC 9209, section 2.3).
-    pub(super) fn as_str(&self) -> &'static str {
-        match self {
-            Self::Unsent(failure) | Self::Unanswered(failure) => failure.reason.as_str(),
-            Self::Body(error) => error.reason().as_str(),
-            Self::Corrupt => "http_response_content_coding",
-            Self::Open => "destination_unavailable",
-            Self::Again => "retry",
-            Self::Limited => "http_request_denied",
-            Self::TokenGone => "retry",
-            Self::SignIn(fault) => fault.as_str(),
-            Self::Key => "proxy_configuration_error",
-            Self::Ledger(_) => "proxy_internal_error",
-        }
-    }
-
-    /// Whether it is the caller's own body that broke off, or grew too large.
-    pub(super) fn is_callers(&self) -> bool {
-        matches!(self, Self::Unsent(f) | Self::Unanswered(f) if f.reason == Reason::HttpRequestError)
-    }
-
-    /// Whether the account was charged all the same.
-    pub(super) fn was_charged(&self) -> bool {
-        match self {
-            Self::Unanswered(_) | Self::Body(_) | Self::Corrupt | Self::Again | Self::Limited => true,
-            Self::Unsent(_)
-            | Self::Open
-            | Self::TokenGone
-            | Self::SignIn(_)
-            | Self::Key
-            | Self::Ledger(_) => false,
-        }
-    }
-
-    /// Whether the vendor was too slow: 504 and not 502.
-    pub(super) fn is_timeout(&self) -> bool {
-        match self {
-            Self::Unsent(failure) | Self::Unanswered(failure) => failure.reason.is_timeout(),
-            Self::Body(error) => error.reason().is_timeout(),
-            Self::Corrupt
-            | Self::Open
-            | Self::Again
-            | Self::Limited
-            | Self::TokenGone
-            | Self::SignIn(_)
-            | Self::Key
-            | Self::Ledger(_) => false,
-        }
-    }
+    /// What a weir behind this one charged; none if it is no weir.
+    pub(super) price: Option<u32>,
 }
 
 /// By what right a fetch leaves.
@@ -195,7 +107,7 @@ impl Fetch {
         let (wish, stale, tries) = (Arc::clone(&self.wish), self.stale.clone(), self.tries);
         let outcome = self.send(permit, &lead).await;
         lane.remember_health(leave, &outcome);
-        if is_refusal(&outcome) && wish.shareable {
+        if is_refusal(&outcome) && wish.shareable && !lane.relays() {
             // Back to the queue, where the window that was closed for it keeps it
             // until its deadline.
             return lead.fail(Fault::Limited);
@@ -229,6 +141,11 @@ impl Fetch {
         // What may leave is on disk before it leaves (law 8), while the connection is made.
         let book = async { permit.booked().await.map_err(Fault::Ledger) };
         let ((), ready) = tokio::try_join!(book, connect)?;
+        let granted = permit.granted_at();
+        // Who shares with nobody has nobody who could ask anew.
+        if permit.still_stands().await.is_err() && self.wish.shareable {
+            return Err(Fault::Outdated);
+        }
         if lead.listeners() == 0 && !self.in_background {
             return Ok(None);
         }
@@ -238,13 +155,12 @@ impl Fetch {
             true => ready.silent_for(lane.config.stream_idle_timeout),
             false => ready,
         };
-        let granted = permit.granted_at();
-        let charge = permit.sent();
+        let mut charge = permit.sent();
         let sent = charge.sent_at();
         let leaving =
             Leaving::of((lane, self.wish.target.path()), self.wish.limits, &charge, self.in_background);
         lane.count_sent(&leaving);
-        match ready.send(request).await {
+        match left(ready, request, &mut charge).await {
             Ok(mut response) => {
                 let received = Now { at: lane.clock.now(), wall: lane.clock.wall() };
                 let exchange = Exchange { sent, received };
@@ -264,6 +180,24 @@ impl Fetch {
             }
         }
     }
+}
+
+/// Hands it over and waits for the head; the charge hears of its last byte.
+async fn left(
+    ready: Ready<'_>,
+    request: Request<RequestBody>,
+    charge: &mut Charge,
+) -> Result<Response<UpstreamBody>, SendError> {
+    let (tell, last_byte) = charge.wants_last_byte().then(oneshot::channel).unzip();
+    let mut head = pin!(ready.send_watched(request, tell));
+    if let Some(last_byte) = last_byte {
+        tokio::select! {
+            biased;
+            head = &mut head => return head,
+            Ok(()) = last_byte => charge.last_byte(),
+        }
+    }
+    head.await
 }
 
 /// A response whose body is still to come, and what is known of its exchange.
@@ -291,6 +225,8 @@ fn is_worth_another_try(wish: &Wish, tries: u32, outcome: &Result<Option<Answere
     match outcome {
         Ok(None) => false,
         Ok(Some((_, sent))) if sent.another_key => true,
+        // It has been tried there, and paid for.
+        Ok(Some(_)) if wish.lane.relays() => false,
         // A vendor who says when to come back is not asked before. (A 429 has an
         // allowance of its own: it goes back to the queue.)
         Ok(Some((response, _))) => {
@@ -364,9 +300,9 @@ impl Lane {
     /// Tells the breaker how an exchange went.
     fn remember_health(&self, leave: Leave<'_>, outcome: &Result<Option<Answered>, Fault>) {
         let failed = match outcome {
-            Ok(None) | Err(Fault::Key | Fault::TokenGone | Fault::Ledger(_)) => return,
+            Ok(None) | Err(Fault::Key | Fault::TokenGone | Fault::Ledger(_) | Fault::Outdated) => return,
             Err(fault) if fault.is_callers() => return,
-            Ok(Some((response, _))) => response.status().is_server_error(),
+            Ok(Some((response, _))) => response.status().is_server_error() && !self.relays(),
             Err(_) => true,
         };
         if !failed {

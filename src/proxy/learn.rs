@@ -28,6 +28,10 @@ struct Reported {
 impl Lane {
     /// Learns from the head of a live answer to what these limits count, sent at `sent`.
     pub(super) fn learn(&self, counted: LimitSet, sent: Moment, (status, headers): (StatusCode, &HeaderMap)) {
+        // A weir's no is not the vendor's, and its windows are the caller's own.
+        if self.relays() {
+            return;
+        }
         if let Some(reported) = Reported::of(headers) {
             // Which of the limits is meant is told by its size; otherwise nothing is learnt.
             let limits = &self.config.plan.limits;
@@ -41,14 +45,23 @@ impl Lane {
         }
         let retry_after = retry_after(headers, self.clock.wall());
         match self.budget.refused_by_vendor(counted, sent, retry_after) {
-            Some(closed) => tracing::error!(
+            Some(closed) => {
+                if closed.withdrawn {
+                    tracing::error!(
+                        upstream = %self.config.name,
+                        "counted_within is broken: the vendor answered 429 while charges ended that long after their \
+                         last byte; from now on they last until the response head. Unset it, or set a longer one"
+                    );
+                }
+                tracing::error!(
                 upstream = %self.config.name,
                 limit = %closed.limit,
                 closed_s = closed.lasts.as_secs_f64(),
                 spaced_out = closed.spaced_out,
                 "the vendor answered 429: someone else uses this account, its limits are lower than configured, \
                  or it only estimates; this window is closed for a while"
-            ),
+                );
+            }
             None => {
                 tracing::error!(upstream = %self.config.name, "the vendor answered 429 to what no limit counts")
             }

@@ -13,7 +13,7 @@ use super::body::Body;
 use super::cache_status::CacheStatus;
 use super::call::Caller;
 use super::exchange::{Answer, Exchange};
-use super::fetch::Fault;
+use super::fault::Fault;
 use super::refusal::No;
 use super::wish::Wish;
 use crate::budget::{Ask, Denied, Entry as Place, Refusal};
@@ -58,11 +58,12 @@ impl Wish {
         };
         let landed = tokio::select! {
             biased;
-            landed = listener.landing() => landed,
+            // First, since a fetch also ends when the last of its callers is refused.
             refusal = refusal_of(place.as_ref()) => {
                 exchange.waited = self.lane.clock.now().since(entered);
                 return Err(Missed::No(No::Budget(refusal)));
             }
+            landed = listener.landing() => landed,
         };
         let told = listener.shared().told.get().copied();
         exchange.waited = told.map_or(Duration::ZERO, |told| told.granted.since(entered));
@@ -85,7 +86,7 @@ impl Wish {
                 exchange.price += u32::from(pays && fault.was_charged());
                 match fault {
                     Fault::Again => exchange.tries += 1,
-                    Fault::Limited => exchange.refused_by_vendor += 1,
+                    Fault::Limited | Fault::Outdated => exchange.refused_by_vendor += 1,
                     Fault::TokenGone => {}
                     fault => return Err(Missed::No(No::Vendor(fault))),
                 }
@@ -95,7 +96,16 @@ impl Wish {
                 return Err(Missed::Again);
             }
         };
-        exchange.price += u32::from(pays);
+        exchange.price += match told.and_then(|told| told.price) {
+            Some(price) => {
+                if leads {
+                    price
+                } else {
+                    0
+                }
+            }
+            None => u32::from(pays),
+        };
         answer.cache = forwarded;
         answer.outcome = if pays || leads { Outcome::Paid } else { Outcome::Joined };
         answer.reason = why.as_str();

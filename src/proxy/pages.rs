@@ -1,4 +1,4 @@
-//! `Weir-Pages: all`: a list that the vendor gives out in pages, as one.
+//! `Weir-Pages: all`, or a rule: a list that the vendor gives out in pages, as one.
 //!
 //! The walk asks for one page after another, each as any other request of this
 //! caller would be: from the cache, joined, or admitted, charged and kept. It
@@ -62,8 +62,22 @@ impl Default for Walks {
     }
 }
 
-/// Whether all pages are asked for; an error if anything else is.
-pub(super) fn is_asked(headers: &HeaderMap) -> Result<bool, No> {
+/// Whether all pages are asked for, by the caller or by a rule; an error if the caller
+/// asks for anything else.
+pub(super) fn is_asked(call: &Call) -> Result<bool, No> {
+    let config = &call.lane.config;
+    let by_rule = || {
+        let path = call.target.path();
+        let rule = config.cache.iter().find(|rule| rule.pattern.matches(&call.method, path));
+        rule.is_some_and(|rule| rule.all_pages)
+            && call.method == Method::GET
+            && !call.has_body
+            && config.dialect.pages(path).is_some()
+    };
+    Ok(asked_in(&call.headers)? || by_rule())
+}
+
+fn asked_in(headers: &HeaderMap) -> Result<bool, No> {
     let mut asked = headers.get_all(WEIR_PAGES).iter();
     match (asked.next(), asked.next()) {
         (None, _) => Ok(false),
@@ -296,8 +310,8 @@ mod tests {
     fn only_all_is_asked_for() {
         let with =
             |value: &'static str| HeaderMap::from_iter([(WEIR_PAGES, http::HeaderValue::from_static(value))]);
-        assert!(!is_asked(&HeaderMap::new()).unwrap());
-        assert!(is_asked(&with("All")).unwrap());
-        assert!(is_asked(&with("3")).is_err());
+        assert!(!asked_in(&HeaderMap::new()).unwrap());
+        assert!(asked_in(&with("All")).unwrap());
+        assert!(asked_in(&with("3")).is_err());
     }
 }

@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use sfv::{KeyRef, StringRef, TokenRef};
 
 use super::body::Body;
-use super::fetch::Fault;
+use super::fault::Fault;
 use super::pages::NotWhole;
 use crate::budget;
 use crate::consumer::SignIn;

@@ -22,7 +22,8 @@ use tokio::time::timeout_at;
 
 use super::Lane;
 use super::call::Caller;
-use super::fetch::{Fault, Leaving};
+use super::fault::Fault;
+use super::fetch::Leaving;
 use super::keys::{self, Chosen};
 use super::learn;
 use super::refusal::No;
@@ -202,7 +203,7 @@ impl Lane {
         let limits = self.config.plan.limits_for(&Method::POST, sign_in.path, class);
         let mut permit = match self.config.mode {
             Mode::Enforce => self.admitted(limits, ask).await?,
-            Mode::Observe => self.budget.charge_anyway(limits, ask.seat),
+            Mode::Observe => self.budget.charge_anyway(limits, ask.seat).0,
         };
         let leave = self.breaker.leave(self.clock.now()).ok_or_else(unavailable)?;
         permit.booked().await.map_err(|_| unavailable())?;

@@ -16,7 +16,8 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use super::breaker::Breaker;
-use super::fetch::{Fault, Shared};
+use super::fault::Fault;
+use super::fetch::Shared;
 use super::keys::Keys;
 use super::pages::Walks;
 use super::ratelimit::Views;

@@ -71,6 +71,20 @@ async fn walks_join_page_by_page() {
     assert_eq!(vendor.total(), 5);
 }
 
+#[tokio::test]
+async fn a_rule_asks_for_those_who_cannot() {
+    let vendor = unlimited(Options::default()).await;
+    let rule = "[[upstreams.catchpoint.cache]]\nmatch = \"GET /api/v2/tests\"\npages = \"all\"\n";
+    let (_weir, grafana) = front(&vendor, rule);
+    let whole = grafana.get("/api/v2/tests?pageSize=100").await;
+    assert_eq!((tests_in(&whole), whole.price()), (250, 3), "{whole:?}");
+    // From the page that is asked for on; and one object is no list.
+    assert_eq!(tests_in(&grafana.get("/api/v2/tests?pageSize=100&pageNumber=3").await), 50);
+    assert_eq!(grafana.get("/api/v2/tests/100001").await.price(), 1);
+    let head = grafana.ask(Method::HEAD, "/api/v2/tests?pageSize=100", &[], "").await;
+    assert_eq!((head.status.as_u16(), head.header("weir-pages")), (200, ""));
+}
+
 /// The pages are stale by the time of the retry, and still not paid for twice.
 /// Real seconds: the window of the limit has to lapse.
 #[tokio::test]

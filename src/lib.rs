@@ -17,6 +17,8 @@ pub mod id;
 pub mod pattern;
 pub mod proxy;
 pub mod quota;
+pub mod redis;
+
 pub mod secret;
 pub mod target;
 pub mod telemetry;

@@ -54,7 +54,7 @@ impl Bid {
     pub async fn granted(&self) -> Option<Permit> {
         loop {
             match self.door.budget.state.lock().desk.take(self.door.id) {
-                Outcome::Granted(grant) => return Some(Permit::new(Arc::clone(&self.door.budget), grant)),
+                Outcome::Granted(grant) => return Some(Permit::of_bid(Arc::clone(&self.door.budget), grant)),
                 Outcome::Over => return None,
                 Outcome::Waiting => {}
             }
@@ -92,7 +92,16 @@ impl Entry {
     /// Resolves, once, when this caller is refused because its own deadline has
     /// come; never, if it or another caller of the fetch has been admitted.
     pub async fn refused(&self) -> Refusal {
-        self.budget.clock.sleep_until(self.deadline).await;
+        tokio::select! {
+            () = self.budget.clock.sleep_until(self.deadline) => {}
+            () = self.budget.lost() => {
+                if let Some(refusal) = self.budget.change(|desk, now| desk.refuse_if_lost(self.id, now)) {
+                    return refusal;
+                }
+                // Admitted before it was lost, or it is back already.
+                self.budget.clock.sleep_until(self.deadline).await;
+            }
+        }
         match self.budget.change(|desk, now| desk.time_out(self.id, now)) {
             Some(refusal) => refusal,
             None => std::future::pending().await,

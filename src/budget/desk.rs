@@ -4,6 +4,7 @@
 //! who could leave. The desk reads no clock: `now` is given, and never falls.
 
 mod charges;
+mod fleet;
 mod learn;
 mod past;
 mod refuse;
@@ -24,6 +25,8 @@ use super::refusal::{Denied, Reason, Refusal};
 use super::vendor_clock::Shift;
 
 pub(super) use charges::Flight;
+use fleet::Claims;
+pub(super) use fleet::{Bound, Bounds, Nominee};
 use past::Past;
 
 /// One fetch that wants to leave.
@@ -47,6 +50,8 @@ pub(super) struct Grant {
     pub(super) set: LimitSet,
     pub(super) at: Moment,
     pub(super) waited: Duration,
+    /// Its number here; never zero.
+    pub(super) ticket: u64,
 }
 
 /// What a bid has come to.
@@ -79,6 +84,8 @@ pub(super) struct Desk {
     next_id: u64,
     past: Past,
     lessons: Lessons,
+    /// What has to be asked for where replicas share the account.
+    claims: Claims,
     /// Bids whose outcome is no longer `Waiting`, since last asked.
     decided: Vec<BidId>,
     /// Something has changed since the last look at who may leave.
@@ -96,6 +103,8 @@ struct Bid {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
+    /// Chosen to go next, if the shared ledger agrees.
+    Nominated(Grant),
     Granted(Grant),
     /// The permit has been handed out.
     Taken,
@@ -131,6 +140,7 @@ impl Desk {
             next_id: 0,
             past: Past::default(),
             lessons: Lessons::new(plan.limits.len()),
+            claims: Claims::default(),
             decided: Vec::new(),
             dirty: true,
             next_wake: None,
@@ -151,7 +161,7 @@ impl Desk {
         let id = self.fresh_id();
         let fetch = self.bids.get_mut(&bid).ok_or(Denied::Closed)?;
         let fate = match fetch.state {
-            State::Open => Fate::Waiting,
+            State::Open | State::Nominated(_) => Fate::Waiting,
             State::Granted(_) | State::Taken => Fate::Free,
             State::Over => return Err(Denied::Closed),
         };
@@ -163,6 +173,11 @@ impl Desk {
         let first = fetch.waiting.first().copied();
         fetch.waiting.push(id);
         let waiter = Waiter { id, seat, set: fetch.set, urgency: ask.urgency.min(7) };
+        if matches!(fetch.state, State::Nominated(_)) {
+            // It stands in no queue unless its bid is put back.
+            self.tallies[ask.seat].waiting += 1;
+            return Ok(id);
+        }
         self.queue.push(waiter, &self.books);
         self.dirty = true;
         self.tallies[ask.seat].waiting += 1;
@@ -186,7 +201,7 @@ impl Desk {
     pub(super) fn leave(&mut self, id: EntryId, now: Moment) {
         if let Some(waiter) = self.waiter(id) {
             self.withdraw(waiter);
-            self.close_if_empty(id);
+            self.close_if_empty(id, now);
         }
         self.entries.remove(&id);
         self.pump(now);
@@ -198,7 +213,7 @@ impl Desk {
         let waiter = self.waiter(id)?;
         let refusal = self.refuse(waiter, Reason::WaitOver, now);
         self.withdraw(waiter);
-        self.close_if_empty(id);
+        self.close_if_empty(id, now);
         Some(refusal)
     }
 
@@ -211,7 +226,7 @@ impl Desk {
     pub(super) fn take(&mut self, bid: BidId) -> Outcome {
         let Some(bid) = self.bids.get_mut(&bid) else { return Outcome::Over };
         match bid.state {
-            State::Open => Outcome::Waiting,
+            State::Open | State::Nominated(_) => Outcome::Waiting,
             State::Granted(grant) => {
                 bid.state = State::Taken;
                 Outcome::Granted(grant)
@@ -231,7 +246,7 @@ impl Desk {
                 self.queue.remove(waiter, &self.books);
             }
         }
-        if let State::Granted(grant) = fetch.state {
+        if let State::Granted(grant) | State::Nominated(grant) = fetch.state {
             self.refund(grant, now);
         }
         self.pump(now);
@@ -244,11 +259,15 @@ impl Desk {
             self.dirty = true;
             self.queue.refresh(seat, &self.books);
         }
-        if self.past.is_unknown || (!self.dirty && self.next_wake.is_none_or(|at| now < at)) {
+        if self.is_held_up(now) || (!self.dirty && self.next_wake.is_none_or(|at| now < at)) {
             return;
         }
         while let Some(waiter) = self.queue.next(&self.books, now) {
-            self.grant(waiter, now);
+            if self.claims.are_asked {
+                self.nominate(waiter, now);
+            } else {
+                self.grant(waiter, now);
+            }
         }
         self.dirty = false;
         let sets = self.queue.wanted();
@@ -342,12 +361,14 @@ impl Desk {
         }
     }
 
-    fn close_if_empty(&mut self, id: EntryId) {
+    fn close_if_empty(&mut self, id: EntryId, now: Moment) {
         let Some(bid) = self.entries.get(&id).map(|entry| entry.bid) else { return };
-        if let Some(fetch) =
-            self.bids.get_mut(&bid).filter(|b| b.state == State::Open && b.waiting.is_empty())
-        {
-            fetch.state = State::Over;
+        let Some(fetch) = self.bids.get_mut(&bid).filter(|bid| bid.waiting.is_empty()) else { return };
+        if matches!(fetch.state, State::Open | State::Nominated(_)) {
+            if let State::Nominated(grant) = std::mem::replace(&mut fetch.state, State::Over) {
+                self.books.refund(grant.seat, grant.set, grant.at, now);
+                self.moved(grant.seat);
+            }
             self.decided.push(bid);
         }
     }

@@ -5,6 +5,7 @@
 //! kept in step with that log, so a charge enters and leaves all of its nodes
 //! in one step (DESIGN, law 2) and an idle consumer costs a few words.
 
+mod bounds;
 mod obstacle;
 mod restore;
 

@@ -313,7 +313,7 @@ impl Budget {
     /// told the past by [`Budget::recall`].
     #[must_use]
     pub fn durable(plan: Plan, clock: Clock, link: Link) -> Arc<Self> {
-        let budget = Self::build(plan, clock, Some(link));
+        let budget = Self::build(plan, clock, Some(link), None);
         budget.state.lock().desk.shut();
         budget
     }
@@ -369,7 +369,7 @@ pub(super) fn record_of(plan: &Plan, grant: Grant, state: State, at: Stamp, ling
 }
 
 /// How long after it was counted a charge can count against a limit of `set`.
-fn keep(plan: &Plan, set: LimitSet) -> Duration {
+pub(super) fn keep(plan: &Plan, set: LimitSet) -> Duration {
     /// The vendor's clock may be this much off what it was.
     const MARGIN: Duration = Duration::from_secs(60);
     let each = set.iter().map(|limit| match &plan.limits[limit].window {

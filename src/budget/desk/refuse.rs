@@ -15,7 +15,9 @@ impl Desk {
         let bounds = self.plan.queue;
         // A joined fetch may be paid for by another: then only the deadline itself decides.
         let earliest = if self.is_joined(waiter) { now } else { self.forecast(waiter, 0, now).1 };
-        if earliest > deadline || now >= deadline {
+        if self.is_lost() {
+            Some(Reason::StoreLost)
+        } else if earliest > deadline || now >= deadline {
             Some(Reason::Limit)
         } else if self.tallies[waiter.seat as usize].waiting > bounds.per_consumer {
             Some(Reason::QueueFull)

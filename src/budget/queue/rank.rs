@@ -99,6 +99,30 @@ impl Ranks {
         tag.order = self.turns;
     }
 
+    /// One request of `node` went, in another replica.
+    pub(super) fn serve_node(&mut self, node: NodeIndex, group: Group) {
+        let served = &mut self.served[self.parents[node]][group as usize];
+        let tag = &mut self.tags[node][group as usize];
+        let start = tag.start.max(*served);
+        *served = start;
+        self.turns += 1;
+        tag.start = start + self.steps[node];
+        tag.order = self.turns;
+    }
+
+    /// What `node` was served in `group` was not, after all.
+    pub(super) fn unserve(&mut self, node: NodeIndex, group: Group) {
+        let tag = &mut self.tags[node][group as usize];
+        tag.start = tag.start.saturating_sub(self.steps[node]);
+    }
+
+    /// How far the tag of `key` lies ahead of the one last served, in requests of the whole account.
+    #[allow(clippy::cast_precision_loss, reason = "a tag is compared with others like it")]
+    pub(super) fn turns_ahead(&self, key: Key) -> f64 {
+        let served = self.served[self.parents[key.node]][key.group as usize];
+        (key.start as f64 - served as f64) / 1_000_000.0
+    }
+
     fn join(&mut self, node: NodeIndex, group: Group) {
         let served = self.served[self.parents[node]][group as usize];
         let tag = &mut self.tags[node][group as usize];

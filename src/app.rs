@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::proxy::{Gateway, Lane};
 
-use listener::{Drained, Options};
+use listener::{Doors, Drained, Options};
 
 /// A running weir. Dropping it stops accepting; [`App::stop`] also waits.
 pub struct App {
@@ -29,7 +29,8 @@ pub struct App {
     admin: Arc<Admin>,
     admin_address: SocketAddr,
     stop: watch::Sender<bool>,
-    served: JoinHandle<Drained>,
+    /// One per door.
+    served: Vec<JoinHandle<Drained>>,
     admin_served: JoinHandle<std::io::Result<()>>,
 }
 
@@ -51,7 +52,8 @@ impl App {
         let ledger = Ledger::open(options, clock).context("the ledger's thread cannot start")?;
         let gateway = Gateway::new(&config, &ledger, clock, u64::from_le_bytes(process))?;
         let begun = ledger.begun().await?;
-        let (listener, address) = bind(config.server.listen.context("server.listen names no address")?)?;
+        let doors = Doors::open(&config.server, clock)?;
+        let address = doors.address();
         let (admin_listener, admin_address) = bind(config.admin.listen)?;
         let (stop, stopped) = watch::channel(false);
         let admin = Admin::new(&config.admin, watched(&gateway), cache(&gateway), clock);
@@ -66,12 +68,6 @@ impl App {
             }
         }
         let admin_served = tokio::spawn(Arc::clone(&admin).serve(admin_listener, until(stopped.clone())));
-        let served = listener::serve(
-            listener,
-            service(&gateway),
-            Options::new(clock, config.server.shutdown_grace),
-            until(stopped),
-        );
         for lane in gateway.lanes() {
             let upstream = lane.config();
             tracing::info!(
@@ -83,7 +79,9 @@ impl App {
             );
         }
         tracing::info!(address = %admin_address, "admin listening");
-        tracing::info!(%address, "listening");
+        doors.announce();
+        let options = Options::new(clock, config.server.shutdown_grace);
+        let served = doors.serve(service(&gateway), options, || until(stopped.clone()));
         Ok(Self { gateway, ledger, address, admin, admin_address, stop, served, admin_served })
     }
 
@@ -140,13 +138,13 @@ impl App {
         if let Ok(Err(error)) = self.admin_served.await {
             tracing::error!(%error, "the admin listener failed");
         }
-        let cut = match self.served.await {
-            Ok(drained) => drained.cut,
-            Err(error) => {
-                tracing::error!(%error, "the listener failed");
-                0
+        let mut cut = 0;
+        for served in self.served {
+            match served.await {
+                Ok(drained) => cut += drained.cut,
+                Err(error) => tracing::error!(%error, "the listener failed"),
             }
-        };
+        }
         self.ledger.close().await;
         cut
     }
@@ -200,7 +198,7 @@ fn service(
     let gateway = Arc::clone(gateway);
     move |request, peer| {
         let gateway = Arc::clone(&gateway);
-        Box::pin(async move { gateway.answer(request, peer.ip()).await })
+        Box::pin(async move { gateway.answer(request, peer.seen()).await })
     }
 }
 

@@ -13,6 +13,7 @@ mod scalar;
 mod schema;
 mod secrets;
 mod source;
+mod transport;
 mod tree;
 mod union;
 mod url;
@@ -34,6 +35,7 @@ use crate::secret::{Secret, TokenHash};
 pub use mistake::Mistakes;
 pub use report::report;
 pub use schema::schema;
+pub use transport::{CertificateProof, ClientAuth, ClientCertificates, ServerTls};
 
 /// One whole, checked configuration.
 #[derive(Clone, Debug)]
@@ -57,6 +59,8 @@ pub struct Config {
 pub struct Server {
     /// Plain HTTP (HTTP/1.1 and h2c); none if only TLS is served.
     pub listen: Option<SocketAddr>,
+    /// HTTP over TLS, beside or instead of it.
+    pub tls: Option<ServerTls>,
     /// Scheme and authority that absolute links in answers are rewritten to.
     pub public_url: Option<String>,
     /// How long a stopping weir answers what is under way.
@@ -271,6 +275,8 @@ pub struct Proof {
     pub token: Option<TokenHash>,
     /// Source addresses of its connections; empty is any.
     pub from: Vec<IpNet>,
+    /// Its client certificate.
+    pub certificate: Option<CertificateProof>,
 }
 
 /// `requests` per `per`.

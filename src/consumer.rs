@@ -1,9 +1,9 @@
 //! Who is asking, and how often they may.
 //!
 //! A consumer is known by all that its configuration names: a token, the source
-//! address of its connection, or both. What is looked up is the SHA-256 of the
-//! token, so neither the table nor the time of a look-up tells anything about
-//! the tokens in it.
+//! address of its connection, its client certificate. What is looked up is the
+//! SHA-256 of the token, so neither the table nor the time of a look-up tells
+//! anything about the tokens in it.
 //!
 //! Two bounds, both by governor on weir's own clock, guard weir itself (the
 //! vendor's budget is another matter and lives in `budget`):
@@ -11,21 +11,23 @@
 //!   failures are refused: a good token works from an address that others abuse.
 //! * requests per consumer (`inbound`), answers from the cache included.
 
+mod certificate;
 mod door;
 mod failures;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::clock::Clock;
-use crate::config;
+use crate::config::{self, CertificateProof};
 use crate::secret::TokenHash;
 
 use door::Door;
 use failures::Failures;
+
+pub use certificate::{Certificate, Peer};
 
 /// The consumers that weir knows.
 #[derive(Debug)]
@@ -33,6 +35,9 @@ pub struct Consumers {
     list: Vec<Known>,
     /// Raw hash to index into `list`.
     by_token: HashMap<[u8; 32], usize>,
+    /// Those without a token who name a certificate, by its fingerprint or name.
+    by_fingerprint: HashMap<[u8; 32], usize>,
+    by_name: HashMap<String, usize>,
     /// Those known by their address alone, the narrowest network first.
     by_address: Vec<(IpNet, usize)>,
     failures: Failures,
@@ -44,7 +49,7 @@ pub struct ConsumerIx(usize);
 
 /// Why a caller is not let in.
 ///
-/// [`SignIn::Unknown`] and [`SignIn::WrongAddress`] must be told apart in the log
+/// [`SignIn::Unknown`] and those of a good credential must be told apart in the log
 /// and never to the caller: who holds a stolen token should not learn that it is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignIn {
@@ -54,6 +59,8 @@ pub enum SignIn {
     Unknown,
     /// A good credential, from an address that its consumer does not use.
     WrongAddress(ConsumerIx),
+    /// A good credential, without the certificate that its consumer has.
+    WrongCertificate(ConsumerIx),
     /// A bad credential, after too many others from the same address.
     TooManyFailures {
         /// Until the next failure is taken as one more mistake.
@@ -77,12 +84,14 @@ impl Consumers {
     #[must_use]
     pub fn new(consumers: &[config::Consumer], clock: Clock) -> Self {
         let mut by_token = HashMap::with_capacity(consumers.len());
-        let mut by_address = Vec::new();
+        let (mut by_fingerprint, mut by_name, mut by_address) = (HashMap::new(), HashMap::new(), Vec::new());
         for (at, consumer) in consumers.iter().enumerate() {
-            match &consumer.proof.token {
-                // config has ruled out two consumers with one token
-                Some(hash) => drop(by_token.insert(*hash.as_bytes(), at)),
-                None => by_address.extend(consumer.proof.from.iter().map(|net| (*net, at))),
+            // config has ruled out two consumers with one proof
+            match (&consumer.proof.token, &consumer.proof.certificate) {
+                (Some(hash), _) => drop(by_token.insert(*hash.as_bytes(), at)),
+                (None, Some(CertificateProof::Sha256(print))) => drop(by_fingerprint.insert(*print, at)),
+                (None, Some(CertificateProof::San(name))) => drop(by_name.insert(name.clone(), at)),
+                (None, None) => by_address.extend(consumer.proof.from.iter().map(|net| (*net, at))),
             }
         }
         by_address.sort_by_key(|(net, at)| (std::cmp::Reverse(net.prefix_len()), *at));
@@ -93,31 +102,34 @@ impl Consumers {
                 door: config.inbound.map(|rate| Door::new(rate, clock)),
             })
             .collect();
-        Self { list, by_token, by_address, failures: Failures::new(clock) }
+        Self { list, by_token, by_fingerprint, by_name, by_address, failures: Failures::new(clock) }
     }
 
-    /// The consumer that `presented` and the address of the connection prove.
+    /// The consumer that `presented` and the connection prove.
     ///
-    /// A good token needs nothing else than its own networks. Without one, a
-    /// consumer that names networks only is known by them, whatever credential
-    /// an unmodified client sends along.
+    /// A good token needs nothing else than what its consumer names beside it.
+    /// Without one, a consumer that names no token is known by its certificate, or
+    /// by its networks, whatever credential an unmodified client sends along. Of the
+    /// names in one certificate the first counts that is a consumer's.
     ///
     /// # Errors
     /// [`SignIn`] says why not. What was presented is never kept.
-    pub fn identify(&self, presented: Option<&[u8]>, peer: IpAddr) -> Result<ConsumerIx, SignIn> {
-        let peer = peer.to_canonical();
+    pub fn identify(&self, presented: Option<&[u8]>, peer: Peer<'_>) -> Result<ConsumerIx, SignIn> {
+        let peer = Peer { address: peer.address.to_canonical(), ..peer };
         let by_token = presented.and_then(|token| self.by_token(token));
-        let refusal = match by_token {
-            Some(ix) if self.may_come_from(ix, peer) => return Ok(ix),
-            Some(ix) => SignIn::WrongAddress(ix),
-            None => match (self.by_address(peer), presented) {
+        let refusal = match by_token.or_else(|| self.by_certificate(peer.certificate)) {
+            Some(ix) => match self.lacks(ix, peer) {
+                None => return Ok(ix),
+                Some(lack) => lack,
+            },
+            None => match (self.by_address(peer.address), presented) {
                 (Some(ix), _) => return Ok(ix),
                 // no credential is no guess: clients ask once without to be challenged
                 (None, None) => return Err(SignIn::Missing),
                 (None, Some(_)) => SignIn::Unknown,
             },
         };
-        match self.failures.count(peer) {
+        match self.failures.count(peer.address) {
             Ok(()) => Err(refusal),
             Err(retry_after) => Err(SignIn::TooManyFailures { retry_after }),
         }
@@ -161,12 +173,28 @@ impl Consumers {
         same.then_some(ConsumerIx(at))
     }
 
-    fn may_come_from(&self, consumer: ConsumerIx, peer: IpAddr) -> bool {
-        let from = &self.config(consumer).proof.from;
-        from.is_empty() || from.iter().any(|net| net.contains(&peer))
+    /// The consumer that names no token and this certificate; its fingerprint says more than a name.
+    fn by_certificate(&self, certificate: Option<&Certificate>) -> Option<ConsumerIx> {
+        let certificate = certificate?;
+        let by_print = self.by_fingerprint.get(&certificate.sha256);
+        by_print
+            .or_else(|| certificate.names.iter().find_map(|name| self.by_name.get(name)))
+            .map(|at| ConsumerIx(*at))
     }
 
-    fn by_address(&self, peer: IpAddr) -> Option<ConsumerIx> {
+    /// What a consumer names and this connection does not prove.
+    fn lacks(&self, consumer: ConsumerIx, peer: Peer<'_>) -> Option<SignIn> {
+        let proof = &self.config(consumer).proof;
+        if let Some(wanted) = &proof.certificate
+            && !peer.certificate.is_some_and(|shown| shown.proves(wanted))
+        {
+            return Some(SignIn::WrongCertificate(consumer));
+        }
+        let is_near = proof.from.is_empty() || proof.from.iter().any(|net| net.contains(&peer.address));
+        (!is_near).then_some(SignIn::WrongAddress(consumer))
+    }
+
+    fn by_address(&self, peer: std::net::IpAddr) -> Option<ConsumerIx> {
         self.by_address.iter().find(|(net, _)| net.contains(&peer)).map(|(_, at)| ConsumerIx(*at))
     }
 }
@@ -187,6 +215,7 @@ impl SignIn {
             Self::Missing => "no_credential",
             Self::Unknown => "unknown_token",
             Self::WrongAddress(_) => "wrong_address",
+            Self::WrongCertificate(_) => "wrong_certificate",
             Self::TooManyFailures { .. } => "too_many_failures",
         }
     }

@@ -15,6 +15,7 @@ pub mod dialect;
 pub mod emulator;
 pub mod id;
 pub mod pattern;
+pub mod pem;
 pub mod proxy;
 pub mod quota;
 pub mod redis;

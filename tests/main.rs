@@ -12,3 +12,4 @@ mod http;
 mod ledger;
 mod secrets;
 mod support;
+mod tls;

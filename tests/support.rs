@@ -4,6 +4,7 @@
 //! shares no code with the gateway's.
 
 pub(crate) mod load;
+pub(crate) mod pki;
 mod wire;
 
 use std::io::{BufRead, BufReader, Read};
@@ -59,7 +60,8 @@ pub(crate) struct Caller {
 
 impl Weir {
     /// Starts the built binary on this config and waits until it listens. `{folder}`
-    /// in the text is a fresh folder; `[server] listen` is set by the harness.
+    /// in the text is a fresh folder; `[server] listen` is set by the harness, unless
+    /// the config has TLS.
     pub(crate) fn start(config: &str) -> Self {
         Self::start_with(config, &[])
     }
@@ -80,10 +82,12 @@ impl Weir {
     /// Starts it on the config and the store that are in `folder`.
     fn launch(format: &str, folder: TempDir, env: &[(&str, &str)]) -> Self {
         let file = folder.path().join("weir.toml");
+        let has_doors = std::fs::read_to_string(&file).unwrap().contains("\ntls = ");
+        let doors = (!has_doors).then_some(("WEIR__SERVER__LISTEN", "127.0.0.1:0"));
         let mut process = Command::new(env!("CARGO_BIN_EXE_weir"))
             .args(["run", "--log", format, "--config"])
             .arg(&file)
-            .env("WEIR__SERVER__LISTEN", "127.0.0.1:0")
+            .envs(doors)
             .env("WEIR__ADMIN__LISTEN", "127.0.0.1:0")
             .env("WEIR__STORE__PATH", folder.path().join("data"))
             .envs(env.iter().copied())
@@ -288,9 +292,7 @@ fn follow(pipe: impl Read + Send + 'static, output: Arc<Mutex<String>>, listenin
             // As text: `… listening address=127.0.0.1:1`.
             let event: Value = serde_json::from_str(&line).unwrap_or_default();
             let text = line.split_once(": listening address=").map(|(_, address)| address);
-            if let Some(address) =
-                event["address"].as_str().filter(|_| event["message"] == "listening").or(text)
-            {
+            if let Some(address) = event["address"].as_str().filter(|_| is_door(&event["message"])).or(text) {
                 let _ = listening.send(address.parse().unwrap());
             }
             let mut output = output.lock().unwrap();
@@ -298,6 +300,11 @@ fn follow(pipe: impl Read + Send + 'static, output: Arc<Mutex<String>>, listenin
             output.push('\n');
         }
     });
+}
+
+/// The doors of consumers; the plain one is told first.
+fn is_door(message: &Value) -> bool {
+    message == "listening" || message == "listening with TLS"
 }
 
 /// Real time, because what is waited for happens in another process.

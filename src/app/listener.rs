@@ -1,16 +1,19 @@
-//! The consumers' door: accepts connections, speaks HTTP/1.1 and HTTP/2 (without TLS
-//! by prior knowledge) and hands each request to the service with its peer.
+//! The consumers' door: accepts connections, plain or TLS, speaks HTTP/1.1 and HTTP/2
+//! (without TLS by prior knowledge) and hands each request to the service with its peer.
 //!
 //! Everything a caller can hold on to is bounded: connections, heads (431 beyond),
 //! streams, and times. `guard` cuts connections that send no whole head, read no
-//! answer or do nothing at all; `body` cuts request bodies that stand still. A
+//! answer or do nothing at all; `body` cuts request bodies that stand still; a
+//! handshake has the time of a head, and holds a connection's place. A
 //! caller who hangs up makes hyper drop the service's future at whatever await it is.
 //!
 //! Stopping: no new connections, idle ones are closed, what is under way is finished
 //! within the grace, the rest is cut.
 
 mod body;
+mod doors;
 mod guard;
+mod tls;
 
 use std::convert::Infallible;
 use std::error::Error as StdError;
@@ -25,19 +28,22 @@ use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout_at;
 
 use crate::clock::Clock;
+use crate::consumer::{self, Certificate};
 
 use body::Answer;
 use guard::{Activity, Guarded};
 
 pub use body::{RequestBody, RequestBodyError};
+pub use doors::Doors;
+pub use tls::{Tls, Unfit};
 
 /// The most that a request's head may have; beyond it hyper answers 431.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -79,9 +85,10 @@ pub struct Options {
 }
 
 /// Who is at the other end of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     address: SocketAddr,
+    certificate: Option<Arc<Certificate>>,
 }
 
 /// How stopping went.
@@ -107,10 +114,11 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves the plain connections of a [`bind`] until `shutdown` resolves and what was under way has
-/// ended. The service's future is dropped when its caller hangs up.
+/// Serves the connections of a [`bind`], plain or (with `tls`) over TLS, until `shutdown`
+/// resolves and what was under way has ended. The service's future is dropped when its
+/// caller hangs up.
 pub fn serve<S, F, B>(
-    listener: TcpListener,
+    (listener, tls): (TcpListener, Option<Arc<Tls>>),
     service: S,
     options: Options,
     shutdown: impl Future<Output = ()> + Send + 'static,
@@ -121,10 +129,11 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    let server = Server { builder: builder(), service, options };
+    let server = Arc::new(Server { builder: builder(), service, options, tls });
     tokio::spawn(async move {
         let mut shutdown = std::pin::pin!(shutdown);
         let places = Arc::new(Semaphore::new(options.max_connections));
+        let (open, stopped) = watch::channel(());
         let stopping = GracefulShutdown::new();
         let mut connections = JoinSet::new();
         loop {
@@ -132,13 +141,11 @@ where
                 biased;
                 () = &mut shutdown => break,
                 Some(_) = connections.join_next() => {}
-                (stream, peer, place) = accept(&listener, &places, options.clock) => {
-                    let connection = stopping.watch(server.connection(stream, peer));
+                (stream, address, place) = accept(&listener, &places, options.clock) => {
+                    let life = (stopping.watcher(), stopped.clone());
+                    let server = Arc::clone(&server);
                     connections.spawn(async move {
-                        // hyper has told the caller what could be told
-                        if let Err(error) = connection.await {
-                            tracing::debug!(peer = %peer.address, %error, "connection ended");
-                        }
+                        server.converse(stream, address, life).await;
                         drop(place);
                     });
                 }
@@ -146,6 +153,7 @@ where
         }
         // closed first: a balancer's next attempt must find the door shut, not a queue
         drop(listener);
+        drop(open);
         drain(stopping, connections, &options).await
     })
 }
@@ -165,14 +173,14 @@ async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
     clock: Clock,
-) -> (TcpStream, Peer, OwnedSemaphorePermit) {
+) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
     let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
                 // a caller that is gone already shows itself at the first read
                 drop(stream.set_nodelay(true));
-                return (stream, Peer { address }, place);
+                return (stream, address, place);
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -182,14 +190,58 @@ async fn accept(
     }
 }
 
-/// What all connections of a listener share; any stream will do (TLS too).
+/// What all connections of a listener share.
 struct Server<S> {
     builder: auto::Builder<TokioExecutor>,
     service: S,
     options: Options,
+    tls: Option<Arc<Tls>>,
 }
 
+/// Ends an idle connection, and a handshake, when the listener stops.
+type Life = (Watcher, watch::Receiver<()>);
+
 impl<S> Server<S> {
+    /// A connection from its first byte to its last.
+    async fn converse<F, B>(&self, stream: TcpStream, address: SocketAddr, (watcher, mut stopped): Life)
+    where
+        S: Fn(Request<RequestBody>, Peer) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let ended = match &self.tls {
+            None => watcher.watch(self.connection(stream, Peer { address, certificate: None })).await,
+            Some(tls) => {
+                let shaken = tokio::select! {
+                    shaken = self.handshake(tls, stream) => shaken,
+                    // nothing has been asked on it yet
+                    _ = stopped.changed() => return,
+                };
+                match shaken {
+                    Ok((stream, certificate)) => {
+                        let peer = Peer { address, certificate: certificate.map(Arc::new) };
+                        watcher.watch(self.connection(stream, peer)).await
+                    }
+                    Err(error) => Err(error.into()),
+                }
+            }
+        };
+        // hyper, or TLS, has told the caller what could be told
+        if let Err(error) = ended {
+            tracing::debug!(peer = %address, %error, "connection ended");
+        }
+    }
+
+    async fn handshake(&self, tls: &Tls, stream: TcpStream) -> io::Result<Shaken> {
+        let clock = self.options.clock;
+        let deadline = clock.instant(clock.now() + self.options.head_timeout);
+        match timeout_at(deadline, tls.accept(stream)).await {
+            Ok(shaken) => shaken,
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no handshake in time")),
+        }
+    }
+
     fn connection<IO, F, B>(
         &self,
         stream: IO,
@@ -211,7 +263,7 @@ impl<S> Server<S> {
         let each = service_fn(move |request: Request<Incoming>| {
             let exchange = Activity::begin(&activity);
             let request = request.map(|body| RequestBody::new(body, options.clock, options.body_timeout));
-            let answer = service(request, peer);
+            let answer = service(request, peer.clone());
             async move {
                 let response = answer.await;
                 Ok::<_, Infallible>(response.map(|body| Answer::new(body, exchange)))
@@ -220,6 +272,8 @@ impl<S> Server<S> {
         self.builder.serve_connection(TokioIo::new(stream), each).into_owned()
     }
 }
+
+type Shaken = (tokio_rustls::server::TlsStream<TcpStream>, Option<Certificate>);
 
 fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -269,6 +323,12 @@ impl Peer {
     #[must_use]
     pub fn ip(&self) -> IpAddr {
         self.address.ip().to_canonical()
+    }
+
+    /// What tells who it is.
+    #[must_use]
+    pub fn seen(&self) -> consumer::Peer<'_> {
+        consumer::Peer { address: self.ip(), certificate: self.certificate.as_deref() }
     }
 }
 

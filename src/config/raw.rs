@@ -6,15 +6,15 @@
 
 use super::read::{List, Named, tables};
 use super::scalar::{
-    DateText, HeaderText, Lasting, ListenText, MethodText, NetText, Part, PatternText, PerText, RateText,
-    ResetsText,
+    DateText, FingerprintText, HeaderText, Lasting, ListenText, MethodText, NetText, Part, PatternText,
+    PerText, RateText, ResetsText, SanText,
 };
 use super::secrets::{SecretValue, TokenValue};
 use super::union::{
     CredentialValue, Dialects, KeyTables, LimitValue, OnLoss, QueueValue, ReserveValue, RoutesValue,
 };
 use super::url::{HostText, MountText, ProxyText, PublicUrlText, UrlText};
-use super::word::{CacheControlWord, ModeWord, OnEmptyWord, PaceWord, ScopeWord, WindowWord};
+use super::word::{CacheControlWord, ClientAuthWord, ModeWord, OnEmptyWord, PaceWord, ScopeWord, WindowWord};
 
 tables! {
     /// The configuration of weir.
@@ -40,7 +40,7 @@ tables! {
         /// How long a stopping weir answers what is under way; default 30s.
         shutdown_grace: Lasting,
         /// TLS beside or instead of `listen`.
-        @not_built tls: Tls,
+        tls: Tls,
         /// Signs the tokens that weir issues and seals what Redis holds.
         @no_effect token_key: SecretValue,
     }
@@ -49,12 +49,14 @@ tables! {
     Tls {
         /// Address and port.
         listen: ListenText,
-        /// PEM file of the certificate chain.
+        /// PEM file of the certificate and its chain; read again when it changes.
         cert: String,
         /// PEM file of the private key.
         key: String,
         /// PEM file of the roots that callers' certificates must lead to.
         client_ca: String,
+        /// required (default) or optional: whether a caller without a certificate is refused.
+        client_auth: ClientAuthWord,
     }
 
     /// The listener that operators use.
@@ -240,17 +242,19 @@ tables! {
         /// Source addresses of its connections.
         from: List<NetText>,
         /// Its client certificate.
-        @not_built certificate: Certificate,
+        certificate: Certificate,
         /// Requests that weir itself takes from it.
         inbound: RateText,
         /// Where it may go, by upstream.
         access: Named<Access>,
     }
 
-    /// What a client certificate must say.
+    /// What a client certificate must be: one of these.
     Certificate {
-        /// Subject alternative name.
-        san: String,
+        /// One of its subject alternative names: a DNS name or a URI.
+        san: SanText,
+        /// Its fingerprint: SHA-256 of its DER form.
+        sha256: FingerprintText,
     }
 
     /// What a consumer may do at one upstream.

@@ -16,7 +16,7 @@ use text::{count, quantities, table};
 
 use super::build::percent;
 use super::scalar::spell;
-use super::{Config, Mode, Mount, Scheme, Upstream};
+use super::{ClientAuth, Config, Mode, Mount, Scheme, Upstream};
 use crate::quota::{Calendar, Pace, Routes, Scope, Window};
 
 /// What was understood and what it means in requests per minute and day.
@@ -26,6 +26,14 @@ pub fn report(config: &Config) -> String {
     let mut out = String::new();
     if let Some(listen) = config.server.listen {
         line(&mut out, &format!("consumers   http://{listen}"));
+    }
+    if let Some(tls) = &config.server.tls {
+        let certificates = match tls.clients.as_ref().map(|clients| clients.auth) {
+            None => "",
+            Some(ClientAuth::Required) => " with a client certificate",
+            Some(ClientAuth::Optional) => " with or without a client certificate",
+        };
+        line(&mut out, &format!("consumers   https://{}{certificates}", tls.listen));
     }
     let token = if config.admin.token.is_some() { "with a token" } else { "without a token" };
     line(&mut out, &format!("operators   http://{} {token}", config.admin.listen));

@@ -75,6 +75,10 @@ texts! {
     DateText(UnixTime) = date, like "2028-01-31", "^[0-9]{4}-[0-9]{2}-[0-9]{2}";
     /// Time of day and time zone of a window's edge.
     ResetsText(Resets) = resets, like "00:00 America/Los_Angeles", "^[0-9]{2}:[0-9]{2} .+$";
+    /// A subject alternative name: a DNS name or a URI.
+    SanText(String) = san, like "grafana.internal", "^[!-~]+$";
+    /// SHA-256 of a certificate in hexadecimal, with or without colons.
+    FingerprintText([u8; 32]) = fingerprint, like "AA:BB:…, 32 bytes", "^([0-9a-fA-F]{2}:?){32}$";
     /// SHA-256 in hexadecimal.
     HexText(crate::secret::TokenHash) = hex, like "64 hex digits", "^[0-9a-fA-F]{64}$";
 }
@@ -370,4 +374,23 @@ fn resets(text: &str) -> Result<Resets, String> {
 fn hex(text: &str) -> Result<crate::secret::TokenHash, String> {
     crate::secret::TokenHash::from_hex(text)
         .ok_or_else(|| "not a SHA-256 in 64 hex digits; `weir token NAME` prints one".into())
+}
+
+fn san(text: &str) -> Result<String, String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._*".contains(&b);
+    if text.contains("://") && text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Ok(text.to_owned());
+    }
+    let is_name = !text.is_empty() && text.len() <= 253 && text.bytes().all(plain);
+    if is_name && text.parse::<std::net::IpAddr>().is_err() {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err("not a DNS name or URI, which are the names that are looked at; write one such as \"grafana.internal\" or \"spiffe://corp/grafana\", or sha256 = \"…\"".into())
+}
+
+fn fingerprint(text: &str) -> Result<[u8; 32], String> {
+    let help = "not the SHA-256 of a certificate; write what `openssl x509 -noout -fingerprint -sha256 -in FILE` prints after the '='";
+    let hex = text.replace(':', "");
+    let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).ok();
+    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| help.into())
 }

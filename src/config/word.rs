@@ -6,7 +6,7 @@ use super::mistake::Walk;
 use super::read::{Read, word};
 use super::scalar::schema_of;
 use super::tree::Node;
-use super::{ClientCacheControl, Mode, OnEmpty};
+use super::{ClientAuth, ClientCacheControl, Mode, OnEmpty};
 use crate::quota::{Pace, Scope};
 
 macro_rules! words {
@@ -58,6 +58,11 @@ words! {
     WindowWord(WindowKind) {
         "sliding" => WindowKind::Sliding,
         "calendar" => WindowKind::Calendar,
+    }
+    /// Whether callers must show a certificate.
+    ClientAuthWord(ClientAuth) {
+        "required" => ClientAuth::Required,
+        "optional" => ClientAuth::Optional,
     }
     /// Whether a caller's `Cache-Control` counts.
     CacheControlWord(ClientCacheControl) {

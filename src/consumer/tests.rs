@@ -1,8 +1,9 @@
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use super::*;
 use crate::clock::{Moment, UnixTime};
-use crate::config::{Access, ClientCacheControl, Consumer, Proof, Rate};
+use crate::config::{Access, CertificateProof, ClientCacheControl, Consumer, Proof, Rate};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -10,6 +11,7 @@ fn consumer(name: &str, token: Option<&str>, from: &[&str]) -> Consumer {
     let proof = Proof {
         token: token.map(|token| TokenHash::of(token.as_bytes())),
         from: from.iter().map(|net| net.parse().unwrap()).collect(),
+        certificate: None,
     };
     Consumer { name: name.parse().unwrap(), proof, inbound: None, access: Vec::new() }
 }
@@ -20,7 +22,7 @@ fn clock() -> Clock {
 
 /// The name of whoever this proves.
 fn who(of: &Consumers, token: Option<&str>, peer: &str) -> Result<String, SignIn> {
-    let found = of.identify(token.map(str::as_bytes), peer.parse().unwrap())?;
+    let found = of.identify(token.map(str::as_bytes), peer.parse::<IpAddr>().unwrap().into())?;
     Ok(of.config(found).name.to_string())
 }
 
@@ -55,6 +57,38 @@ async fn an_address_proves_who_names_networks_only_and_the_narrowest_wins() {
     assert_eq!(who(&of, Some("whatever an unmodified client sends"), "127.0.0.2").unwrap(), "all");
     assert_eq!(who(&of, Some("t"), "127.0.0.1").unwrap(), "token", "a good token says more");
     assert_eq!(who(&of, None, "192.0.2.1"), Err(SignIn::Missing));
+}
+
+#[tokio::test]
+async fn a_certificate_proves_who_names_it_alone_or_with_a_token() {
+    let by = |name: &str, token: Option<&str>, proof: CertificateProof| {
+        let known = consumer(name, token, &[]);
+        Consumer { proof: Proof { certificate: Some(proof), ..known.proof }, ..known }
+    };
+    let san = |name: &str| CertificateProof::San(name.to_owned());
+    let list = [
+        by("first", None, san("a.internal")),
+        by("second", None, san("b.internal")),
+        by("pinned", None, CertificateProof::Sha256([7; 32])),
+        by("both", Some("t-both"), san("b.internal")),
+        consumer("near", None, &["10.0.0.0/8"]),
+    ];
+    let of = Consumers::new(&list, clock());
+    let shown = |print: u8, names: &[&str]| Certificate {
+        sha256: [print; 32],
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    let who = |token: Option<&str>, shown: &Certificate| {
+        let peer = Peer { address: "10.0.0.1".parse().unwrap(), certificate: Some(shown) };
+        of.identify(token.map(str::as_bytes), peer).map(|found| of.config(found).name.to_string())
+    };
+    let name = |name: &str| Ok(name.to_owned());
+    assert_eq!(who(None, &shown(0, &["b.internal", "a.internal"])), name("second"), "its first name counts");
+    assert_eq!(who(None, &shown(7, &["a.internal"])), name("pinned"), "a fingerprint says more");
+    assert_eq!(who(Some("t-both"), &shown(0, &["b.internal"])), name("both"));
+    let wrong = Err(SignIn::WrongCertificate(ConsumerIx(3)));
+    assert_eq!(who(Some("t-both"), &shown(0, &["a.internal"])), wrong);
+    assert_eq!(who(None, &shown(0, &["c.internal"])), name("near"), "nobody's: the address is left");
 }
 
 #[tokio::test(start_paused = true)]

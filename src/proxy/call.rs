@@ -3,7 +3,6 @@
 //! Nothing in here costs any of the allowance. A caller who is not known learns
 //! nothing but that: routes and rules are looked at after the sign-in.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use super::refusal::No;
 use super::{Gateway, Lane};
 use crate::clock::{Moment, UnixTime};
 use crate::config::{Access, Mount};
-use crate::consumer::ConsumerIx;
+use crate::consumer::{ConsumerIx, Peer};
 use crate::dialect::Verdict;
 use crate::target::Target;
 
@@ -101,7 +100,7 @@ impl Gateway {
     }
 
     /// Who asks. The credential is taken out of the call, whoever it is.
-    pub(super) fn identify(&self, call: &mut Call, peer: IpAddr) -> Result<Caller<'_>, No> {
+    pub(super) fn identify(&self, call: &mut Call, peer: Peer<'_>) -> Result<Caller<'_>, No> {
         let dialect = &call.lane.config.dialect;
         let known = {
             let presented = dialect.presented(&call.headers, &call.target);

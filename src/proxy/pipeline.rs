@@ -8,7 +8,6 @@
 //! A *no* of the budget, or of the vendor, is not the last word: first a stale
 //! answer, if the policy allows one.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -25,6 +24,7 @@ use super::listen::Missed;
 use super::refusal::No;
 use super::wish::Wish;
 use crate::cache::{Forward, Lookup, Occasion, validate};
+use crate::consumer::Peer;
 use crate::upstream::BoxError;
 
 /// How often a caller looks again after a fetch that ended without a word (a 304
@@ -43,7 +43,7 @@ impl Gateway {
     ///
     /// Dropping the future is a caller who hangs up: it leaves the queue, and a
     /// fetch that was not sent for anybody else is not sent.
-    pub async fn answer<B>(&self, request: Request<B>, peer: IpAddr) -> Response<Body>
+    pub async fn answer<B>(&self, request: Request<B>, peer: Peer<'_>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -60,7 +60,7 @@ impl Gateway {
         &self,
         exchange: &mut Exchange,
         request: Request<(RequestBody, Option<u64>)>,
-        peer: IpAddr,
+        peer: Peer<'_>,
     ) -> Result<Answer, No> {
         if self.is_stopping() {
             return Err(No::Stopping);

@@ -146,9 +146,9 @@ impl No {
             Self::Budget(refusal) => refusal.to_string(),
             Self::Ledger => "the ledger cannot be written".to_owned(),
             // Told apart in the log alone, as in the message.
-            Self::SignIn(SignIn::Missing | SignIn::Unknown | SignIn::WrongAddress(_)) => {
-                "credentials".to_owned()
-            }
+            Self::SignIn(
+                SignIn::Missing | SignIn::Unknown | SignIn::WrongAddress(_) | SignIn::WrongCertificate(_),
+            ) => "credentials".to_owned(),
             other => other.reason().to_owned(),
         }
     }

@@ -17,6 +17,8 @@ const SECRET: &str = "SeCrEtCaNaRy";
 
 /// Keys that are right only beside certain others.
 const AWKWARD: &[&str] = &[
+    "tls",
+    "certificate",
     "versions",
     "learn_usage_limits",
     "credential",

@@ -47,7 +47,7 @@ where
         assert!(peer.ip().is_loopback());
         answer(request)
     };
-    let server = serve(listener, service, options, async { drop(stopped.await) });
+    let server = serve((listener, None), service, options, async { drop(stopped.await) });
     Running { address, stop, server, clock, options }
 }
 
@@ -335,4 +335,53 @@ async fn connections_beyond_the_bound_wait_for_a_place() {
     }
     drop(first);
     answer(&mut second, "done").await;
+}
+
+/// A door with TLS, of the fixtures' certificate.
+async fn start_secure() -> Running {
+    let pem =
+        |name: &str| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/tls").join(name);
+    let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let clock = Clock::virtual_at(crate::clock::UnixTime::from_secs(0));
+    let files = crate::config::ServerTls {
+        listen: address,
+        cert: pem("server.pem"),
+        key: pem("server.key"),
+        clients: None,
+    };
+    let tls = Tls::open(&files, clock).unwrap();
+    let options = Options { max_connections: 2, ..Options::new(clock, 20 * SECOND) };
+    let (stop, stopped) = oneshot::channel();
+    let service = |_, _| async { said("") };
+    let server = serve((listener, Some(tls)), service, options, async { drop(stopped.await) });
+    Running { address, stop, server, clock, options }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_has_the_time_of_a_head_and_a_connections_place() {
+    let running = start_secure().await;
+    let began = running.clock.now();
+    let mut silent = [running.connect().await, running.connect().await];
+    // The first bytes of a handshake, and no more.
+    silent[1].write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01]).await.unwrap();
+    // No place is left, so this one is not even accepted before one of them is cut.
+    let mut third = running.connect().await;
+    for stream in &mut silent {
+        assert_eq!(stream.read(&mut [0; 16]).await.unwrap_or(0), 0);
+    }
+    let took = running.clock.now().since(began);
+    assert!(took >= running.options.head_timeout && took < 2 * running.options.head_timeout, "{took:?}");
+    assert_eq!(third.read(&mut [0; 16]).await.unwrap_or(0), 0, "it has its own time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_does_not_wait_for_handshakes() {
+    let running = start_secure().await;
+    let mut silent = running.connect().await;
+    silent.write_all(&[0x16]).await.unwrap();
+    let began = running.clock.now();
+    running.stop.send(()).unwrap();
+    assert_eq!(running.server.await.unwrap(), Drained { cut: 0 });
+    assert!(running.clock.now().since(began) < SECOND);
 }

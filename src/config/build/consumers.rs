@@ -12,8 +12,8 @@ use super::upstream::{Draft, Seat};
 use crate::config::mistake::{Place, Walk, did_you_mean, one_of};
 use crate::config::raw;
 use crate::config::read::{At, Field};
-use crate::config::scalar::Per;
-use crate::config::{Access, ClientCacheControl, Consumer, Proof, Rate};
+use crate::config::scalar::{FingerprintText, Per};
+use crate::config::{Access, CertificateProof, ClientCacheControl, Consumer, Proof, Rate};
 use crate::pattern::Pattern;
 use crate::quota::{ConsumerPlan, Quantity, Share};
 
@@ -23,7 +23,7 @@ pub(super) fn consumers(file: &raw::File, drafts: &mut [Draft], walk: &mut Walk<
     vendor_keys_as_tokens(typed, drafts, walk);
     let mut consumers = Vec::new();
     for (name, At { value: raw, place }) in typed {
-        let proof = proof(raw, place, walk);
+        let proof = proof(raw, place, asks_certificates(file), walk);
         let inbound = inbound(raw, walk);
         let accesses = raw.access.things();
         if raw.access.is_missing() {
@@ -40,7 +40,7 @@ pub(super) fn consumers(file: &raw::File, drafts: &mut [Draft], walk: &mut Walk<
     consumers
 }
 
-fn proof(raw: &raw::Consumer, place: &Place, walk: &mut Walk<'_>) -> Proof {
+fn proof(raw: &raw::Consumer, place: &Place, certificates_asked: bool, walk: &mut Walk<'_>) -> Proof {
     let from: Vec<IpNet> = raw.from.entries().iter().map(|at| at.value.0).collect();
     if let Some(at) = raw.from.given().filter(|at| at.value.is_empty) {
         walk.wrong(&at.place, "an empty list admits no address; write [\"127.0.0.1/32\"], or leave it out");
@@ -48,13 +48,47 @@ fn proof(raw: &raw::Consumer, place: &Place, walk: &mut Walk<'_>) -> Proof {
     if raw.token.is_missing() && raw.from.is_missing() && raw.certificate.is_missing() {
         walk.wrong(place, "nothing proves it; write token = { sha256 = \"…\" } (`weir token NAME` prints it), or from = [\"ADDRESS\"]");
     }
-    Proof { token: raw.token.value().map(|token| token.0), from }
+    if let (Some(at), false) = (raw.certificate.given(), certificates_asked) {
+        walk.wrong(
+            &at.place,
+            "callers are asked for no certificate; write client_ca = \"FILE\" in [server] tls",
+        );
+    }
+    let certificate = raw.certificate.value().and_then(|raw| certificate(raw, walk));
+    Proof { token: raw.token.value().map(|token| token.0), from, certificate }
+}
+
+fn certificate(raw: &raw::Certificate, walk: &mut Walk<'_>) -> Option<CertificateProof> {
+    match (&raw.san, &raw.sha256) {
+        (Field::Given(san), Field::Missing) => Some(CertificateProof::San(san.value.0.clone())),
+        (Field::Missing, Field::Given(print)) => Some(CertificateProof::Sha256(print.value.0)),
+        (Field::Wrong, _) | (_, Field::Wrong) => None,
+        _ => {
+            walk.wrong(&raw.place, "must name one thing; write { san = \"…\" } or { sha256 = \"…\" }");
+            None
+        }
+    }
+}
+
+/// Whether callers can be known by a certificate; what is wrong otherwise may have meant so.
+fn asks_certificates(file: &raw::File) -> bool {
+    let server = match &file.server {
+        Field::Missing => return false,
+        Field::Wrong => return true,
+        Field::Given(at) => &at.value,
+    };
+    match &server.tls {
+        Field::Missing => false,
+        Field::Wrong => true,
+        Field::Given(at) => !at.value.client_ca.is_missing(),
+    }
 }
 
 /// No two consumers with one proof.
 fn apart(typed: &[(String, At<raw::Consumer>)], walk: &mut Walk<'_>) {
     let mut tokens: HashMap<[u8; 32], &str> = HashMap::new();
     let mut nets: HashMap<IpNet, &str> = HashMap::new();
+    let mut certificates: HashMap<String, &str> = HashMap::new();
     for (name, At { value: raw, .. }) in typed {
         if let Some(token) = raw.token.given() {
             if let Some(other) = tokens.insert(*token.value.0.as_bytes(), name) {
@@ -70,12 +104,27 @@ fn apart(typed: &[(String, At<raw::Consumer>)], walk: &mut Walk<'_>) {
         if !raw.token.is_missing() {
             continue;
         }
+        if let Some(at) = raw.certificate.given() {
+            if let Some(other) = known_as(&at.value).and_then(|known| certificates.insert(known, name)) {
+                walk.wrong(&at.place, format!("is the certificate of consumer {other} too; give one of them a token, or a certificate of its own"));
+            }
+            continue;
+        }
+        if !raw.certificate.is_missing() {
+            continue;
+        }
         for at in raw.from.entries() {
             if let Some(other) = nets.insert(at.value.0, name).filter(|other| other != name) {
                 walk.wrong(&at.place, format!("is the only proof of consumer {other} too; give one of them a token, or another address"));
             }
         }
     }
+}
+
+/// What a consumer's certificate is looked up by.
+fn known_as(raw: &raw::Certificate) -> Option<String> {
+    let print = |at: &At<FingerprintText>| data_encoding::HEXLOWER.encode(&at.value.0);
+    raw.san.value().map(|san| san.0.clone()).or_else(|| raw.sha256.given().map(print))
 }
 
 /// A team that kept its copy of the vendor's key as its token still holds the key.

@@ -1,14 +1,15 @@
-//! `[server]`, `[admin]` and `[store]`.
+//! `[server]`, `[admin]` and `[store]`, and the PEM files that they and upstreams name.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::bounds::{self, Between};
-use crate::config::mistake::Walk;
+use crate::config::mistake::{Place, Walk};
 use crate::config::raw;
-use crate::config::read::Field;
-use crate::config::{Admin, OnEmpty, Server, Store};
+use crate::config::read::{At, Field};
+use crate::config::{Admin, ClientAuth, ClientCertificates, OnEmpty, Server, ServerTls, Store};
+use crate::pem::{self, BadPem};
 
 const DEFAULT_PORT: u16 = 8_080;
 const DEFAULT_ADMIN_PORT: u16 = 9_090;
@@ -17,10 +18,14 @@ const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 pub(super) fn server(raw: Option<&raw::Server>, walk: &mut Walk<'_>) -> Server {
     let default = loopback(DEFAULT_PORT);
     let Some(raw) = raw else {
-        return Server { listen: Some(default), public_url: None, shutdown_grace: DEFAULT_GRACE };
+        let listen = Some(default);
+        return Server { listen, tls: None, public_url: None, shutdown_grace: DEFAULT_GRACE };
     };
+    // With TLS, plain HTTP is served only where it is said.
+    let plain = raw.tls.is_missing().then_some(default);
     Server {
-        listen: Some(raw.listen.value().map_or(default, |listen| listen.0)),
+        listen: raw.listen.value().map(|listen| listen.0).or(plain),
+        tls: raw.tls.value().and_then(|raw| tls(raw, walk)),
         public_url: raw.public_url.value().map(|url| url.0.clone()),
         shutdown_grace: bounds::duration(
             &raw.shutdown_grace,
@@ -29,6 +34,57 @@ pub(super) fn server(raw: Option<&raw::Server>, walk: &mut Walk<'_>) -> Server {
         )
         .unwrap_or(DEFAULT_GRACE),
     }
+}
+
+fn tls(raw: &raw::Tls, walk: &mut Walk<'_>) -> Option<ServerTls> {
+    let place = &raw.place;
+    let listen = raw.listen.required(place, "its address is not said; write listen = \"0.0.0.0:8443\"", walk);
+    let cert = raw.cert.required(
+        place,
+        "its certificate is not said; write cert = \"FILE\", the chain in PEM, leaf first",
+        walk,
+    );
+    let key = raw.key.required(place, "its key is not said; write key = \"FILE\" in PEM", walk);
+    let pair = cert.zip(key).map(|(cert, key)| {
+        pair((cert, key), walk);
+        (PathBuf::from(&cert.value), PathBuf::from(&key.value))
+    });
+    if let (Some(at), true) = (raw.client_auth.given(), raw.client_ca.is_missing()) {
+        walk.wrong(&at.place, "no certificate is asked for; write client_ca = \"FILE\" beside it");
+    }
+    let clients = raw.client_ca.given().map(|at| {
+        roots(at, walk);
+        let auth = raw.client_auth.value().map_or(ClientAuth::Required, |word| word.0);
+        ClientCertificates { ca: PathBuf::from(&at.value), auth }
+    });
+    let (cert, key) = pair?;
+    Some(ServerTls { listen: listen?.value.0, cert, key, clients })
+}
+
+/// Two files that must be a certificate and its key.
+pub(super) fn pair((cert, key): (&At<String>, &At<String>), walk: &mut Walk<'_>) {
+    let mut read =
+        |at: &At<String>| pem::read(Path::new(&at.value)).map_err(|bad| unfit(&at.place, bad, walk)).ok();
+    let (chain, secret) = (read(cert), read(key));
+    if let (Some(chain), Some(secret)) = (chain, secret)
+        && let Err(bad) = pem::pair(&chain, &secret)
+    {
+        unfit(if bad.is_about_the_key() { &key.place } else { &cert.place }, bad, walk);
+    }
+}
+
+/// A file that must hold certificates to trust.
+pub(super) fn roots(at: &At<String>, walk: &mut Walk<'_>) {
+    let mut roots = rustls::RootCertStore::empty();
+    let read = pem::read(Path::new(&at.value));
+    if let Err(bad) = read.and_then(|file| pem::add_roots(&mut roots, &file)) {
+        unfit(&at.place, bad, walk);
+    }
+}
+
+/// The path is not repeated: it might be the key itself, put in the wrong place.
+fn unfit(place: &Place, bad: BadPem, walk: &mut Walk<'_>) {
+    walk.wrong(place, format!("the file that it names {bad}"));
 }
 
 pub(super) fn admin(raw: Option<&raw::Admin>, walk: &mut Walk<'_>) -> Admin {
@@ -47,22 +103,37 @@ pub(super) fn admin(raw: Option<&raw::Admin>, walk: &mut Walk<'_>) -> Admin {
     Admin { listen, token: raw.token.value().map(|token| token.0.clone()) }
 }
 
-/// Two listeners cannot have one address.
+/// No two listeners at one address.
 pub(super) fn apart(server: &Server, admin: &Admin, file: &raw::File, walk: &mut Walk<'_>) {
-    let Some(listen) = server.listen else { return };
-    let overlap = listen.ip() == admin.listen.ip()
-        || listen.ip().is_unspecified()
-        || admin.listen.ip().is_unspecified();
-    if listen.port() != 0 && listen.port() == admin.listen.port() && overlap {
-        let typed = |field: &Field<_>| field.given().map(|at: &crate::config::read::At<_>| at.place.clone());
-        let place = file
-            .admin
-            .value()
-            .and_then(|admin| typed(&admin.listen))
-            .or_else(|| file.server.value().and_then(|server| typed(&server.listen)))
-            .unwrap_or_else(|| file.place.clone());
-        walk.wrong(&place, "server.listen and admin.listen are one address; give each its own port");
+    let typed = file.server.value();
+    let tls = typed.and_then(|server| server.tls.value());
+    let plain = typed.and_then(|server| place(&server.listen));
+    let secure = tls.and_then(|tls| place(&tls.listen));
+    let operators = file.admin.value().and_then(|admin| place(&admin.listen));
+    let listeners = [
+        ("server.listen", server.listen, plain),
+        ("server.tls.listen", server.tls.as_ref().map(|tls| tls.listen), secure),
+        ("admin.listen", Some(admin.listen), operators),
+    ];
+    for (at, (one, first, here)) in listeners.iter().enumerate() {
+        for (other, second, there) in &listeners[at + 1..] {
+            let (Some(first), Some(second)) = (first, second) else { continue };
+            if overlap(*first, *second) {
+                // The later one is at fault, unless it was not typed.
+                let place = there.as_ref().or(here.as_ref()).unwrap_or(&file.place);
+                walk.wrong(place, format!("{one} and {other} are one address; give each its own port"));
+            }
+        }
     }
+}
+
+fn place<T>(field: &Field<T>) -> Option<Place> {
+    field.given().map(|at| at.place.clone())
+}
+
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let one_network = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() != 0 && a.port() == b.port() && one_network
 }
 
 pub(super) fn store(raw: Option<&raw::Store>) -> Store {

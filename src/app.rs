@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::admin::{Admin, Watched};
-use crate::budget::Ledger;
-use crate::budget::ledger::{self, Begun};
+use crate::budget::Store;
+use crate::budget::ledger::Begun;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -24,7 +24,7 @@ use listener::{Doors, Drained, Options};
 /// A running weir. Dropping it stops accepting; [`App::stop`] also waits.
 pub struct App {
     gateway: Arc<Gateway>,
-    ledger: Arc<Ledger>,
+    store: Store,
     address: SocketAddr,
     admin: Arc<Admin>,
     admin_address: SocketAddr,
@@ -48,10 +48,10 @@ impl App {
         }
         let mut process = [0; 8];
         getrandom::fill(&mut process).context("the system has no randomness")?;
-        let options = ledger::Options { path: config.store.path.clone(), on_empty: config.store.on_empty };
-        let ledger = Ledger::open(options, clock).context("the ledger's thread cannot start")?;
-        let gateway = Gateway::new(&config, &ledger, clock, u64::from_le_bytes(process))?;
-        let begun = ledger.begun().await?;
+        let process = u64::from_le_bytes(process);
+        let store = Store::open(&config.store, clock, process).context("the ledger cannot be kept")?;
+        let gateway = Gateway::new(&config, &store, clock, process)?;
+        let begun = store.begun().await?;
         let doors = Doors::open(&config.server, clock)?;
         let address = doors.address();
         let (admin_listener, admin_address) = bind(config.admin.listen)?;
@@ -64,7 +64,7 @@ impl App {
             }
             Begun::Waits => {
                 let told = (Arc::clone(&gateway), Arc::clone(&admin));
-                drop(tokio::spawn(recall(Arc::clone(&ledger), told)));
+                drop(tokio::spawn(recall(store.clone(), told)));
             }
         }
         let admin_served = tokio::spawn(Arc::clone(&admin).serve(admin_listener, until(stopped.clone())));
@@ -82,7 +82,7 @@ impl App {
         doors.announce();
         let options = Options::new(clock, config.server.shutdown_grace);
         let served = doors.serve(service(&gateway), options, || until(stopped.clone()));
-        Ok(Self { gateway, ledger, address, admin, admin_address, stop, served, admin_served })
+        Ok(Self { gateway, store, address, admin, admin_address, stop, served, admin_served })
     }
 
     /// Where consumers reach it: the port that was really bound.
@@ -145,16 +145,18 @@ impl App {
                 Err(error) => tracing::error!(%error, "the listener failed"),
             }
         }
-        self.ledger.close().await;
+        self.gateway.told().await;
+        self.store.close().await;
         cut
     }
 }
 
 /// Takes up the past as soon as the ledger can be had.
-async fn recall(ledger: Arc<Ledger>, (gateway, admin): (Arc<Gateway>, Arc<Admin>)) {
-    match ledger.loaded().await {
+async fn recall(store: Store, (gateway, admin): (Arc<Gateway>, Arc<Admin>)) {
+    match store.loaded().await {
         Ok(()) => {
             gateway.recall();
+            gateway.joined().await;
             admin.loaded();
         }
         Err(error) => {

@@ -27,6 +27,7 @@ mod refusal;
 mod reserve;
 pub mod shared;
 mod snapshot;
+mod store;
 #[cfg(test)]
 mod tests;
 mod vendor_clock;
@@ -50,6 +51,7 @@ pub use permit::{Charge, Permit};
 pub use refusal::{Denied, Node, Reason, Refusal};
 pub use shared::{Shared, Standing};
 pub use snapshot::{LimitState, NodeState, Remaining, Snapshot};
+pub use store::Store;
 
 use desk::{BidId, Desk};
 use hierarchy::Books;

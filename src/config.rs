@@ -83,6 +83,28 @@ pub struct Store {
     pub path: PathBuf,
     /// What a ledger file that is new means.
     pub on_empty: OnEmpty,
+    /// Shared by replicas.
+    pub redis: Option<Redis>,
+}
+
+/// A Redis or Valkey that replicas share.
+#[derive(Clone, Debug)]
+pub struct Redis {
+    /// Where it is, and how one signs in.
+    pub server: crate::redis::Server,
+    /// Put before every key.
+    pub prefix: String,
+    /// How many weirs share it.
+    pub replicas: u32,
+}
+
+/// What a replica does that cannot reach the Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnLoss {
+    /// Nothing leaves.
+    Closed,
+    /// It goes on with a part that was set aside for it.
+    Share,
 }
 
 /// What a ledger file that is new means.

@@ -107,6 +107,18 @@ impl Server {
         matches!(self.client.get_connection_info().addr(), ::redis::ConnectionAddr::TcpTls { .. })
     }
 
+    /// Whether it is on this machine: nobody listens in between.
+    #[must_use]
+    pub fn is_near(&self) -> bool {
+        match self.client.get_connection_info().addr() {
+            ::redis::ConnectionAddr::Tcp(host, _) => {
+                host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+            }
+            ::redis::ConnectionAddr::Unix(_) => true,
+            _ => false,
+        }
+    }
+
     /// Connects and signs in.
     ///
     /// # Errors

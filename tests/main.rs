@@ -7,6 +7,7 @@ mod architecture;
 mod budget;
 mod config;
 mod emulator;
+mod fleet;
 mod gateway;
 mod http;
 mod ledger;

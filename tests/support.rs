@@ -5,6 +5,7 @@
 
 pub(crate) mod load;
 pub(crate) mod pki;
+pub(crate) mod redis;
 mod wire;
 
 use std::io::{BufRead, BufReader, Read};

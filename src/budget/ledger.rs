@@ -321,6 +321,7 @@ impl Budget {
     /// Takes up what was charged before this process, and begins to admit. To be
     /// called once the ledger is [loaded](Ledger::loaded), within a runtime.
     pub fn recall(&self) {
+        self.join();
         let Some(link) = &self.link else { return };
         let ledger = &link.ledger;
         let (restored, names) = {

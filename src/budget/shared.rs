@@ -19,11 +19,13 @@
 
 mod replica;
 mod skew;
+#[cfg(test)]
+mod tests;
 mod wire;
 mod worker;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -118,7 +120,7 @@ fn script(clock: &str) -> String {
 }
 
 impl Budget {
-    /// A budget whose account is shared. It admits nobody until [`Budget::join`].
+    /// A budget whose account is shared. It admits nobody until [`Budget::recall`].
     /// Requests connect, and are answered or given up, within `spans`.
     #[must_use]
     pub fn shared(
@@ -146,9 +148,9 @@ impl Budget {
     }
 
     /// Begins to take part, within a runtime: what was charged is learnt, and admissions begin.
-    pub fn join(self: &Arc<Self>) {
+    pub(super) fn join(&self) {
         if self.fleet.is_some() {
-            drop(tokio::spawn(worker::keep(Arc::downgrade(self), self.clock)));
+            drop(tokio::spawn(worker::keep(Weak::clone(&self.me), self.clock)));
         }
     }
 

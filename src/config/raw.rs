@@ -11,7 +11,7 @@ use super::scalar::{
 };
 use super::secrets::{SecretValue, TokenValue};
 use super::union::{
-    CredentialValue, Dialects, KeyTables, LimitValue, OnLoss, QueueValue, ReserveValue, RoutesValue,
+    CredentialValue, Dialects, KeyTables, LimitValue, OnLossWord, QueueValue, ReserveValue, RoutesValue,
 };
 use super::url::{HostText, MountText, ProxyText, PublicUrlText, UrlText};
 use super::word::{CacheControlWord, ClientAuthWord, ModeWord, OnEmptyWord, PaceWord, ScopeWord, WindowWord};
@@ -72,7 +72,7 @@ tables! {
         /// Folder of ledger, cache and usage; default data.
         path: String,
         /// Shared by replicas.
-        @not_built redis: Redis,
+        redis: Redis,
         /// What a ledger file that is new means: trust (nothing was spent) or cautious (all current windows are).
         on_empty: OnEmptyWord,
     }
@@ -81,12 +81,14 @@ tables! {
     Redis {
         /// redis:// or rediss:// URL.
         url: SecretValue,
+        /// PEM file of roots instead of the system's, for rediss://.
+        ca: String,
         /// Put before every key; default weir.
         prefix: String,
         /// How many weirs share it.
         replicas: u64,
         /// What a replica does that is cut off: closed, or share:FRACTION.
-        on_loss: OnLoss,
+        on_loss: OnLossWord,
     }
 
     /// One vendor's API, reached with one account.

@@ -1,4 +1,5 @@
-//! A real redis-server for unit tests: on a Unix socket, nothing on disk, killed on drop.
+//! A real redis-server for unit tests: on a Unix socket, nothing on disk. It ends with
+//! this process, however that ends.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -9,28 +10,30 @@ use super::Server;
 use crate::secret::Secret;
 
 pub(crate) struct RedisServer {
-    process: Child,
+    /// A shell that kills the server when its input ends.
+    keeper: Child,
     folder: TempDir,
 }
 
 impl RedisServer {
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        let process = Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
-            .arg(folder.path().join("socket"))
+        let keeper = Command::new("sh")
+            .args(["-c", "redis-server --port 0 --save '' --appendonly no --unixsocket ./socket & read end; kill -9 $!"])
             .current_dir(folder.path())
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
-            .expect("redis-server is installed");
-        let server = Self { process, folder };
+            .expect("there is a shell");
+        let server = Self { keeper, folder };
         for _ in 0..1_000 {
             if server.server().client.get_connection().is_ok() {
                 return server;
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        panic!("redis-server does not answer");
+        panic!("redis-server does not answer: is it installed?");
     }
 
     pub(crate) fn server(&self) -> Server {
@@ -41,7 +44,7 @@ impl RedisServer {
 
 impl Drop for RedisServer {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
     }
 }

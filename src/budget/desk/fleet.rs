@@ -222,10 +222,10 @@ impl Desk {
         self.moved(seat);
     }
 
-    /// The best of those who wait here, for each set of limits that may open within a second.
-    pub(in crate::budget) fn wants(&self, now: Moment) -> Vec<(LimitSet, Rank)> {
+    /// The next turns of those who wait here, for each set of limits that may open within a second.
+    pub(in crate::budget) fn wants(&self, now: Moment) -> Vec<(LimitSet, Vec<Rank>)> {
         let soon = now + std::time::Duration::from_secs(1);
-        let mut wants = self.queue.best(&self.books);
+        let mut wants = self.queue.turns(&self.books);
         wants.retain(|(set, _)| self.books.next_opening(*set, now).is_some_and(|at| at <= soon));
         wants
     }

@@ -116,11 +116,10 @@ impl Ranks {
         tag.start = tag.start.saturating_sub(self.steps[node]);
     }
 
-    /// How far the tag of `key` lies ahead of the one last served, in requests of the whole account.
-    #[allow(clippy::cast_precision_loss, reason = "a tag is compared with others like it")]
-    pub(super) fn turns_ahead(&self, key: Key) -> f64 {
-        let served = self.served[self.parents[key.node]][key.group as usize];
-        (key.start as f64 - served as f64) / 1_000_000.0
+    /// What one request costs `node`: the inverse of its share.
+    #[allow(clippy::cast_precision_loss, reason = "it is compared with others like it")]
+    pub(super) fn price(&self, node: NodeIndex) -> f64 {
+        self.steps[node] as f64 / 1_000_000.0
     }
 
     fn join(&mut self, node: NodeIndex, group: Group) {

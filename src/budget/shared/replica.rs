@@ -66,6 +66,8 @@ pub(in crate::budget) struct Replica {
     untold: Vec<Id>,
     has_booked: bool,
     must_reset: bool,
+    /// Nothing has answered since it was lost.
+    is_away: bool,
     last_call: Option<Moment>,
     last_answer: Option<Moment>,
     last_sweep: Moment,
@@ -183,6 +185,7 @@ impl Replica {
             untold: Vec::new(),
             has_booked: false,
             must_reset: false,
+            is_away: false,
             last_call: None,
             last_answer: None,
             last_sweep: Moment::ZERO,
@@ -352,7 +355,7 @@ impl Replica {
     fn wants(&self, desk: &Desk, now: Moment) -> Vec<Want> {
         let wants = desk.wants(now).into_iter();
         let key = |limit: usize| (self.keys[limit].clone(), true);
-        wants.map(|(set, rank)| Want { keys: set.iter().map(key).collect(), rank }).collect()
+        wants.map(|(set, ranks)| Want { keys: set.iter().map(key).collect(), ranks }).collect()
     }
 
     fn charge_of(&self, grant: Grant, state: State, until: Moment) -> Charge {

@@ -201,7 +201,10 @@ end
 local function ahead(key, rank)
   local number = 0
   for _, want in ipairs(rivals) do
-    if want.keys[key] and is_before(want.rank, rank) then number = number + 1 end
+    for _, other in ipairs(want.keys[key] and want.ranks or {}) do
+      if not is_before(other, rank) then break end
+      number = number + 1
+    end
   end
   return number
 end

@@ -94,7 +94,8 @@ pub(super) struct On {
 #[derive(Debug, Serialize)]
 pub(super) struct Want {
     pub(super) keys: std::collections::BTreeMap<String, bool>,
-    pub(super) rank: [f64; 4],
+    /// The next turns here, the least first.
+    pub(super) ranks: Vec<[f64; 4]>,
 }
 
 /// How far a charge is.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::bounds::{self, Between};
+use super::redis;
 use crate::config::mistake::{Place, Walk};
 use crate::config::raw;
 use crate::config::read::{At, Field};
@@ -136,11 +137,14 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() != 0 && a.port() == b.port() && one_network
 }
 
-pub(super) fn store(raw: Option<&raw::Store>) -> Store {
-    let Some(raw) = raw else { return Store { path: PathBuf::from("data"), on_empty: OnEmpty::Trust } };
+pub(super) fn store(raw: Option<&raw::Store>, walk: &mut Walk<'_>) -> Store {
+    let Some(raw) = raw else {
+        return Store { path: PathBuf::from("data"), on_empty: OnEmpty::Trust, redis: None };
+    };
     Store {
         path: raw.path.value().map_or_else(|| PathBuf::from("data"), PathBuf::from),
         on_empty: raw.on_empty.value().map_or(OnEmpty::Trust, |word| word.0),
+        redis: raw.redis.value().and_then(|raw| redis::redis(raw, walk)),
     }
 }
 

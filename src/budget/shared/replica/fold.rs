@@ -19,7 +19,7 @@ impl Replica {
         now: Moment,
     ) -> Vec<Fact> {
         let mut facts = Vec::new();
-        if desk.is_lost() {
+        if std::mem::take(&mut self.is_away) {
             facts.push(Fact::Back);
         }
         self.last_answer = Some(now);
@@ -63,11 +63,13 @@ impl Replica {
         if let Some(way) = way {
             self.give_back(desk, way, now);
         }
-        let is_over = self.last_answer.is_none_or(|at| now.since(at) >= LOST_AFTER);
+        let since = *self.last_answer.get_or_insert(now);
+        let is_over = now.since(since) >= LOST_AFTER;
         if !is_over || desk.is_lost() {
             return None;
         }
         desk.lose_ledger();
+        self.is_away = true;
         Some(Fact::Lost)
     }
 
@@ -77,7 +79,8 @@ impl Replica {
         self.epoch = epoch;
         self.phase = Phase::Joining;
         self.must_reset = false;
-        (self.seen, self.acked) = (0, self.calls);
+        // It knows none of our calls.
+        (self.seen, self.acked) = (0, 0);
         self.untold = self.charges.keys().cloned().collect();
         if was_member {
             if self.expects.is_empty() {

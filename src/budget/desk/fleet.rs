@@ -76,7 +76,12 @@ impl Desk {
             self.claims.paused_until = None;
             self.dirty = true;
         }
-        self.past.is_unknown || self.claims.is_lost
+        if self.past.is_unknown || self.claims.is_lost {
+            // No passing of time opens it.
+            self.next_wake = None;
+            return true;
+        }
+        false
     }
 
     pub(super) fn nominate(&mut self, waiter: Waiter, now: Moment) {

@@ -235,6 +235,12 @@ for at, b in ipairs(q.bookings or {}) do
     end
   end
   verdicts[at] = no or 'yes'
+  if no == 'turn' or no == 'full' then
+    -- It waits on, and counts among those who do.
+    local keys = {}
+    for _, on in ipairs(b.limits) do keys[on.key] = true end
+    table.insert(q.wants, { keys = keys, ranks = { b.rank } })
+  end
 end
 
 if q.wants and #q.wants > 0 then

@@ -1,4 +1,4 @@
-//! The operators' listener: health, readiness, status and metrics.
+//! The operators' listener: health, readiness, status, metrics and purges.
 //!
 //! It has a listener of its own; nothing leads here from the consumers' one.
 //! Loopback is no authentication, since a browser on the same machine can be
@@ -8,6 +8,7 @@
 
 mod guard;
 mod metrics;
+mod purge;
 mod status;
 
 use std::net::SocketAddr;
@@ -19,7 +20,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
 use crate::budget::Budget;
@@ -44,7 +45,7 @@ pub struct Watched {
 /// Everything that is shown.
 pub struct Admin {
     upstreams: Vec<Watched>,
-    cache: Option<Arc<Cache>>,
+    cache: Arc<Cache>,
     clock: Clock,
     guard: guard::Guard,
     loading: AtomicBool,
@@ -57,7 +58,7 @@ impl Admin {
     pub fn new(
         config: &config::Admin,
         upstreams: Vec<Watched>,
-        cache: Option<Arc<Cache>>,
+        cache: Arc<Cache>,
         clock: Clock,
     ) -> Arc<Self> {
         let guard = guard::Guard::new(config.token.clone());
@@ -92,6 +93,7 @@ impl Admin {
         let guarded = Router::new()
             .route("/metrics", get(show_metrics))
             .route("/api/v1/status", get(show_status))
+            .route("/api/v1/cache/purge", post(purge::purge))
             .layer(middleware::from_fn_with_state(Arc::clone(&self), guard::check));
         Router::new()
             .route("/healthz", get(|| async { "ok\n" }))

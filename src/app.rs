@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use crate::admin::{Admin, Watched};
 use crate::budget::Store;
 use crate::budget::ledger::Begun;
-use crate::cache::Cache;
+use crate::cache::{Cache, CacheLimits, Disk, DiskOptions, Editions, SecondLevel};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::proxy::{Gateway, Lane};
@@ -25,6 +25,7 @@ use listener::{Doors, Drained, Options};
 pub struct App {
     gateway: Arc<Gateway>,
     store: Store,
+    cache: Arc<Cache>,
     address: SocketAddr,
     admin: Arc<Admin>,
     admin_address: SocketAddr,
@@ -50,13 +51,14 @@ impl App {
         getrandom::fill(&mut process).context("the system has no randomness")?;
         let process = u64::from_le_bytes(process);
         let store = Store::open(&config.store, clock, process).context("the ledger cannot be kept")?;
-        let gateway = Gateway::new(&config, &store, clock, process)?;
+        let cache = cache(&config, clock)?;
+        let gateway = Gateway::new(&config, (&store, &cache), clock, process)?;
         let begun = store.begun().await?;
         let doors = Doors::open(&config.server, clock)?;
         let address = doors.address();
         let (admin_listener, admin_address) = bind(config.admin.listen)?;
         let (stop, stopped) = watch::channel(false);
-        let admin = Admin::new(&config.admin, watched(&gateway), cache(&gateway), clock);
+        let admin = Admin::new(&config.admin, watched(&gateway), Arc::clone(&cache), clock);
         match begun {
             Begun::Loaded => {
                 gateway.recall();
@@ -82,7 +84,7 @@ impl App {
         doors.announce();
         let options = Options::new(clock, config.server.shutdown_grace);
         let served = doors.serve(service(&gateway), options, || until(stopped.clone()));
-        Ok(Self { gateway, store, address, admin, admin_address, stop, served, admin_served })
+        Ok(Self { gateway, store, cache, address, admin, admin_address, stop, served, admin_served })
     }
 
     /// Where consumers reach it: the port that was really bound.
@@ -129,7 +131,7 @@ impl App {
     }
 
     /// Accepts nothing new, answers what is under way, tells the rest to go
-    /// elsewhere; then lets go of the ledger, for which a successor may be waiting.
+    /// elsewhere; then lets go of ledger and cache, for which a successor may be waiting.
     /// Says how many connections had to be cut.
     pub async fn stop(self) -> usize {
         self.gateway.stop();
@@ -146,7 +148,7 @@ impl App {
             }
         }
         self.gateway.told().await;
-        self.store.close().await;
+        tokio::join!(self.store.close(), self.cache.close());
         cut
     }
 }
@@ -181,9 +183,16 @@ fn watched(gateway: &Gateway) -> Vec<Watched> {
     gateway.lanes().iter().map(one).collect()
 }
 
-/// The lanes share one cache.
-fn cache(gateway: &Gateway) -> Option<Arc<Cache>> {
-    gateway.lanes().first().map(|lane| Arc::clone(lane.cache()))
+/// The one cache of all lanes, over its file.
+fn cache(config: &Config, clock: Clock) -> anyhow::Result<Arc<Cache>> {
+    let open = |max_bytes| {
+        let options = DiskOptions { path: config.store.path.clone(), max_bytes };
+        let disk = Disk::open(&options, Editions::of(&config.upstreams), clock);
+        disk.map(|disk| Arc::new(disk) as Arc<dyn SecondLevel>)
+    };
+    let second = config.store.cache_disk_bytes.map(open).transpose();
+    let second = second.context("the thread of the cache's file cannot start")?;
+    Ok(Arc::new(Cache::over(CacheLimits { max_bytes: config.store.cache_memory_bytes }, second)))
 }
 
 /// Hands a connection's requests to the gateway.

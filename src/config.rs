@@ -6,13 +6,16 @@
 
 mod build;
 mod mistake;
+mod proxy;
 mod raw;
 mod read;
 mod report;
 mod scalar;
 mod schema;
 mod secrets;
+mod size;
 mod source;
+mod store;
 mod transport;
 mod tree;
 mod union;
@@ -27,6 +30,7 @@ use http::{HeaderName, Method, StatusCode};
 use ipnet::IpNet;
 
 use crate::dialect::Dialect;
+use crate::dialect::oauth::Client;
 use crate::id::{ConsumerName, KeyName, UpstreamName};
 use crate::pattern::Pattern;
 use crate::quota::Plan;
@@ -35,7 +39,10 @@ use crate::secret::{Secret, TokenHash};
 pub use mistake::Mistakes;
 pub use report::report;
 pub use schema::schema;
-pub use transport::{CertificateProof, ClientAuth, ClientCertificates, ServerTls};
+pub use store::{OnEmpty, OnLoss, Redis, Store};
+pub use transport::{
+    CertificateProof, ClientAuth, ClientCertificates, ClientPair, Proxy, ServerTls, Transport,
+};
 
 /// One whole, checked configuration.
 #[derive(Clone, Debug)]
@@ -65,6 +72,8 @@ pub struct Server {
     pub public_url: Option<String>,
     /// How long a stopping weir answers what is under way.
     pub shutdown_grace: Duration,
+    /// Signs the tokens that weir issues; none makes one under [`Store::path`].
+    pub token_key: Option<Secret>,
 }
 
 /// `[admin]`.
@@ -74,47 +83,6 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// Required off loopback.
     pub token: Option<Secret>,
-}
-
-/// `[store]`.
-#[derive(Clone, Debug)]
-pub struct Store {
-    /// The folder of ledger, cache and usage.
-    pub path: PathBuf,
-    /// What a ledger file that is new means.
-    pub on_empty: OnEmpty,
-    /// Shared by replicas.
-    pub redis: Option<Redis>,
-}
-
-/// A Redis or Valkey that replicas share.
-#[derive(Clone, Debug)]
-pub struct Redis {
-    /// Where it is, and how one signs in.
-    pub server: crate::redis::Server,
-    /// Put before every key.
-    pub prefix: String,
-    /// How many weirs share it.
-    pub replicas: u32,
-}
-
-/// What a replica does that cannot reach the Redis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnLoss {
-    /// Nothing leaves.
-    Closed,
-    /// It goes on with a part that was set aside for it.
-    Share,
-}
-
-/// What a ledger file that is new means.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnEmpty {
-    /// Nothing has been spent.
-    #[default]
-    Trust,
-    /// All current windows are spent.
-    Cautious,
 }
 
 /// One vendor's API, reached with one account.
@@ -134,14 +102,18 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// The longest silence within a body, and the life of an idle connection.
     pub idle_timeout: Duration,
+    /// The same within a stream of events.
+    pub stream_idle_timeout: Duration,
+    /// How long tokens that weir issues here are valid, where the dialect exchanges them.
+    pub token_ttl: Duration,
     /// The longest wait for the budget.
     pub max_wait: Duration,
     /// Whether the budget is enforced.
     pub mode: Mode,
     /// Catchpoint: trust `usageLimits` in answers.
     pub learn_usage_limits: bool,
-    /// PEM file of roots instead of the system's.
-    pub ca: Option<PathBuf>,
+    /// How connections to it are made.
+    pub transport: Transport,
     /// Names the address that requests leave from, if replicas share it behind a NAT.
     pub egress: Option<String>,
     /// The most pages a page walk reads.
@@ -231,8 +203,12 @@ pub struct Key {
 /// One value of a key.
 #[derive(Clone, Debug)]
 pub struct KeyValue {
-    /// What is sent to the vendor.
+    /// What is sent to the vendor; where tokens are exchanged, the client's secret.
     pub value: Secret,
+    /// What is sent to an older API of the same vendor instead (Netskope v1).
+    pub value_v1: Option<Secret>,
+    /// Who signs in with it, where tokens are exchanged.
+    pub client: Option<Client>,
     /// The first moment (UTC) at which it is no longer valid, if it is known.
     pub expires: Option<crate::clock::UnixTime>,
 }
@@ -264,6 +240,9 @@ pub struct CacheRule {
     pub snap: Option<Snap>,
     /// Larger answers stream through uncached.
     pub max_bytes: u64,
+    /// Paths that are fetched anew after a successful write that this rule is for,
+    /// beside what every write makes fresh; whatever their methods.
+    pub invalidates: Vec<Pattern>,
 }
 
 /// Rounds the time window of a query to a step.
@@ -275,6 +254,10 @@ pub struct Snap {
     pub end: String,
     /// To multiples of this; longer than zero.
     pub step: Duration,
+    /// How long after a window's end its data may still change.
+    pub settles: Duration,
+    /// Freshness lifetime of windows that have settled, instead of the rule's.
+    pub settled_ttl: Option<Duration>,
 }
 
 /// One internal caller.

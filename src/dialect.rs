@@ -7,9 +7,18 @@
 
 mod accept;
 mod catchpoint;
+mod catchpoint_v1;
+mod form;
 mod generic;
 pub mod json;
 pub mod links;
+mod netskope;
+pub mod oauth;
+mod pages;
+mod privx;
+mod resource;
+mod sandbox;
+mod verdict;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -27,68 +36,33 @@ pub use catchpoint::{Catchpoint, Usage};
 pub use generic::{Credential, Generic};
 pub use json::{Editor, Edits, Observed};
 pub use links::{Links, Rewritten};
+pub use netskope::body::{Place, Split};
+pub use oauth::OAuth;
+pub use pages::{Next, NotAPage, Pages, Walk};
+pub use resource::Resource;
+pub use sandbox::Sandbox;
+pub use verdict::{ErrorBody, Keeping, Manner, Signed, UnusableKey, Verdict};
 
 /// One vendor API, with what config says about it.
 #[derive(Clone, Debug)]
 pub enum Dialect {
     /// Catchpoint's REST API, v2 and later.
     Catchpoint(Catchpoint),
+    /// Catchpoint's legacy pull API.
+    CatchpointV1,
+    /// Recorded Future Sandbox.
+    Sandbox(Sandbox),
+    /// PrivX.
+    Privx,
+    /// Netskope, v1 and v2.
+    Netskope,
     /// Any JSON API, by configuration alone.
     Generic(Generic),
 }
 
 /// The names config knows, in the order of INTERFACE. Those without a dialect yet are refused at start.
-pub const NAMES: &[&str] = &["catchpoint", "generic"];
-
-/// What a dialect thinks of a request before it costs anything.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Send it.
-    Pass,
-    /// Send it, and tell the operator why not for long.
-    Warn(String),
-    /// The vendor would refuse it: 400 with this message, at no cost.
-    Invalid(String),
-    /// Policy refuses it: 403 with this message.
-    Forbidden(String),
-}
-
-/// An error body in the vendor's own shape.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ErrorBody {
-    /// Its `Content-Type`.
-    pub content_type: HeaderValue,
-    /// The body.
-    pub bytes: Bytes,
-}
-
-/// Whether the body of an answer may be kept, whatever its status and headers say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keeping {
-    /// It is all there.
-    May,
-    /// The vendor says itself that it is not finished, or not found.
-    Unfinished,
-    /// It broke off, or is not what the vendor sends when all is well (a CDN's page).
-    Malformed,
-}
-
-/// A key that cannot be put where the credential goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the key has characters that its place in a request cannot hold")]
-pub struct UnusableKey;
-
-impl Keeping {
-    /// One word for log, metric and header.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::May => "may",
-            Self::Unfinished => "unfinished",
-            Self::Malformed => "malformed",
-        }
-    }
-}
+pub const NAMES: &[&str] =
+    &["catchpoint", "catchpoint-v1", "recorded-future-sandbox", "privx", "netskope", "generic"];
 
 impl Dialect {
     /// The name that config calls it by.
@@ -96,6 +70,10 @@ impl Dialect {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Catchpoint(_) => "catchpoint",
+            Self::CatchpointV1 => "catchpoint-v1",
+            Self::Sandbox(_) => "recorded-future-sandbox",
+            Self::Privx => "privx",
+            Self::Netskope => "netskope",
             Self::Generic(_) => "generic",
         }
     }
@@ -104,8 +82,9 @@ impl Dialect {
     #[must_use]
     pub fn classes(&self) -> &'static [RouteClass] {
         match self {
-            Self::Catchpoint(_) => catchpoint::CLASSES,
-            Self::Generic(_) => &[],
+            Self::Catchpoint(_) | Self::CatchpointV1 => catchpoint::CLASSES,
+            Self::Netskope => netskope::CLASSES,
+            Self::Sandbox(_) | Self::Privx | Self::Generic(_) => &[],
         }
     }
 
@@ -113,8 +92,9 @@ impl Dialect {
     #[must_use]
     pub fn default_limits(&self) -> Vec<Limit> {
         match self {
-            Self::Catchpoint(_) => catchpoint::default_limits(),
-            Self::Generic(_) => Vec::new(),
+            Self::Catchpoint(_) | Self::CatchpointV1 => catchpoint::default_limits(),
+            Self::Netskope => netskope::default_limits(),
+            Self::Sandbox(_) | Self::Privx | Self::Generic(_) => Vec::new(),
         }
     }
 
@@ -123,7 +103,9 @@ impl Dialect {
     pub fn class(&self, method: &Method, path: &str) -> RouteClass {
         match self {
             Self::Catchpoint(_) => catchpoint::class(method, path),
-            Self::Generic(_) => RouteClass("any"),
+            Self::CatchpointV1 => catchpoint_v1::class(method, path),
+            Self::Netskope => netskope::class(path),
+            Self::Sandbox(_) | Self::Privx | Self::Generic(_) => RouteClass("any"),
         }
     }
 
@@ -132,7 +114,43 @@ impl Dialect {
     pub fn reads(&self, method: &Method, path: &str) -> bool {
         match self {
             Self::Catchpoint(_) => catchpoint::reads(method, path),
-            Self::Generic(_) => method == Method::GET || method == Method::HEAD,
+            Self::Privx => privx::reads(method, path),
+            Self::Netskope => netskope::reads(method, path),
+            Self::CatchpointV1 | Self::Sandbox(_) | Self::Generic(_) => {
+                method == Method::GET || method == Method::HEAD
+            }
+        }
+    }
+
+    /// How a request and its answer have to be handled, whatever rules say.
+    #[must_use]
+    pub fn manner(&self, path: &str) -> Manner {
+        match self {
+            Self::Sandbox(_) => sandbox::manner(path),
+            Self::Privx => privx::manner(path),
+            Self::Netskope => netskope::manner(path),
+            Self::Catchpoint(_) | Self::CatchpointV1 | Self::Generic(_) => Manner::Shared,
+        }
+    }
+
+    /// The target as this vendor has it, where one API comes in several shapes.
+    #[must_use]
+    pub fn canonical(&self, target: Target) -> Target {
+        match self {
+            Self::Sandbox(dialect) => dialect.canonical(target),
+            Self::Catchpoint(_) | Self::CatchpointV1 | Self::Privx | Self::Netskope | Self::Generic(_) => {
+                target
+            }
+        }
+    }
+
+    /// How tokens are exchanged, if this vendor does.
+    #[must_use]
+    pub fn oauth(&self) -> Option<OAuth> {
+        match self {
+            Self::CatchpointV1 => Some(OAuth::CatchpointV1),
+            Self::Privx => Some(OAuth::Privx),
+            Self::Catchpoint(_) | Self::Sandbox(_) | Self::Netskope | Self::Generic(_) => None,
         }
     }
 
@@ -140,9 +158,49 @@ impl Dialect {
     #[must_use]
     pub fn presented<'a>(&self, headers: &'a HeaderMap, target: &'a Target) -> Option<Cow<'a, [u8]>> {
         match self {
-            Self::Catchpoint(_) => generic::bearer(headers),
+            Self::Catchpoint(_) | Self::CatchpointV1 | Self::Sandbox(_) | Self::Privx => {
+                generic::bearer(headers)
+            }
+            Self::Netskope => netskope::presented(headers, target),
             Self::Generic(dialect) => dialect.presented(headers, target),
         }
+    }
+
+    /// Whether `path` is one of an older API beside the vendor's own, with a key of its own.
+    #[must_use]
+    pub fn is_v1(&self, path: &str) -> bool {
+        matches!(self, Self::Netskope) && netskope::is_v1(path)
+    }
+
+    /// Whether the body of such a request may hold the credential, so that it has to
+    /// be read first; see [`Dialect::split_body`].
+    #[must_use]
+    pub fn may_sign_in_body(&self, method: &Method, target: &Target, headers: &HeaderMap) -> bool {
+        match self {
+            Self::Netskope => {
+                method == Method::POST
+                    && netskope::is_v1(target.path())
+                    && netskope::body::may_hold_one(headers)
+            }
+            _ => false,
+        }
+    }
+
+    /// A body without the credential in it.
+    #[must_use]
+    pub fn split_body(&self, headers: &HeaderMap, body: Bytes) -> Split {
+        match self {
+            Self::Netskope => netskope::body::split(headers, body),
+            _ => Split { place: Place::Query, token: None, rest: body },
+        }
+    }
+
+    /// What [`Dialect::split_body`] left, with the vendor's key where the caller's was.
+    ///
+    /// # Errors
+    /// The body cannot hold a key.
+    pub fn body_with_key(&self, place: Place, rest: &[u8], key: &Secret) -> Result<Bytes, UnusableKey> {
+        netskope::body::joined(place, rest, key)
     }
 
     /// Removes the caller's credential from what is sent on; says the target
@@ -150,10 +208,11 @@ impl Dialect {
     /// caller: otherwise its `Authorization` is meant for the vendor.
     pub fn strip(&self, headers: &mut HeaderMap, target: Target) -> Target {
         match self {
-            Self::Catchpoint(_) => {
+            Self::Catchpoint(_) | Self::CatchpointV1 | Self::Sandbox(_) | Self::Privx => {
                 headers.remove(http::header::AUTHORIZATION);
                 target
             }
+            Self::Netskope => netskope::strip(headers, &target),
             Self::Generic(dialect) => dialect.strip(headers, target),
         }
     }
@@ -163,7 +222,7 @@ impl Dialect {
     pub fn check(&self, method: &Method, target: &Target, headers: &HeaderMap, now: UnixTime) -> Verdict {
         match self {
             Self::Catchpoint(dialect) => dialect.check(method, target, headers, now),
-            Self::Generic(_) => Verdict::Pass,
+            _ => Verdict::Pass,
         }
     }
 
@@ -172,6 +231,8 @@ impl Dialect {
     pub fn shape(&self, from: &HeaderMap, to: &mut HeaderMap) {
         match self {
             Self::Catchpoint(_) => catchpoint::shape(from, to),
+            Self::CatchpointV1 => catchpoint_v1::shape(to),
+            Self::Sandbox(_) | Self::Privx | Self::Netskope => accept::shape(from, to),
             Self::Generic(dialect) => dialect.shape(from, to),
         }
     }
@@ -180,7 +241,8 @@ impl Dialect {
     pub fn supply(&self, headers: &mut HeaderMap) {
         match self {
             Self::Catchpoint(_) => catchpoint::supply(headers),
-            Self::Generic(_) => supply_user_agent(headers),
+            Self::CatchpointV1 => catchpoint_v1::supply(headers),
+            Self::Sandbox(_) | Self::Privx | Self::Netskope | Self::Generic(_) => supply_user_agent(headers),
         }
     }
 
@@ -188,12 +250,15 @@ impl Dialect {
     #[must_use]
     pub fn accepts_key(&self, key: &Secret) -> bool {
         match self {
-            Self::Catchpoint(_) => generic::bears(key),
+            Self::Catchpoint(_) | Self::CatchpointV1 | Self::Sandbox(_) | Self::Privx | Self::Netskope => {
+                generic::bears(key)
+            }
             Self::Generic(dialect) => dialect.accepts_key(key),
         }
     }
 
-    /// Puts the vendor's key where it belongs; says the target to send.
+    /// Puts the vendor's key (or its token, see [`Dialect::oauth`]) where it belongs;
+    /// says what of the request to send instead. `place` is where the caller's stood.
     ///
     /// # Errors
     /// A key that [`Dialect::accepts_key`] denies; nothing must be sent then.
@@ -201,30 +266,39 @@ impl Dialect {
         &self,
         headers: &mut HeaderMap,
         target: &Target,
+        place: Place,
         key: &Secret,
     ) -> Result<Signed, UnusableKey> {
         match self {
-            Self::Catchpoint(_) => generic::sign_bearer(headers, key),
+            Self::Catchpoint(_) | Self::CatchpointV1 | Self::Sandbox(_) | Self::Privx => {
+                generic::sign_bearer(headers, key)
+            }
+            Self::Netskope => netskope::sign(headers, target, place, key),
             Self::Generic(dialect) => dialect.sign(headers, target, key),
         }
     }
 
-    /// What to change in the body of an answer with these headers, on its way to
-    /// the caller. The edits read the identity form: undo the coding first.
+    /// What to change in the body of an answer with these headers, or to observe in
+    /// it. The edits read the identity form: undo the coding first.
     #[must_use]
-    pub fn edits(&self, answer: &HeaderMap, links: &Arc<Links>) -> Option<Edits> {
+    pub fn edits(&self, path: &str, answer: &HeaderMap, links: &Arc<Links>) -> Option<Edits> {
         match self {
             Self::Catchpoint(_) => catchpoint::edits(answer, links),
-            Self::Generic(_) => None,
+            Self::CatchpointV1 => catchpoint_v1::edits(answer),
+            Self::Sandbox(_) => sandbox::edits(path, answer),
+            Self::Netskope => netskope::edits(path, answer),
+            Self::Privx | Self::Generic(_) => None,
         }
     }
 
-    /// Whether bodies are edited at all, so that weir must be able to read their coding.
+    /// Whether bodies at `path` are edited at all, so that weir must be able to read
+    /// their coding.
     #[must_use]
-    pub fn edits_bodies(&self) -> bool {
+    pub fn edits_bodies(&self, path: &str) -> bool {
         match self {
-            Self::Catchpoint(_) => true,
-            Self::Generic(_) => false,
+            Self::Catchpoint(_) | Self::CatchpointV1 => true,
+            Self::Sandbox(_) | Self::Netskope => self.manner(path) == Manner::Shared,
+            Self::Privx | Self::Generic(_) => false,
         }
     }
 
@@ -234,7 +308,19 @@ impl Dialect {
     pub fn keeping(&self, observed: Option<&Observed>) -> Keeping {
         match self {
             Self::Catchpoint(_) => catchpoint::keeping(observed),
-            Self::Generic(_) => Keeping::May,
+            Self::CatchpointV1 => catchpoint_v1::keeping(observed),
+            Self::Sandbox(_) => sandbox::keeping(observed),
+            Self::Netskope => netskope::keeping(observed),
+            Self::Privx | Self::Generic(_) => Keeping::May,
+        }
+    }
+
+    /// Whether answers of this status may be kept at all, whatever rules say.
+    #[must_use]
+    pub fn may_keep(&self, status: StatusCode) -> bool {
+        match self {
+            Self::Sandbox(_) => sandbox::may_keep(status),
+            _ => true,
         }
     }
 
@@ -244,7 +330,7 @@ impl Dialect {
     pub fn usage(&self, removed: &[u8]) -> Vec<Usage> {
         match self {
             Self::Catchpoint(_) => catchpoint::usage(removed),
-            Self::Generic(_) => Vec::new(),
+            _ => Vec::new(),
         }
     }
 
@@ -253,6 +339,10 @@ impl Dialect {
     pub fn error_body(&self, status: StatusCode, message: &str, request_id: &str) -> ErrorBody {
         match self {
             Self::Catchpoint(_) => catchpoint::error_body(message, request_id),
+            Self::CatchpointV1 => catchpoint_v1::error_body(message),
+            Self::Sandbox(_) => sandbox::error_body(status, message),
+            Self::Privx => privx::error_body(status, message),
+            Self::Netskope => netskope::error_body(status, message),
             Self::Generic(_) => generic::error_body(status, message, request_id),
         }
     }
@@ -277,7 +367,10 @@ impl Dialect {
     pub fn freshness(&self, method: &Method, target: &Target, now: UnixTime) -> Option<Duration> {
         match self {
             Self::Catchpoint(_) => catchpoint::freshness(method, target, now),
-            Self::Generic(_) => None,
+            Self::CatchpointV1 => catchpoint_v1::freshness(method, target, now),
+            Self::Sandbox(_) => sandbox::freshness(method, target),
+            Self::Netskope => netskope::freshness(method, target, now),
+            Self::Privx | Self::Generic(_) => None,
         }
     }
 
@@ -288,15 +381,6 @@ impl Dialect {
         let name = name.as_str();
         name.starts_with("ratelimit") || name.starts_with("x-ratelimit") || name == "retry-after"
     }
-}
-
-/// What signing changed beside the headers.
-#[derive(Clone, Debug)]
-pub enum Signed {
-    /// Nothing: the key is in a header.
-    InHeader,
-    /// The query to send instead; it holds the key and must not be logged.
-    InQuery(Secret),
 }
 
 /// How weir calls itself where a caller said nothing.

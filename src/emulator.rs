@@ -16,6 +16,7 @@
 mod answer;
 pub mod args;
 mod catchpoint;
+mod catchpoint_v1;
 mod chance;
 mod exchange;
 mod fault;
@@ -23,10 +24,17 @@ mod gate;
 mod generic;
 mod journal;
 mod keyring;
+mod netskope;
 mod options;
 mod peek;
+mod privx;
+mod queue;
+mod recorded_future;
 mod serve;
+mod sign_in;
 mod spell;
+mod times;
+mod tokens;
 mod vendor;
 mod vendor_clock;
 mod window;
@@ -50,14 +58,16 @@ pub use self::generic::Canned;
 pub use self::journal::{RawHead, Seen};
 pub use self::options::{
     Coding, Count, CountAt, Credential, Key, Latency, Limit, Links, NotFound, Options, Refusals, Routes,
-    Scope, Skew, Vendor, Windows,
+    Scope, Serves, Skew, Vendor, Windows,
 };
+pub use self::tokens::SignIns;
 
 use self::chance::Chance;
 use self::exchange::{Emulated, State};
 use self::gate::Gate;
 use self::journal::Journal;
 use self::keyring::Keyring;
+use self::queue::Queue;
 use self::vendor::Api;
 use self::vendor_clock::VendorClock;
 
@@ -82,7 +92,8 @@ impl Emulator {
             chance: Chance::new(options.seed),
             faults: options.faults,
             gate: Gate::new(&options),
-            keyring: Keyring::new(options.vendor, options.keys.clone()),
+            keyring: Keyring::new(&options),
+            queue: Queue::new(options.serves.or_else(|| options.vendor.serves())),
             api: Api::new(&options),
         };
         let emulated = Arc::new(Emulated {
@@ -157,6 +168,23 @@ impl Emulator {
         self.emulated.state.lock().keyring.revoke(label_or_secret)
     }
 
+    /// From now on every token that was given out is unknown; how many there were.
+    pub fn revoke_tokens(&self) -> usize {
+        self.emulated.state.lock().keyring.tokens.revoke_all()
+    }
+
+    /// How often it was asked to sign somebody in.
+    #[must_use]
+    pub fn sign_ins(&self) -> SignIns {
+        self.emulated.state.lock().keyring.tokens.signed_in
+    }
+
+    /// Requests that it did not serve at once, since they came faster than it serves.
+    #[must_use]
+    pub fn queued(&self) -> u64 {
+        self.emulated.state.lock().queue.queued()
+    }
+
     /// From now on this key is valid too. Without any key in the options this
     /// ends the time in which every token would do.
     pub fn issue(&self, key: Key) {
@@ -175,7 +203,7 @@ impl Emulator {
     pub fn script(&self, path: &str, canned: Canned) -> Result<(), String> {
         match &mut self.emulated.state.lock().api {
             Api::Generic(origin) => origin.script(path.to_owned(), canned),
-            Api::Catchpoint(_) => Err("only the generic origin can be told what to answer".to_owned()),
+            _ => Err("only the generic origin can be told what to answer".to_owned()),
         }
     }
 

@@ -5,8 +5,12 @@
 //! * `begin`: how a fetch begins: looked up, joined, alone, or behind a reader's back.
 //! * `listen`: a caller's wait for it, and the answer in that caller's form.
 //! * `wish`: what will be asked of the vendor, and who may share the answer.
+//! * `keyed_body`, `snap`: the one spelling of a cacheable POST and of a time window.
 //! * `fetch`, `receive`: the task that owns a permit, sends once, and fills flight and cache.
+//! * `sign`: the request as it leaves, with the vendor's key.
+//! * `written`: what a write makes untrue is dropped before the writer is answered.
 //! * `keys`, `breaker`: which value of a key is sent; when a vendor that is down is let be.
+//! * `pages`: all pages of a list as one answer, each a request of its own.
 //! * `learn`: what an answer tells about the vendor's own count.
 //! * `exchange`: what is said about it: headers, log line, counts.
 //! * `refusal`: every answer that weir makes itself, and its status.
@@ -24,14 +28,19 @@ mod edit;
 mod exchange;
 mod fetch;
 mod headers;
+mod keyed_body;
 mod keys;
 mod learn;
 mod listen;
+mod pages;
 mod pipeline;
 mod ratelimit;
 mod receive;
 mod refusal;
+mod sign;
+mod snap;
 mod wish;
+mod written;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -40,7 +49,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use crate::budget::{Budget, Store};
-use crate::cache::{Cache, CacheLimits, FlightLimits, Flights, Scope};
+use crate::cache::{Cache, FlightLimits, Flights, Scope};
 use crate::clock::Clock;
 use crate::config::{self, Config, Mount};
 use crate::consumer::{ConsumerIx, Consumers};
@@ -54,6 +63,7 @@ pub use body::Body;
 use breaker::Breaker;
 use fetch::{Fault, Shared};
 use keys::Keys;
+use pages::Walks;
 use ratelimit::Views;
 
 /// Everything that answers consumers.
@@ -80,6 +90,7 @@ pub struct Lane {
     keys: Keys,
     breaker: Breaker,
     views: Views,
+    walks: Walks,
     vendor: Arc<VendorCounts>,
     /// Whom it has warned of what.
     warned: Mutex<HashSet<(ConsumerIx, String)>>,
@@ -87,21 +98,20 @@ pub struct Lane {
 }
 
 impl Gateway {
-    /// Builds every lane of `config`; connects to nothing yet. Nothing leaves
-    /// before [`Gateway::recall`].
+    /// Builds every lane of `config` over one cache; connects to nothing yet. Nothing
+    /// leaves before [`Gateway::recall`].
     ///
     /// # Errors
     /// An upstream's TLS roots cannot be read.
     pub fn new(
         config: &Config,
-        store: &Store,
+        (store, cache): (&Store, &Arc<Cache>),
         clock: Clock,
         process: u64,
     ) -> Result<Arc<Self>, SetupError> {
-        let cache = Arc::new(Cache::new(CacheLimits::default()));
         let lane = |(index, upstream): (usize, &config::Upstream)| {
             let budget = store.budget(upstream, clock);
-            Lane::new(index, upstream, config, budget, Arc::clone(&cache)).map(Arc::new)
+            Lane::new(index, upstream, config, budget, Arc::clone(cache)).map(Arc::new)
         };
         Ok(Arc::new(Self {
             lanes: config.upstreams.iter().enumerate().map(lane).collect::<Result<_, _>>()?,
@@ -163,23 +173,40 @@ impl Lane {
             scopes.push(scope(None));
         }
         let clock = budget.clock();
+        let flights = Flights::new(FlightLimits {
+            max_kept_bytes: config.store.cache_memory_bytes,
+            ..FlightLimits::default()
+        });
+        let to_shut = flights.clone();
+        cache.on_purge(move |selector| {
+            to_shut.shut(selector);
+        });
         Ok(Self {
             index,
             budget,
             upstream: Upstream::new(upstream, clock)?,
             cache,
-            flights: Flights::new(FlightLimits::default()),
+            flights,
             links: Arc::new(links(upstream, config)),
             scopes,
             tally: Arc::new(Tally::new(upstream.plan.consumers.len())),
             keys: Keys::new(&upstream.keys),
             breaker: if upstream.keys.is_empty() { Breaker::off() } else { Breaker::default() },
             views: Views::new(upstream.plan.consumers.len()),
+            walks: Walks::default(),
             vendor: Arc::default(),
             config: Arc::new(upstream.clone()),
             warned: Mutex::default(),
             clock,
         })
+    }
+
+    /// What a write dropped stays dropped, whatever happens to this process: before its
+    /// writer hears of it. A disk that does not say so holds up no answer for ever.
+    async fn confirm_purges(&self) {
+        if let Err(error) = self.cache.confirmed().await {
+            tracing::error!(upstream = %self.config.name, %error, "after a crash, old answers may come back");
+        }
     }
 
     /// Its configuration.

@@ -10,20 +10,23 @@
 //!
 //! The order of one exchange, see [`Upstream::send`]:
 //! 1. a place among the exchanges under way, then a connection: idle, or new (DNS,
-//!    TCP, TLS). All that fails up to here never left.
+//!    TCP, a proxy's tunnel, TLS). All that fails up to here never left.
 //! 2. `sent` is called: from here on the charge stands.
 //! 3. the request is handed over. Only hyper's own word that a dying connection never
 //!    took it (it gives the request back) allows another connection for it.
 //! 4. the head within `timeout`, then a body whose silences `idle_timeout` bounds.
+//!
+//! A vendor who moves is followed: a connection takes no new request once it is two
+//! minutes old, and each new one looks the name up again.
 
 mod body;
 mod connect;
 mod error;
 mod pool;
 mod tls;
+mod tunnel;
 
 use std::error::Error as StdError;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +40,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
 use crate::clock::{Clock, Moment};
-use crate::config::{self, Origin, Scheme};
+use crate::config::{self, Origin, Scheme, Transport};
 
 use connect::Connector;
 use pool::{Connection, Pool};
@@ -102,17 +105,17 @@ impl Upstream {
     pub fn new(config: &config::Upstream, clock: Clock) -> Result<Self, SetupError> {
         let times =
             Times { head: config.timeout, connect: config.connect_timeout, idle: config.idle_timeout };
-        Self::at(&config.origin, config.ca.as_deref(), times, clock)
+        Self::at(&config.origin, &config.transport, times, clock)
     }
 
-    fn at(origin: &Origin, ca: Option<&Path>, times: Times, clock: Clock) -> Result<Self, SetupError> {
+    fn at(origin: &Origin, transport: &Transport, times: Times, clock: Clock) -> Result<Self, SetupError> {
         let host = HeaderValue::from_str(origin.authority.as_str())
             .map_err(|_| SetupError::Authority(origin.authority.to_string()))?;
         Ok(Self {
             origin: origin.clone(),
             host,
             times,
-            connector: Connector::new(origin, ca, times.connect)?,
+            connector: Connector::new(origin, transport, times.connect)?,
             pool: Pool::new(times.idle, clock),
             exchanges: Arc::new(Semaphore::new(MAX_EXCHANGES)),
             connecting: tokio::sync::Mutex::new(()),

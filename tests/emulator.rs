@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper of tests may fail like a test")]
 
 mod catchpoint;
+mod others;
 
 use std::time::Duration;
 

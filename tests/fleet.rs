@@ -48,14 +48,19 @@ fn on(url: &str, config: &str) -> String {
 /// Consumers `c0`, `c1`, … in divisions `web` and `ops`.
 fn config(vendor: &Emulator, redis: &str, more: &str, consumers: usize) -> String {
     let names: Vec<String> = (0..consumers).map(|number| format!("c{number}")).collect();
-    let division = |number: usize| if number % 2 == 0 { "web" } else { "ops" };
+    let division = |number: usize| if number.is_multiple_of(2) { "web" } else { "ops" };
     let consumers: Vec<(&str, &str, &str)> =
         names.iter().enumerate().map(|(number, name)| (name.as_str(), division(number), "")).collect();
     on(redis, &catchpoint(&vendor.url(), &format!("{UPSTREAM}{more}"), &consumers))
 }
 
-fn fleet(config: &str, replicas: usize) -> Vec<Weir> {
-    (0..replicas).map(|_| Weir::start(config)).collect()
+/// Replicas that have joined.
+async fn fleet(config: &str, replicas: usize) -> Vec<Weir> {
+    let fleet: Vec<Weir> = (0..replicas).map(|_| Weir::start(config)).collect();
+    for weir in &fleet {
+        weir.logged(|line| line["message"] == "the shared ledger is open").await;
+    }
+    fleet
 }
 
 /// Caller `number` at the replica that it falls to.

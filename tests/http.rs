@@ -4,10 +4,12 @@ mod failing;
 mod logs;
 mod passing;
 mod refusals;
+mod rules;
 mod sameness;
 mod scopes;
 mod stored;
 mod wording;
+mod written;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use weir::emulator::{Canned, Emulator, Key, Options, Vendor};

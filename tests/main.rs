@@ -5,7 +5,9 @@
 mod admin;
 mod architecture;
 mod budget;
+mod cache;
 mod config;
+mod egress;
 mod emulator;
 mod fleet;
 mod gateway;
@@ -14,3 +16,4 @@ mod ledger;
 mod secrets;
 mod support;
 mod tls;
+mod vendors;

@@ -6,6 +6,7 @@
 pub(crate) mod load;
 pub(crate) mod pki;
 pub(crate) mod redis;
+pub(crate) mod relay;
 mod wire;
 
 use std::io::{BufRead, BufReader, Read};
@@ -115,6 +116,13 @@ impl Weir {
         std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap())
     }
 
+    /// As an operator would end it, keeping its store.
+    pub(crate) fn stop_keeping(mut self) -> TempDir {
+        let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
+        self.stop();
+        folder
+    }
+
     /// Starts what was [killed](Weir::kill) again, on the same config and store.
     pub(crate) fn again(folder: TempDir) -> Self {
         Self::launch("json", folder, &[])
@@ -127,6 +135,14 @@ impl Weir {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where operators reach it.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        let output = self.output();
+        let line = output.lines().find(|line| line.contains("admin listening")).unwrap();
+        let event: Value = serde_json::from_str(line).unwrap();
+        event["address"].as_str().unwrap().parse().unwrap()
     }
 
     /// All that it has printed so far.
@@ -174,6 +190,11 @@ impl Caller {
     pub(crate) fn at(base: String, token: Option<String>) -> Self {
         let client = HyperClient::builder(TokioExecutor::new()).build_http();
         Self { base, token, client }
+    }
+
+    /// Where it asks.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
     }
 
     /// The same caller by HTTP/2 without TLS, by prior knowledge.
@@ -301,6 +322,16 @@ fn follow(pipe: impl Read + Send + 'static, output: Arc<Mutex<String>>, listenin
             output.push('\n');
         }
     });
+}
+
+/// The body of a GET, for who cannot wait otherwise.
+pub(crate) fn blocking_get(address: SocketAddr, path: &str) -> String {
+    use std::io::Write;
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text.split_once("\r\n\r\n").unwrap().1.to_owned()
 }
 
 /// The doors of consumers; the plain one is told first.

@@ -15,6 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::{Admin, Watched};
 use crate::budget::LimitState;
+use crate::cache::SecondTally;
 use crate::clock::UnixTime;
 use crate::telemetry::{Counts, Outcome};
 
@@ -29,7 +30,8 @@ pub(super) fn text(admin: &Admin) -> String {
     let mut registry = Registry::with_prefix("weir");
     registry.register_collector(Box::new(Reading {
         upstreams: admin.upstreams.clone(),
-        cache_bytes: admin.cache.as_ref().map_or(0, |cache| cache.weight_bytes()),
+        cache_bytes: admin.cache.weight_bytes(),
+        second: admin.cache.second_tally().unwrap_or_default(),
         now: admin.clock.wall(),
     }));
     let mut text = String::new();
@@ -44,6 +46,7 @@ pub(super) fn text(admin: &Admin) -> String {
 struct Reading {
     upstreams: Vec<Watched>,
     cache_bytes: u64,
+    second: SecondTally,
     now: UnixTime,
 }
 
@@ -53,17 +56,40 @@ impl Collector for Reading {
         self.vendor(&mut encoder)?;
         self.budgets(&mut encoder)?;
         self.keys(&mut encoder)?;
-        let bytes = ConstGauge::new(float(self.cache_bytes));
-        bytes.encode(encoder.encode_descriptor(
-            "cache",
-            "Weight of all kept answers",
-            Some(&Unit::Bytes),
-            bytes.metric_type(),
-        )?)
+        self.cache(&mut encoder)
     }
 }
 
 impl Reading {
+    fn cache(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let second = &self.second;
+        for (name, help, value) in [
+            ("cache", "Weight of all answers kept in memory", self.cache_bytes),
+            ("cache_disk", "Bytes that the answers kept on disk take", second.bytes),
+            (
+                "cache_disk_queue",
+                "Weight of the answers that wait to be written to disk",
+                second.queued_bytes,
+            ),
+        ] {
+            let gauge = ConstGauge::new(float(value));
+            gauge.encode(encoder.encode_descriptor(
+                name,
+                help,
+                Some(&Unit::Bytes),
+                gauge.metric_type(),
+            )?)?;
+        }
+        for (name, help, value) in [
+            ("cache_disk_found", "Answers brought up from disk", second.found),
+            ("cache_disk_dropped", "Answers that the disk was too slow or too full to take", second.dropped),
+        ] {
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
+        Ok(())
+    }
+
     fn exchanges(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let kind = ConstCounter::new(0_u64).metric_type();
         let mut family = encoder.encode_descriptor("requests", "Exchanges by how they ended", None, kind)?;

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{Admin, Watched};
 use crate::budget::{LimitState, NodeState};
+use crate::cache::SecondTally;
 use crate::clock::UnixTime;
 use crate::telemetry::{Counts, Outcome};
 
@@ -12,7 +13,7 @@ use crate::telemetry::{Counts, Outcome};
 pub(super) struct Status {
     version: &'static str,
     upstreams: Vec<UpstreamStatus>,
-    cache: Option<CacheStatus>,
+    cache: CacheStatus,
 }
 
 #[derive(Debug, Serialize)]
@@ -68,6 +69,17 @@ struct KeyStatus {
 struct CacheStatus {
     keys: u64,
     bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disk: Option<DiskStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct DiskStatus {
+    entries: u64,
+    bytes: u64,
+    queued_bytes: u64,
+    found: u64,
+    dropped: u64,
 }
 
 pub(super) fn of(admin: &Admin) -> Status {
@@ -75,11 +87,17 @@ pub(super) fn of(admin: &Admin) -> Status {
     Status {
         version: env!("CARGO_PKG_VERSION"),
         upstreams: admin.upstreams.iter().map(|watched| upstream(watched, now)).collect(),
-        cache: admin
-            .cache
-            .as_ref()
-            .map(|cache| CacheStatus { keys: cache.len(), bytes: cache.weight_bytes() }),
+        cache: CacheStatus {
+            keys: admin.cache.len(),
+            bytes: admin.cache.weight_bytes(),
+            disk: admin.cache.second_tally().map(disk),
+        },
     }
+}
+
+fn disk(tally: SecondTally) -> DiskStatus {
+    let SecondTally { entries, bytes, queued_bytes, found, dropped } = tally;
+    DiskStatus { entries, bytes, queued_bytes, found, dropped }
 }
 
 fn upstream(watched: &Watched, now: UnixTime) -> UpstreamStatus {

@@ -360,6 +360,7 @@ impl Books {
     }
 
     /// Whether `node` has used up its cap on `limit`.
+    #[cfg(test)]
     pub(super) fn capped(&self, node: NodeIndex, limit: usize) -> bool {
         let cell = self.cell(node, limit);
         self.used[cell] >= self.caps[cell]

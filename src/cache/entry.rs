@@ -13,6 +13,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::freshness::Freshness;
 use super::key::Key;
+use super::second::Name;
 use super::vary::Vary;
 use crate::clock::Moment;
 
@@ -90,7 +91,13 @@ impl Entry {
             + self.body.weight()
     }
 
-    pub(super) fn received(&self) -> Moment {
+    pub(super) fn name(&self) -> Name {
+        (self.key.hash(), self.vary.digest())
+    }
+
+    /// When it came from the vendor, or was last validated there.
+    #[must_use]
+    pub fn received(&self) -> Moment {
         self.freshness.received.at
     }
 

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use http::{HeaderMap, Method};
 use sha2::{Digest, Sha256};
 
+use crate::dialect::Resource;
 use crate::id::{KeyName, UpstreamName};
-use crate::pattern;
+use crate::pattern::{self, Pattern};
 use crate::target::Target;
 
 /// SHA-256 of what the thing is made of.
@@ -54,7 +55,7 @@ pub struct FlightKey {
 }
 
 /// Which entries a purge, or a write, is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Selector {
     /// Everything.
     All,
@@ -66,6 +67,10 @@ pub enum Selector {
     Path(UpstreamName, String),
     /// Every path that begins with this text (compared folded), under every scope.
     Prefix(UpstreamName, String),
+    /// Whatever this resource touches, under every scope.
+    Resource(UpstreamName, Resource),
+    /// Every path that the pattern means, whatever its methods, under every scope.
+    Matching(UpstreamName, Pattern),
 }
 
 impl Key {
@@ -112,6 +117,17 @@ impl Key {
         FlightKey { hash: hash.finalize().into(), key: self.clone() }
     }
 
+    /// A key as a second level lists it: enough to purge by, without the query.
+    pub(super) fn listed(hash: Hash, scope: Scope, method: Method, path: &str) -> Self {
+        let parts = Parts { scope, method, folded: folded(path), path: path.into(), query: None };
+        Self { hash, parts: Arc::new(parts), head: false }
+    }
+
+    /// The same for a stored answer, which is never one to a HEAD.
+    pub(super) fn stored(&self) -> Self {
+        Self { head: false, ..self.clone() }
+    }
+
     /// Whose answer it is.
     #[must_use]
     pub fn scope(&self) -> &Scope {
@@ -122,6 +138,12 @@ impl Key {
     #[must_use]
     pub fn path(&self) -> &str {
         &self.parts.path
+    }
+
+    /// The method; GET also for a HEAD.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        &self.parts.method
     }
 
     pub(super) fn hash(&self) -> Hash {
@@ -191,6 +213,12 @@ impl Selector {
             Self::Path(upstream, path) => *upstream == scope.upstream && *folded(path) == *key.folded_path(),
             Self::Prefix(upstream, prefix) => {
                 *upstream == scope.upstream && key.folded_path().starts_with(&*pattern::fold(prefix))
+            }
+            Self::Resource(upstream, resource) => {
+                *upstream == scope.upstream && resource.touches(key.folded_path())
+            }
+            Self::Matching(upstream, pattern) => {
+                *upstream == scope.upstream && pattern.matches_path(key.path())
             }
         }
     }

@@ -51,6 +51,7 @@ impl World {
             dialect: &self.dialect,
             rule: self.rule.as_ref(),
             default_ttl: self.default_ttl,
+            settled_ttl: None,
             sharing: self.sharing,
         }
     }
@@ -125,6 +126,7 @@ fn rule() -> CacheRule {
         methods: vec![Method::GET],
         snap: None,
         max_bytes: 1_000,
+        invalidates: Vec::new(),
     }
 }
 

@@ -31,14 +31,6 @@ pub fn is_error(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
-/// Whether an answer of this status to this method makes what is stored for the
-/// target, and for `Location` and `Content-Location` of the same origin, invalid
-/// (section 4.4).
-#[must_use]
-pub fn invalidates(method: &http::Method, status: StatusCode) -> bool {
-    !method.is_safe() && (status.is_success() || status.is_redirection())
-}
-
 impl Entry {
     /// Makes `sent` a request to validate this answer (section 4.3.1). The
     /// caller's own conditions and range give way: they are answered here, from

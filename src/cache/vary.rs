@@ -4,7 +4,9 @@
 //! The selecting values are kept as a hash: `Vary: Authorization` must not put a
 //! credential into the cache (law 12).
 
-use http::header::VARY;
+use std::borrow::Cow;
+
+use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
@@ -47,6 +49,25 @@ impl Vary {
         self.names.is_empty() || self.values == values(&self.names, sent)
     }
 
+    /// The names, sorted, and the hash of their values.
+    pub(super) fn parts(&self) -> (&[HeaderName], Hash) {
+        (&self.names, self.values)
+    }
+
+    /// From its [parts](Self::parts).
+    pub(super) fn restored(names: Vec<HeaderName>, values: Hash) -> Self {
+        Self { names: names.into(), values }
+    }
+
+    /// Names it among the variants under one key.
+    pub(super) fn digest(&self) -> u64 {
+        let mut hash = Sha256::new();
+        self.names.iter().for_each(|name| key::field(&mut hash, name.as_str().as_bytes()));
+        hash.update(self.values);
+        let hash: Hash = hash.finalize().into();
+        hash.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    }
+
     /// Bytes on the heap.
     pub(super) fn weight(&self) -> usize {
         self.names.iter().map(|name| size_of::<HeaderName>() + name.as_str().len()).sum()
@@ -57,17 +78,24 @@ fn values(names: &[HeaderName], sent: &HeaderMap) -> Hash {
     let mut hash = Sha256::new();
     for name in names {
         let lines: Vec<&HeaderValue> = sent.get_all(name).iter().collect();
-        let value = (!lines.is_empty()).then(|| normal(&lines));
+        let value = (!lines.is_empty()).then(|| normal(name, &lines));
         key::optional(&mut hash, value.as_deref());
     }
     hash.finalize().into()
 }
 
 /// Lines combined and blanks around commas dropped: all that section 4.1 allows
-/// for a field whose syntax is not known.
-fn normal(lines: &[&HeaderValue]) -> Vec<u8> {
+/// for a field whose syntax is not known. Languages and codings compare without
+/// case, and their weights alone tell which is liked better, not their order (RFC
+/// 9110, sections 12.5.3 and 12.5.4).
+fn normal(name: &HeaderName, lines: &[&HeaderValue]) -> Vec<u8> {
     let members = lines.iter().flat_map(|line| line.as_bytes().split(|&b| b == b','));
-    members.map(<[u8]>::trim_ascii).collect::<Vec<_>>().join(&b","[..])
+    let mut members: Vec<_> = members.map(|member| Cow::Borrowed(member.trim_ascii())).collect();
+    if *name == ACCEPT_LANGUAGE || *name == ACCEPT_ENCODING {
+        members.iter_mut().for_each(|member| *member = member.to_ascii_lowercase().into());
+        members.sort_unstable();
+    }
+    members.join(&b","[..])
 }
 
 #[cfg(test)]
@@ -97,6 +125,13 @@ mod tests {
         assert!(!by_accept.matches(&map(&[("accept", "a,b,c"), ("x-other", "")])));
         assert!(!by_accept.matches(&HeaderMap::new()));
         assert!(vary(&[], &sent).unwrap().matches(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn languages_compare_without_case_and_order() {
+        let by_language = vary(&["Accept-Language"], &map(&[("accept-language", "en, de;q=0.5")])).unwrap();
+        assert!(by_language.matches(&map(&[("accept-language", "DE;q=0.5"), ("accept-language", "en")])));
+        assert!(!by_language.matches(&map(&[("accept-language", "en;q=0.5, de")])));
     }
 
     #[test]

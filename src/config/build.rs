@@ -11,6 +11,7 @@ mod limits;
 mod listeners;
 mod portions;
 mod redis;
+mod transport;
 mod upstream;
 
 pub(super) use portions::percent;

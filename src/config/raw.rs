@@ -4,16 +4,19 @@
 //! the JSON Schema follow from it. What the values must be to each other is
 //! checked in `build`.
 
+use super::proxy::ProxyValue;
 use super::read::{List, Named, tables};
 use super::scalar::{
-    DateText, FingerprintText, HeaderText, Lasting, ListenText, MethodText, NetText, Part, PatternText,
-    PerText, RateText, ResetsText, SanText,
+    DateText, FingerprintText, HeaderText, Lasting, ListenText, MethodText, NetText, Part, PathText,
+    PatternText, PerText, RateText, ResetsText, SanText,
 };
-use super::secrets::{SecretValue, TokenValue};
+use super::secrets::{ClientIdValue, SecretValue, TokenValue};
+use super::size::SizeText;
 use super::union::{
-    CredentialValue, Dialects, KeyTables, LimitValue, OnLossWord, QueueValue, ReserveValue, RoutesValue,
+    CredentialValue, Dialects, FilesValue, KeyTables, LimitValue, OnLossWord, QueueValue, ReserveValue,
+    RoutesValue,
 };
-use super::url::{HostText, MountText, ProxyText, PublicUrlText, UrlText};
+use super::url::{HostText, MountText, PublicUrlText, UrlText};
 use super::word::{CacheControlWord, ClientAuthWord, ModeWord, OnEmptyWord, PaceWord, ScopeWord, WindowWord};
 
 tables! {
@@ -41,8 +44,8 @@ tables! {
         shutdown_grace: Lasting,
         /// TLS beside or instead of `listen`.
         tls: Tls,
-        /// Signs the tokens that weir issues and seals what Redis holds.
-        @no_effect token_key: SecretValue,
+        /// Signs the tokens that weir issues; replicas share it. Default: one that weir makes under store.path.
+        token_key: SecretValue,
     }
 
     /// A TLS listener.
@@ -71,6 +74,10 @@ tables! {
     Store {
         /// Folder of ledger, cache and usage; default data.
         path: String,
+        /// What cached answers may take in memory; default 256MiB.
+        cache_memory: SizeText,
+        /// What cached answers may take on disk, so that a restart keeps them; default 1GiB, 0MiB keeps none.
+        cache_disk: SizeText,
         /// Shared by replicas.
         redis: Redis,
         /// What a ledger file that is new means: trust (nothing was spent) or cautious (all current windows are).
@@ -125,16 +132,26 @@ tables! {
         versions: Versions,
         /// The part of the account (and, with `egress`, of its address) that this process may use.
         portion: Part,
-        /// HTTP proxy on the way to the vendor.
-        @not_built proxy: ProxyText,
-        /// PEM file of roots instead of the system's.
-        ca: String,
+        /// HTTP proxy on the way to the vendor; default is what HTTPS_PROXY and NO_PROXY say; false is none.
+        proxy: ProxyValue,
+        /// PEM file of roots instead of the system's, or a list of such files.
+        ca: FilesValue,
+        /// Whether the system's roots count beside those of `ca`; default false.
+        system_roots: bool,
+        /// PEM file of weir's certificate towards the vendor, with its chain.
+        client_cert: String,
+        /// PEM file of that certificate's key.
+        client_key: String,
         /// HTTP/2 without TLS, for http:// URLs; default false.
         h2c: bool,
         /// Names the address that requests leave from, if processes share it behind a NAT.
         egress: String,
         /// The most pages that `Weir-Pages: all` reads; default 50.
-        @no_effect max_pages: u64,
+        max_pages: u64,
+        /// catchpoint-v1, privx: how long tokens that weir issues are valid; default 30m and 5m.
+        token_ttl: Lasting,
+        /// The longest silence within an event stream; default 1h.
+        stream_idle_timeout: Lasting,
         /// generic: where the key goes; default bearer.
         credential: CredentialValue,
         /// Limits by name, merged over the dialect's; false removes one.
@@ -177,6 +194,16 @@ tables! {
     Key {
         /// The key itself: { env = … }, { file = … } or, with a warning, text.
         value: SecretValue,
+        /// netskope: the token of API v1, if that is another one.
+        value_v1: SecretValue,
+        /// catchpoint-v1, privx: the id that the account signs in with (of a PrivX API client).
+        client_id: ClientIdValue,
+        /// catchpoint-v1, privx: its secret.
+        client_secret: SecretValue,
+        /// privx: the OAuth client that an API client signs in through; without it client_id is one itself.
+        oauth_client_id: ClientIdValue,
+        /// privx: its secret.
+        oauth_client_secret: SecretValue,
         /// When it is no longer valid.
         expires: DateText,
     }
@@ -212,11 +239,13 @@ tables! {
         /// What matters to the answer and what does not.
         key: CacheKey,
         /// Methods whose answers may be kept; default GET with HEAD.
-        @no_effect methods: List<MethodText>,
+        methods: List<MethodText>,
         /// Rounds time windows to a step.
-        @no_effect snap: Snap,
+        snap: Snap,
         /// Larger answers stream through uncached; default 16777216.
         max_bytes: u64,
+        /// Paths that a successful write which this rule is for makes fresh, beside what every write does.
+        invalidates: List<PathText>,
     }
 
     /// What matters to an answer and what does not.
@@ -233,8 +262,12 @@ tables! {
         start: String,
         /// Query parameter of the window's end.
         end: String,
-        /// To multiples of this.
+        /// To multiples of this, downwards.
         step: Lasting,
+        /// How long after a window's end its data may still change; default 15m.
+        settles: Lasting,
+        /// How long an answer about a window that has settled is fresh; default the rule's `ttl`.
+        settled_ttl: Lasting,
     }
 
     /// One internal caller, known by all of token, from and certificate that it names.

@@ -71,6 +71,13 @@ fn section(out: &mut String, config: &Config, index: usize, upstream: &Upstream)
         &format!("  {at} leads to {scheme}://{}{}", upstream.origin.authority, upstream.origin.base_path),
     );
     line(out, &format!("  {}", manner(upstream)));
+    if let Some(proxy) = &upstream.transport.proxy {
+        let how = if proxy.credentials.is_some() { "with" } else { "without" };
+        line(out, &format!("  through the proxy {}, {how} credentials", proxy.authority));
+    }
+    if upstream.transport.client.is_some() {
+        line(out, "  shows a client certificate");
+    }
     line(out, "");
     limits(out, upstream);
     keys(out, upstream);

@@ -12,7 +12,7 @@ use super::mistake::Walk;
 use super::read::{Read, text};
 use super::tree::{Node, Value};
 use crate::clock::UnixTime;
-use crate::pattern::Pattern;
+use crate::pattern::{BadPattern, Pattern};
 
 /// Declares types that are read from text by a function `&str -> Result<inner, words>`.
 macro_rules! texts {
@@ -67,6 +67,8 @@ texts! {
     NetText(IpNet) = net, like "10.1.0.0/16", "^[0-9a-fA-F.:]+(/[0-9]{1,3})?$";
     /// Methods and a path.
     PatternText(Pattern) = pattern, like "GET /api/v2/nodes/**", "^[A-Z*|-]+ +/";
+    /// Paths of requests, whatever their methods.
+    PathText(Pattern) = path, like "/api/v2/nodes/**", "^/";
     /// The name of a header.
     HeaderText(HeaderName) = header, like "accept-language", "^[!-~]+$";
     /// A method whose answers can be kept.
@@ -324,13 +326,15 @@ fn net(text: &str) -> Result<IpNet, String> {
         .map_err(|_| "not an address or network; write \"10.1.2.3\" or \"10.1.0.0/16\"".into())
 }
 
+fn path(text: &str) -> Result<Pattern, String> {
+    format!("* {text}").parse().map_err(|error: BadPattern| error.to_string())
+}
+
 fn pattern(text: &str) -> Result<Pattern, String> {
-    use crate::pattern::BadPattern;
+    // The other errors' words are constant; this one's would repeat what was typed.
+    let words = "what stands before the path is not an HTTP method; write 'GET', 'GET|POST' or '*'";
     text.parse().map_err(|error| match error {
-        // The others are constant; this one would repeat what was typed.
-        BadPattern::Method(_) => {
-            "what stands before the path is not an HTTP method; write 'GET', 'GET|POST' or '*'".into()
-        }
+        BadPattern::Method(_) => words.into(),
         other => other.to_string(),
     })
 }

@@ -17,6 +17,10 @@ use crate::secret::{Secret, TokenHash};
 #[derive(Clone, Debug)]
 pub(super) struct SecretValue(pub(super) Secret);
 
+/// What names a client to its vendor: no secret, but often kept beside one.
+#[derive(Clone, Debug)]
+pub(super) struct ClientIdValue(pub(super) Secret);
+
 /// What a consumer's token is compared with.
 #[derive(Clone, Debug)]
 pub(super) struct TokenValue(pub(super) TokenHash);
@@ -28,6 +32,14 @@ const MAX_SECRET_FILE_BYTES: u64 = 65_536;
 const MIN_TOKEN_BYTES: usize = 16;
 
 schema_of!(SecretValue, {
+    "anyOf": [
+        { "type": "string" },
+        { "type": "object", "properties": { "env": { "type": "string" } }, "required": ["env"], "additionalProperties": false },
+        { "type": "object", "properties": { "file": { "type": "string" } }, "required": ["file"], "additionalProperties": false },
+    ],
+});
+
+schema_of!(ClientIdValue, {
     "anyOf": [
         { "type": "string" },
         { "type": "object", "properties": { "env": { "type": "string" } }, "required": ["env"], "additionalProperties": false },
@@ -50,6 +62,17 @@ impl Read for SecretValue {
         match node.value {
             Value::Table(_) => reference(node, &["env", "file"], help, walk).map(Self),
             _ => literal(node, help, walk).map(Self),
+        }
+    }
+}
+
+impl Read for ClientIdValue {
+    fn read(node: Node, walk: &mut Walk<'_>) -> Option<Self> {
+        let help = "\"…\", { env = \"NAME\" } or { file = \"PATH\" }";
+        let place = node.place.clone();
+        match node.value {
+            Value::Table(_) => reference(node, &["env", "file"], help, walk).map(Self),
+            _ => text(node, help, walk).and_then(|value| kept(value, &place, walk)).map(Self),
         }
     }
 }

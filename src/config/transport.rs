@@ -3,6 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use http::uri::Authority;
+
+use crate::secret::Secret;
+
 /// `[server] tls`. The files are of use when the config is read; they are read
 /// again whenever they change.
 #[derive(Clone, Debug)]
@@ -43,4 +47,35 @@ pub enum CertificateProof {
     San(String),
     /// SHA-256 of its DER form.
     Sha256([u8; 32]),
+}
+
+/// How connections to a vendor are made.
+#[derive(Clone, Debug, Default)]
+pub struct Transport {
+    /// PEM files of roots, instead of the system's.
+    pub ca: Vec<PathBuf>,
+    /// Whether the system's roots count beside those.
+    pub system_roots: bool,
+    /// What is shown to a vendor who asks for a certificate.
+    pub client: Option<ClientPair>,
+    /// What TLS is tunnelled through.
+    pub proxy: Option<Proxy>,
+}
+
+/// A certificate towards a vendor, and its key.
+#[derive(Clone, Debug)]
+pub struct ClientPair {
+    /// PEM file of the certificate and its chain.
+    pub cert: PathBuf,
+    /// PEM file of the key.
+    pub key: PathBuf,
+}
+
+/// An HTTP proxy that connects by CONNECT.
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    /// `host` or `host:port`.
+    pub authority: Authority,
+    /// `user:password`.
+    pub credentials: Option<Secret>,
 }

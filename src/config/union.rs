@@ -153,6 +153,29 @@ impl JsonSchema for KeyTables {
     }
 }
 
+/// Paths of files: one, or a list.
+#[derive(Clone, Debug)]
+pub(super) struct FilesValue(pub(super) Vec<At<String>>);
+
+impl Read for FilesValue {
+    fn read(node: Node, walk: &mut Walk<'_>) -> Option<Self> {
+        let place = node.place.clone();
+        let Value::List(_) = node.value else {
+            return String::read(node, walk).map(|value| Self(vec![At { value, place }]));
+        };
+        let typed = List::<String>::read(node, walk)?;
+        if typed.is_empty {
+            walk.wrong(&place, "an empty list names no file; name one, or leave it out");
+            return None;
+        }
+        Some(Self(typed.entries))
+    }
+}
+
+schema_of!(FilesValue, {
+    "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" }, "minItems": 1 }],
+});
+
 /// `"all"`, a class of the dialect, or patterns.
 #[derive(Clone, Debug)]
 pub(super) enum RoutesValue {

@@ -39,8 +39,6 @@ urls! {
     MountText(String) = mount, like "/catchpoint";
     /// A host name without a port, in lower case.
     HostText(String) = host, like "catchpoint.weir.internal";
-    /// An HTTP proxy; its URL may hold a password and is dropped.
-    ProxyText(()) = proxy, like "http://proxy:3128";
 }
 
 /// An upstream's address, taken apart.
@@ -92,7 +90,7 @@ fn parts(text: &str) -> Result<(Scheme, Uri), &'static str> {
     Ok((scheme, uri))
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
@@ -122,9 +120,4 @@ fn host(text: &str) -> Result<String, &'static str> {
         );
     }
     Ok(name.to_ascii_lowercase())
-}
-
-#[allow(clippy::unnecessary_wraps, reason = "one shape for all of these parsers")]
-fn proxy(_: &str) -> Result<(), &'static str> {
-    Ok(())
 }

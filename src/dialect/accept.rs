@@ -1,6 +1,6 @@
 //! `Accept` and its like: what a caller takes, and one spelling for what means the same.
 
-use http::header::ACCEPT;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Which of `offers` a caller likes best (RFC 9110, section 12.5.1), the earlier
@@ -17,6 +17,31 @@ pub(super) fn preferred<'a>(headers: &HeaderMap, offers: &[&'a str]) -> Option<&
     };
     // `max_by_key` takes the last of equals.
     offers.iter().rev().copied().max_by_key(|offer| weigh(offer)).filter(|offer| weigh(offer) > 0)
+}
+
+/// The fields that JSON APIs negotiate by.
+pub(super) fn shape(from: &HeaderMap, to: &mut HeaderMap) {
+    respell(ACCEPT, Fold::Names, from, to);
+    respell(CONTENT_TYPE, Fold::Names, from, to);
+}
+
+/// Whether an answer says that it is JSON, or does not say what it is.
+pub(super) fn is_json(answer: &HeaderMap) -> bool {
+    is_json_or(answer, &[])
+}
+
+/// The same where a vendor also calls its JSON by one of `names`.
+pub(super) fn is_json_or(answer: &HeaderMap, names: &[&str]) -> bool {
+    match answer.get(CONTENT_TYPE).map(HeaderValue::to_str) {
+        None => true,
+        Some(Err(_)) => false,
+        Some(Ok(typed)) => {
+            let essence = typed.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+            ["application/json", "text/json"].contains(&essence.as_str())
+                || names.contains(&essence.as_str())
+                || essence.ends_with("+json")
+        }
+    }
 }
 
 /// One media range and its weight in thousandths.

@@ -13,7 +13,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Method};
 
 use super::accept;
@@ -39,8 +39,8 @@ pub struct Catchpoint {
 
 pub(super) const CLASSES: &[RouteClass] = &[ANALYTIC, PLAIN];
 
-const ANALYTIC: RouteClass = RouteClass("analytic");
-const PLAIN: RouteClass = RouteClass("plain");
+pub(super) const ANALYTIC: RouteClass = RouteClass("analytic");
+pub(super) const PLAIN: RouteClass = RouteClass("plain");
 
 /// What the vendor takes in `Accept`, the dearest to us first.
 const ACCEPTED: &[&str] = &["application/json", "text/json", "text/plain"];
@@ -153,14 +153,7 @@ pub(super) fn error_body(message: &str, request_id: &str) -> ErrorBody {
 
 /// Every JSON answer is an envelope; the vendor also calls it `text/plain` on request.
 pub(super) fn edits(answer: &HeaderMap, links: &Arc<Links>) -> Option<Edits> {
-    let is_envelope = match answer.get(CONTENT_TYPE).map(HeaderValue::to_str) {
-        None => true,
-        Some(Err(_)) => false,
-        Some(Ok(typed)) => {
-            let essence = typed.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-            ACCEPTED.contains(&essence.as_str()) || essence.ends_with("+json")
-        }
-    };
+    let is_envelope = accept::is_json_or(answer, ACCEPTED);
     is_envelope.then(|| Edits { leave_out: Some("usageLimits"), links: Some(Arc::clone(links)) })
 }
 
@@ -188,12 +181,16 @@ pub(super) fn freshness(method: &Method, target: &Target, now: UnixTime) -> Opti
         Kept::Enumeration => 3_600,
         Kept::Run => 86_400,
         Kept::Moving => 30,
-        Kept::Window => match check::window(target, get) {
-            Some((_, end)) if end + SETTLING <= now => 86_400,
-            _ => 30,
-        },
+        Kept::Window if get.times.is_some_and(|names| has_settled(target, names, now)) => 86_400,
+        Kept::Window => 30,
     };
     Some(Duration::from_secs(seconds))
+}
+
+/// Whether the window between the two named parameters ended so long ago that its
+/// data no longer changes.
+pub(super) fn has_settled(target: &Target, names: [&str; 2], now: UnixTime) -> bool {
+    check::window(target, names).is_some_and(|(_, end)| end + SETTLING <= now)
 }
 
 #[cfg(test)]

@@ -135,7 +135,11 @@ pub(super) fn sign_bearer(headers: &mut HeaderMap, key: &Secret) -> Result<Signe
     in_header(headers, AUTHORIZATION, &Zeroizing::new(format!("Bearer {}", key.expose())))
 }
 
-fn in_header(headers: &mut HeaderMap, name: HeaderName, text: &str) -> Result<Signed, UnusableKey> {
+pub(super) fn in_header(
+    headers: &mut HeaderMap,
+    name: HeaderName,
+    text: &str,
+) -> Result<Signed, UnusableKey> {
     let mut value = HeaderValue::from_str(text).map_err(|_| UnusableKey)?;
     value.set_sensitive(true);
     headers.insert(name, value);
@@ -143,7 +147,7 @@ fn in_header(headers: &mut HeaderMap, name: HeaderName, text: &str) -> Result<Si
 }
 
 /// What follows the `scheme` (in lower case) in the only `Authorization`.
-fn credentials<'a>(headers: &'a HeaderMap, scheme: &[u8]) -> Option<&'a [u8]> {
+pub(super) fn credentials<'a>(headers: &'a HeaderMap, scheme: &[u8]) -> Option<&'a [u8]> {
     let value = only(headers.get_all(AUTHORIZATION).iter())?.as_bytes();
     let (name, rest) = value.split_at_checked(scheme.len())?;
     let is_it = name.eq_ignore_ascii_case(scheme) && rest.first() == Some(&b' ');
@@ -152,7 +156,7 @@ fn credentials<'a>(headers: &'a HeaderMap, scheme: &[u8]) -> Option<&'a [u8]> {
 
 /// The one there is. Two would be two identities: whoever reads the other one
 /// sees somebody else.
-fn only<T>(mut values: impl Iterator<Item = T>) -> Option<T> {
+pub(super) fn only<T>(mut values: impl Iterator<Item = T>) -> Option<T> {
     let first = values.next()?;
     values.next().is_none().then_some(first)
 }

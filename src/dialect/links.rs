@@ -64,6 +64,30 @@ impl Links {
         if to == link { Rewritten::Same } else { Rewritten::To(to) }
     }
 
+    /// The path below the base path that `link`, a reference in the answer to a request
+    /// for `from` (below the base path), points to at this upstream; none if it points
+    /// elsewhere. Without query and fragment.
+    #[must_use]
+    pub fn path_here(&self, link: &str, from: &str) -> Option<String> {
+        let (path, is_sent) = match Parts::of(link) {
+            Parts::Absolute { scheme, authority, rest } => {
+                let is_ours = self.is_upstream(scheme.unwrap_or(&self.scheme), authority);
+                (is_ours.then_some(rest)?.to_owned(), true)
+            }
+            Parts::Rooted(path) => (path.to_owned(), true),
+            Parts::Within("") => (from.to_owned(), false),
+            Parts::Within(path) if path.starts_with(['?', '#']) => (from.to_owned(), false),
+            Parts::Within(path) => {
+                let folder = from.rsplit_once('/').map_or("", |(folder, _)| folder);
+                (format!("{folder}/{path}"), false)
+            }
+            Parts::OtherScheme => return None,
+        };
+        let path = if is_sent { self.below_base(&path)? } else { &path };
+        let path = path.split(['?', '#']).next().unwrap_or_default();
+        Some(if path.is_empty() { "/".to_owned() } else { path.to_owned() })
+    }
+
     /// Whether `scheme://authority` is the upstream. Vendors behind a TLS
     /// terminator are known to write `http://` for themselves: with both on their
     /// default ports that is still the same host, and is never fetched that way.
@@ -222,6 +246,33 @@ mod tests {
             "ftp://io.example.com/",
         ] {
             assert_eq!(links.rewrite(foreign), Rewritten::Foreign, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn paths_that_answers_name_are_found_at_the_upstream_only() {
+        let links = Links {
+            scheme: "https".into(),
+            authority: "api.example".into(),
+            base_path: "/base".into(),
+            mount: "/m".into(),
+            public_url: None,
+        };
+        let here = |link: &str| links.path_here(link, "/a/b");
+        for (link, path) in [
+            ("https://api.example/base/x?q=1", "/x"),
+            ("//API.example:443/base", "/"),
+            ("/base/y#f", "/y"),
+            ("c", "/a/c"),
+            ("?page=2", "/a/b"),
+            ("", "/a/b"),
+        ] {
+            assert_eq!(here(link).as_deref(), Some(path), "{link}");
+        }
+        for foreign in
+            ["https://other.example/base/x", "/elsewhere", "mailto:a@b", "http://api.example:8080/base/x"]
+        {
+            assert_eq!(here(foreign), None, "{foreign}");
         }
     }
 }

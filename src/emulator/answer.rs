@@ -1,5 +1,6 @@
 //! What a vendor's API is asked, and what it answers, apart from the wire.
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
@@ -55,6 +56,11 @@ pub(crate) enum Content {
     Drip {
         line: Bytes,
         lines: u32,
+        every: Duration,
+    },
+    /// The same with lines that differ.
+    Lines {
+        lines: VecDeque<Bytes>,
         every: Duration,
     },
     /// The half of it, then the connection ends.
@@ -118,7 +124,7 @@ impl Answer {
     pub(crate) fn length(&self) -> Option<usize> {
         match &self.content {
             Content::Whole(body) | Content::CutShort(body) => Some(body.len()),
-            Content::Drip { .. } => None,
+            Content::Drip { .. } | Content::Lines { .. } => None,
         }
     }
 }
@@ -147,6 +153,14 @@ impl Content {
                         clock.sleep_until(clock.now() + every).await;
                         Some((Ok(Frame::data(line)), sent + 1))
                     }
+                });
+                BodyExt::boxed(StreamBody::new(Box::pin(drops)))
+            }
+            Self::Lines { lines, every } => {
+                let drops = stream::unfold(lines, move |mut left| async move {
+                    let line = left.pop_front()?;
+                    clock.sleep_until(clock.now() + every).await;
+                    Some((Ok(Frame::data(line)), left))
                 });
                 BodyExt::boxed(StreamBody::new(Box::pin(drops)))
             }

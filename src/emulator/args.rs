@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::options::{
-    Coding, CountAt, Key, Latency, Limit, Links, NotFound, Options, Refusals, Skew, Vendor, Windows,
+    Coding, CountAt, Credential, Key, Latency, Limit, Links, NotFound, Options, Refusals, Skew, Vendor,
+    Windows,
 };
 use super::{Emulator, Faults, spell};
 
@@ -16,9 +17,15 @@ Examples:
   weir emulate catchpoint --limit 20/2s --limit 100/20s --limit 7/1s:address --latency 5ms..120ms --seed 7
   weir emulate catchpoint --limit 2000/10s:calendar --skew=-1500ms --late-resets 300ms
   weir emulate catchpoint --windows bucket:5 --refusals counted --count-at random
+  weir emulate catchpoint-v1 --key web:s3cret --token-lifetime 90s
+  weir emulate recorded-future-sandbox --key s3cret --polls 5 --event-pause 500ms
+  weir emulate privx --key api-id:api-secret --oauth-client privx-external:s3cret --token-lifetime 20s
+  weir emulate netskope --key s3cret --limit 24/5s:key:all
   weir emulate generic --limit 10/1s
 
-Ask http://ADDRESS/_emulator/stats for what it counted and refused, /_emulator/log for what it saw.";
+Where the vendor signs callers in (catchpoint-v1, privx) a key is ID:SECRET, for its token endpoint.
+Ask http://ADDRESS/_emulator/stats for what it counted, refused and signed in, /_emulator/log for what it saw;
+POST to /_emulator/revoke?key=LABEL, /_emulator/revoke?tokens=all or /_emulator/faults to make things go wrong.";
 
 /// What `weir emulate` takes.
 #[derive(Clone, Debug, clap::Args)]
@@ -58,7 +65,7 @@ pub struct Args {
     pub count_at: CountAt,
 
     /// A key that may call: KEY at client level, DIVISION:KEY of one division (repeatable); without any,
-    /// every Bearer token may
+    /// every key may
     #[arg(long, value_name = "[DIVISION:]KEY")]
     pub key: Vec<Key>,
 
@@ -94,7 +101,23 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "identity")]
     pub coding: Coding,
 
-    /// How many tests the account has
+    /// How long tokens live that the vendor gives out for a key; default is the vendor's choice
+    #[arg(long, value_name = "DURATION", value_parser = spell::duration)]
+    pub token_lifetime: Option<Duration>,
+
+    /// privx: the OAuth client that every program presents beside its own key; without it any is taken
+    #[arg(long, value_name = "ID:SECRET", value_parser = oauth_client)]
+    pub oauth_client: Option<Credential>,
+
+    /// recorded-future-sandbox: how often a sample is asked for until it is reported
+    #[arg(long, value_name = "N", default_value = "3")]
+    pub polls: u32,
+
+    /// recorded-future-sandbox, privx: the pause before each line of a stream
+    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = spell::duration)]
+    pub event_pause: Duration,
+
+    /// How many objects the account has: tests, samples, hosts or alerts
     #[arg(long, value_name = "N", default_value = "250", value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub tests: u32,
 
@@ -168,6 +191,10 @@ impl Args {
             not_found: self.not_found,
             coding: self.coding,
             tests: self.tests,
+            token_lifetime: self.token_lifetime,
+            oauth_client: self.oauth_client,
+            polls: self.polls,
+            event_pause: self.event_pause,
             ..Options::default()
         }
     }
@@ -196,6 +223,13 @@ fn number(keys: &mut [Key]) {
         if count > 0 {
             keys[index].label = format!("{label}-{}", count + 1);
         }
+    }
+}
+
+fn oauth_client(text: &str) -> Result<Credential, String> {
+    match text.split_once(':') {
+        Some((id, secret)) if !id.is_empty() && !secret.is_empty() => Ok(Credential::new(text)),
+        _ => Err("an OAuth client is written ID:SECRET".to_owned()),
     }
 }
 
@@ -229,7 +263,7 @@ mod tests {
             options(line);
             examples += 1;
         }
-        assert!(examples >= 6);
+        assert!(examples >= 10);
     }
 
     #[test]

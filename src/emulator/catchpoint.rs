@@ -16,11 +16,9 @@ mod write;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::clock::UnixTime;
-
 use super::answer::{Answer, Ask};
-use super::gate::Usage;
 use super::options::{Links, NotFound, Options};
+use super::vendor::Circumstances;
 
 use self::route::Route;
 use self::world::World;
@@ -36,14 +34,6 @@ pub(crate) struct Catchpoint {
     world: World,
     links: Links,
     not_found: NotFound,
-}
-
-/// What every envelope tells beside its data.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Circumstances<'a> {
-    pub(crate) usage: &'a [Usage],
-    pub(crate) trace: u128,
-    pub(crate) now: UnixTime,
 }
 
 /// Who asks: a division's number with a division-level key, else everybody's.

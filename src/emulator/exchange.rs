@@ -19,11 +19,12 @@ use super::chance::{Chance, Draws};
 use super::fault::{Fault, Faults};
 use super::gate::{Call, Gate, Verdict};
 use super::journal::{Journal, RawHead, Seen};
-use super::keyring::{Identity, Keyring};
-use super::options::{Coding, CountAt, Options};
-use super::peek;
-use super::vendor::Api;
+use super::keyring::{Identity, Keyring, Presented};
+use super::options::{Coding, CountAt, Options, Vendor};
+use super::queue::Queue;
+use super::vendor::{Api, Circumstances, Denial, Speaker};
 use super::vendor_clock::VendorClock;
+use super::{peek, sign_in};
 
 const BODY_BYTES: usize = 16 * 1_024 * 1_024;
 
@@ -44,6 +45,7 @@ pub(crate) struct State {
     pub(crate) faults: Faults,
     pub(crate) gate: Gate,
     pub(crate) keyring: Keyring,
+    pub(crate) queue: Queue,
     pub(crate) api: Api,
 }
 
@@ -73,6 +75,8 @@ struct Decision {
     identity: Identity,
     verdict: Verdict,
     at: Moment,
+    /// How long the vendor lets it wait, once counted.
+    queued: Duration,
 }
 
 /// Serves one request to its end. Run it as a task of its own: a vendor counts
@@ -109,15 +113,17 @@ impl Exchange {
     async fn reach_the_vendor(self, body: Incoming, fault: Option<Fault>) -> Fate {
         let (before, after) = self.delays();
         let time = self.emulated.time;
-        let (decision, body) = if self.emulated.options.count_at == CountAt::Head {
+        let options = &self.emulated.options;
+        let (decision, body) = if options.count_at == CountAt::Head || options.vendor.reads_first() {
             let body = self.read(body).await;
             time.sleep(before).await;
-            (self.decide(), body)
+            (self.decide(body.as_deref().unwrap_or_default()), body)
         } else {
             time.sleep(before).await;
-            let decision = self.decide();
+            let decision = self.decide(&[]);
             (decision, self.read(body).await)
         };
+        time.sleep(decision.queued).await;
         let answer = match fault {
             Some(Fault::Reset) => return Fate::Reset,
             Some(Fault::Silent) => return Fate::Silence,
@@ -145,7 +151,7 @@ impl Exchange {
         let later = self.emulated.state.lock().faults.buffered_for;
         tokio::spawn(async move {
             time.sleep(later).await;
-            let decision = self.decide();
+            let decision = self.decide(body.as_deref().unwrap_or_default());
             self.answer(&decision, body, None);
         });
         Fate::Answered(response)
@@ -175,14 +181,19 @@ impl Exchange {
     }
 
     /// The one moment at which the vendor counts, or refuses.
-    fn decide(&self) -> Decision {
+    fn decide(&self, body: &[u8]) -> Decision {
         let mut state = self.emulated.state.lock();
         // Read under the lock: counters want a time that never goes back.
         let at = self.emulated.time.now();
         let wall = self.emulated.time.wall(at);
-        let identity = state.keyring.identify(&self.parts.headers, &self.query, wall);
+        let (path, query, headers) = (self.parts.uri.path(), &self.query, &self.parts.headers);
+        let identity = state.keyring.identify(Presented { path, query, headers, body }, wall);
         let call = Call { address: self.address.ip(), key: identity.owner(), analytic: self.analytic };
         let verdict = state.gate.decide(wall.as_nanos(), call);
+        let queued = match (&verdict, call.key) {
+            (Verdict::Counted, Some(key)) => state.queue.wait(wall.as_nanos(), key),
+            _ => Duration::ZERO,
+        };
         let label = match identity {
             Identity::Anybody => Some("any".to_owned()),
             identity => state.keyring.key(identity).map(|key| key.label.clone()),
@@ -193,7 +204,7 @@ impl Exchange {
                 seen.refused_by.clone_from(limits);
             }
         });
-        Decision { identity, verdict, at }
+        Decision { identity, verdict, at, queued }
     }
 
     /// What the vendor has to say, once it has counted.
@@ -211,18 +222,26 @@ impl Exchange {
         };
         let mut state = self.emulated.state.lock();
         let State { gate, keyring, api, .. } = &mut *state;
-        let usage = gate.usage(now.as_nanos());
-        let division = keyring.key(decision.identity).and_then(|key| key.division.as_deref());
-        let mut speaker = api.speaker(&usage, self.draws.trace, now);
+        let options = &self.emulated.options;
+        let owner = decision.identity.owner().filter(|_| options.vendor == Vendor::Netskope);
+        let usage = gate.usage(now.as_nanos(), owner);
+        let with = Circumstances { usage: &usage, trace: self.draws.trace, now };
+        let mut speaker = Speaker { api, with };
         let failing = [500, 502, 503, 504][usize::try_from(self.draws.variety % 4).unwrap_or_default()];
         match (&decision.verdict, decision.identity) {
             (Verdict::Refused(limits), _) => speaker.refuse(limits),
-            (_, Identity::Unknown) => speaker.deny("Invalid credentials"),
-            (_, Identity::Expired(_)) => speaker.deny("Expired Token"),
+            _ if sign_in::is_at(options.vendor, &ask.path) => match fault {
+                Some(Fault::ServerError) => speaker.fail(failing),
+                _ => sign_in::answer(keyring, &ask, options.oauth_client.as_ref()),
+            },
+            (_, Identity::Unknown) => speaker.deny(Denial::Unknown, &ask.path),
+            (_, Identity::Expired(_)) => speaker.deny(Denial::Expired, &ask.path),
             _ if fault == Some(Fault::ServerError) => speaker.fail(failing),
             _ if body.is_none() => speaker.too_large(),
             _ => {
-                let mut answer = speaker.answer(&ask, division);
+                let key = keyring.key(decision.identity);
+                let division = key.and_then(|key| key.division.as_deref());
+                let mut answer = speaker.answer(&ask, key.map_or("any", |key| &key.label), division);
                 if let (Some(Fault::CutShort), Content::Whole(body)) = (fault, &answer.content) {
                     answer.content = Content::CutShort(body.clone());
                 }
@@ -255,6 +274,10 @@ pub(crate) fn finish(
 ) -> Response<Body> {
     let date = HeaderValue::try_from(httpdate::fmt_http_date(wall.to_system()));
     answer.headers.entry(header::DATE).or_insert(date.expect("an HTTP date is visible ASCII"));
+    if emulated.options.vendor != Vendor::Generic {
+        // Vendors of JSON APIs say it to everything.
+        answer.headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
+    }
     let bodiless = answer.status == StatusCode::NO_CONTENT || answer.status == StatusCode::NOT_MODIFIED;
     if let (Some(length), false) = (answer.length(), bodiless) {
         answer.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));

@@ -67,7 +67,7 @@ pub struct Tally {
     pub refused: u64,
 }
 
-/// What an account-wide limit has used, for `usageLimits`.
+/// What a limit has used, for `usageLimits` and `ratelimit-*`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
     pub(crate) per_nanos: u64,
@@ -126,14 +126,18 @@ impl Gate {
         self.gauges.iter().map(tally).collect()
     }
 
-    /// The account-wide limits, the shortest first.
-    pub(crate) fn usage(&mut self, now: u64) -> Vec<Usage> {
-        let account = self.gauges.iter_mut().filter(|gauge| gauge.limit.scope == Scope::Account);
-        let mut usage: Vec<_> = account
-            .map(|gauge| Usage {
+    /// The account-wide limits and those of `key`, the shortest first.
+    pub(crate) fn usage(&mut self, now: u64, key: Option<usize>) -> Vec<Usage> {
+        let owned = self.gauges.iter_mut().filter_map(|gauge| match (gauge.limit.scope, key) {
+            (Scope::Account, _) => Some((gauge, Owner::Account)),
+            (Scope::Key, Some(key)) => Some((gauge, Owner::Key(key))),
+            (Scope::Key, None) | (Scope::Address, _) => None,
+        });
+        let mut usage: Vec<_> = owned
+            .map(|(gauge, owner)| Usage {
                 per_nanos: gauge.edges.width,
                 limit: gauge.limit.requests,
-                used: gauge.counters.get_mut(&Owner::Account).map_or(0, |counter| counter.used(now)),
+                used: gauge.counters.get_mut(&owner).map_or(0, |counter| counter.used(now)),
             })
             .collect();
         usage.sort_by_key(|usage| usage.per_nanos);

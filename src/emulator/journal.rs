@@ -107,7 +107,7 @@ impl Seen {
         let authority = request.uri().authority().map(http::uri::Authority::as_str).or(host);
         let headers = request.headers().iter().map(|(name, value)| {
             let mut value = value.clone();
-            value.set_sensitive(name == header::AUTHORIZATION);
+            value.set_sensitive(name == header::AUTHORIZATION || name == "netskope-api-token");
             (name.clone(), value)
         });
         Self {

@@ -28,7 +28,7 @@ pub struct Options {
     pub refusals: Refusals,
     /// When between arrival and response head a request is counted.
     pub count_at: CountAt,
-    /// Who may call. Without any, every Bearer token is a client-level key.
+    /// Who may call. Without any, every key is a client-level key.
     pub keys: Vec<Key>,
     /// One-way delay, drawn twice for each request.
     pub latency: Latency,
@@ -46,10 +46,22 @@ pub struct Options {
     pub not_found: NotFound,
     /// Whether answers are compressed for those who ask for it.
     pub coding: Coding,
-    /// How many tests the account has; nodes, folders and so on follow.
+    /// How many objects the account has: tests (nodes, folders and so on follow),
+    /// samples, hosts or alerts.
     pub tests: u32,
     /// How long an instant test takes.
     pub instant_test: Duration,
+    /// How long tokens live that the vendor gives out for a key; `None` is its own choice.
+    pub token_lifetime: Option<Duration>,
+    /// PrivX: `ID:SECRET` of the OAuth client that every program presents beside
+    /// its own key; without one any is taken.
+    pub oauth_client: Option<Credential>,
+    /// How often a sample is asked for until it is `reported`.
+    pub polls: u32,
+    /// The pause before each line of an event stream.
+    pub event_pause: Duration,
+    /// How fast counted requests are served; `None` is what the vendor documents.
+    pub serves: Option<Serves>,
     /// The number of requests kept in the journal; older ones are forgotten.
     pub journal_requests: usize,
     /// Tells the time, without the skew.
@@ -62,8 +74,25 @@ pub enum Vendor {
     /// Catchpoint's REST API, v2 and later.
     #[default]
     Catchpoint,
+    /// Catchpoint's legacy pull API, v1, with its token endpoint.
+    CatchpointV1,
+    /// The Recorded Future Sandbox (tria.ge), v0.
+    RecordedFutureSandbox,
+    /// `PrivX`, with its OAuth token endpoint.
+    Privx,
+    /// Netskope's REST API, v1 and v2.
+    Netskope,
     /// An origin that echoes requests and answers as its path says.
     Generic,
+}
+
+/// A pace: so many requests are served in any `per`, the others wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Serves {
+    /// How many.
+    pub requests: usize,
+    /// In how long.
+    pub per: Duration,
 }
 
 /// One limit: at most `requests` in any `per`, counted as `windows` says.
@@ -273,6 +302,11 @@ impl Default for Options {
             coding: Coding::Identity,
             tests: 250,
             instant_test: Duration::from_secs(3),
+            token_lifetime: None,
+            oauth_client: None,
+            polls: 3,
+            event_pause: Duration::from_millis(100),
+            serves: None,
             journal_requests: 65_536,
             clock: Clock::system(),
         }
@@ -282,18 +316,38 @@ impl Default for Options {
 impl Vendor {
     /// What the vendor documents: for Catchpoint 7/s from one address for every
     /// call, and 20/min, 500/h, 2,000 a day (reset at 00:00 UTC) for analytic
-    /// calls over the account. The generic origin has no limits.
+    /// calls over the account; for Netskope 24 in 5 s for each token. The others
+    /// document none.
     #[must_use]
     pub fn limits(self) -> Vec<Limit> {
         match self {
-            Self::Catchpoint => vec![
+            Self::Catchpoint | Self::CatchpointV1 => vec![
                 Limit::address(7, Duration::from_secs(1)),
                 Limit::analytic(20, Duration::from_secs(60)),
                 Limit::analytic(500, Duration::from_secs(3_600)),
                 Limit { count: Count::Calendar, ..Limit::analytic(2_000, Duration::from_secs(86_400)) },
             ],
-            Self::Generic => Vec::new(),
+            Self::Netskope => {
+                let limit = Limit::analytic(24, Duration::from_secs(5));
+                vec![Limit { scope: Scope::Key, routes: Routes::All, ..limit }]
+            }
+            Self::RecordedFutureSandbox | Self::Privx | Self::Generic => Vec::new(),
         }
+    }
+
+    /// Netskope serves 4 in the first second and lets the rest wait.
+    pub(crate) fn serves(self) -> Option<Serves> {
+        (self == Self::Netskope).then_some(Serves { requests: 4, per: Duration::from_secs(1) })
+    }
+
+    /// How long its tokens live; `PrivX` documents five minutes.
+    pub(crate) fn token_lifetime(self) -> Duration {
+        Duration::from_secs(if self == Self::Privx { 300 } else { 1_800 })
+    }
+
+    /// Whether who calls may stand in the body, so that it is read before counting.
+    pub(crate) fn reads_first(self) -> bool {
+        self == Self::Netskope
     }
 }
 

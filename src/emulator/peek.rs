@@ -6,7 +6,9 @@
 //!   the credential.
 //! * `POST /_emulator/faults`: sets the probabilities named in the JSON body,
 //!   all others to 0.
-//! * `POST /_emulator/revoke?key=LABEL`: that key is unknown from now on.
+//! * `POST /_emulator/revoke?key=LABEL`: that key is unknown from now on, and
+//!   with it the tokens given out for it.
+//! * `POST /_emulator/revoke?tokens=all`: all tokens are, but no key.
 //! * `POST /_emulator/answers` (generic): `{"path","status","headers","body"}`,
 //!   what to answer at that path from now on.
 
@@ -43,10 +45,7 @@ pub(crate) async fn serve(emulated: &Emulated, request: Request<Incoming>) -> Re
             Answer::json(StatusCode::OK, &Value::Array(log))
         }
         (&Method::POST, "/_emulator/faults") => said(set_faults(emulated, &body)),
-        (&Method::POST, "/_emulator/revoke") => {
-            let known = emulated.state.lock().keyring.revoke(query.get("key").unwrap_or_default());
-            said(if known { Ok(()) } else { Err("no such key".to_owned()) })
-        }
+        (&Method::POST, "/_emulator/revoke") => said(revoke(emulated, &query)),
         (&Method::POST, "/_emulator/answers") => said(set_answer(emulated, &body)),
         _ => Answer::json(
             StatusCode::NOT_FOUND,
@@ -63,6 +62,16 @@ fn said(result: Result<(), String>) -> Answer {
     }
 }
 
+fn revoke(emulated: &Emulated, query: &Query) -> Result<(), String> {
+    let keyring = &mut emulated.state.lock().keyring;
+    match (query.get("tokens"), query.get("key")) {
+        (Some("all"), _) if keyring.tokens.revoke_all() > 0 => Ok(()),
+        (Some("all"), _) => Err("no token was given out".to_owned()),
+        (_, Some(key)) if keyring.revoke(key) => Ok(()),
+        _ => Err("no such key".to_owned()),
+    }
+}
+
 fn stats(emulated: &Emulated) -> Value {
     let state = emulated.state.lock();
     let limits: Vec<_> = state
@@ -75,6 +84,11 @@ fn stats(emulated: &Emulated) -> Value {
         "requests": emulated.journal.total(),
         "counted": state.gate.counted(),
         "refused": state.gate.refused(),
+        "queued": state.queue.queued(),
+        "sign_ins": {
+            "granted": state.keyring.tokens.signed_in.granted,
+            "refused": state.keyring.tokens.signed_in.refused,
+        },
         "limits": limits,
     })
 }
@@ -95,7 +109,7 @@ fn entry(seen: &Seen) -> Value {
         "counted_wall": seen.counted_wall.map(|wall| wall.to_string()),
         "answered_nanos": seen.answered.map(crate::clock::Moment::as_nanos),
         "method": seen.method.as_str(),
-        "target": seen.target,
+        "target": without_token(&seen.target),
         "authority": seen.authority,
         "version": format!("{:?}", seen.version),
         "headers": headers,
@@ -107,6 +121,16 @@ fn entry(seen: &Seen) -> Value {
         "fault": seen.fault.map(Fault::as_str),
         "status": seen.status.map(|status| status.as_u16()),
     })
+}
+
+/// Netskope has its credential in the query.
+fn without_token(target: &str) -> String {
+    let Some((path, query)) = target.split_once('?') else { return target.to_owned() };
+    let parts = query.split('&').map(|part| match part.split_once('=') {
+        Some(("token", _)) => "token=***",
+        _ => part,
+    });
+    format!("{path}?{}", parts.collect::<Vec<_>>().join("&"))
 }
 
 #[derive(Deserialize)]
@@ -164,6 +188,6 @@ fn set_answer(emulated: &Emulated, body: &[u8]) -> Result<(), String> {
     let status = StatusCode::from_u16(body.status).map_err(|error| error.to_string())?;
     match &mut emulated.state.lock().api {
         Api::Generic(origin) => origin.script(body.path, Canned { status, headers, body: body.body.into() }),
-        Api::Catchpoint(_) => Err("only the generic origin can be told what to answer".to_owned()),
+        _ => Err("only the generic origin can be told what to answer".to_owned()),
     }
 }

@@ -23,6 +23,16 @@ impl Wish {
         self.lane.cache.lookup(&self.key, &self.policy(), &self.asked(), self.lane.now())
     }
 
+    /// The same, and on a miss in the second level too.
+    pub(super) async fn look(&self) -> Lookup {
+        match self.lookup() {
+            Lookup::Miss(_) | Lookup::OnlyIfCached if self.lane.cache.bring_up(&self.key).await => {
+                self.lookup()
+            }
+            found => found,
+        }
+    }
+
     /// The flight that will serve this wish: another's, or one that begins here.
     /// `Err` if the answer has landed between the lookup and now.
     pub(super) fn join(

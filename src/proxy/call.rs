@@ -72,6 +72,7 @@ impl Gateway {
             Mount::Prefix(prefix) => target.strip_mount(prefix).ok_or(No::NotRouted)?,
             Mount::Host(_) => target,
         };
+        let target = lane.config.dialect.canonical(target);
         let lane = Arc::clone(lane);
         Ok(Call { lane, method: head.method, target, headers: head.headers, has_body })
     }

@@ -11,19 +11,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AGE, DATE, RETRY_AFTER};
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 
 use super::Lane;
 use super::breaker::Leave;
-use super::keys::{self, Chosen};
+use super::keys;
 use super::receive::receive;
 use super::wish::Wish;
+use super::written;
 use crate::budget::{Bid, Charge, Door, LedgerDown, Permit};
 use crate::cache::{Entry, Exchange, Lead, NotStored, Now, Ticket};
 use crate::clock::{Moment, UnixTime};
-use crate::dialect::Signed;
 use crate::upstream::{BodyError, BoxError, Failure, Reason, SendError, UpstreamBody};
 
 /// A request body on its way to the vendor.
@@ -143,9 +143,10 @@ pub(super) struct Fetch {
 pub(super) type FetchLead = Lead<Shared, Fault>;
 
 impl Fetch {
-    /// A fetch without a body, in the foreground.
+    /// A fetch in the foreground, with the wish's own body if it has one.
     pub(super) fn of(wish: &Arc<Wish>, stale: Option<Arc<Entry>>) -> Self {
-        let body = UnsyncBoxBody::new(Empty::new().map_err(|never| match never {}));
+        let body = Full::new(wish.body.clone().unwrap_or_default());
+        let body = UnsyncBoxBody::new(body.map_err(|never| match never {}));
         Self { wish: Arc::clone(wish), body, stale, in_background: false, tries: 0 }
     }
 
@@ -186,7 +187,12 @@ impl Fetch {
         match outcome {
             Ok(Some((response, sent))) => receive(&wish, stale.as_ref(), response, sent, lead).await,
             Ok(None) => {}
-            Err(fault) => lead.fail(fault),
+            Err(fault) => {
+                if fault.was_charged() {
+                    written::lost(&wish).await;
+                }
+                lead.fail(fault);
+            }
         }
     }
 
@@ -329,39 +335,5 @@ impl Lane {
             charge.settled();
         }
         self.vendor.count_answer(status);
-    }
-}
-
-impl Wish {
-    /// The request as it leaves: conditions on what is stored, then the key.
-    fn signed(
-        &self,
-        stale: Option<&Entry>,
-        now: UnixTime,
-        body: RequestBody,
-    ) -> Result<(Request<RequestBody>, Option<Chosen>), Fault> {
-        let mut headers = self.sent.clone();
-        if let Some(stale) = stale {
-            stale.condition(&mut headers);
-        }
-        let dialect = &self.lane.config.dialect;
-        let (mut signed, mut chosen) = (Signed::InHeader, None);
-        if let Some(key) = self.vendor_key {
-            let (which, value) = self.lane.keys.choose(key, now).ok_or(Fault::Key)?;
-            signed = dialect.sign(&mut headers, &self.target, &value.value).map_err(|_| Fault::Key)?;
-            chosen = Some(which);
-        }
-        let uri = match signed {
-            Signed::InHeader => http::Uri::from(self.target.path_and_query()),
-            Signed::InQuery(query) => {
-                let text = format!("{}?{}", self.target.path(), query.expose());
-                text.parse().map_err(|_| Fault::Key)?
-            }
-        };
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = uri;
-        *request.headers_mut() = headers;
-        Ok((request, chosen))
     }
 }

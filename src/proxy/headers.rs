@@ -106,10 +106,11 @@ pub(super) fn for_one(from: &HeaderMap) -> HeaderMap {
     headers
 }
 
-/// The vendor's fields that go on to callers. `Connection` and friends end here.
-pub(super) fn from_vendor(headers: &mut HeaderMap) {
+/// The vendor's fields that go on to callers. `Connection` and friends end here. A
+/// plain cache passes on all others (RFC 9110, section 7.6.1: end to end).
+pub(super) fn from_vendor(headers: &mut HeaderMap, is_plain_cache: bool) {
     remove_hop_by_hop(headers);
-    for name in &PAST_WEIR {
+    for name in PAST_WEIR.iter().filter(|_| !is_plain_cache) {
         headers.remove(name);
     }
     headers.append(VIA, VIA_WEIR);

@@ -69,6 +69,8 @@ mod tests {
     #[test]
     fn the_next_value_takes_over() {
         let value = |expires: Option<u64>| KeyValue {
+            value_v1: None,
+            client: None,
             value: Secret::new("k".into()),
             expires: expires.map(UnixTime::from_secs),
         };

@@ -37,6 +37,7 @@ impl Wish {
         why: Forward,
     ) -> Result<Answer, Missed> {
         let entered = self.lane.clock.now();
+        exchange.forward = Some(why);
         let ask = Ask { seat: caller.access.seat, deadline: caller.deadline, urgency: caller.urgency };
         let place = match listener.shared().door.as_ref().map(|door| door.enter(ask)) {
             None => None,

@@ -20,7 +20,9 @@ use super::body::Body;
 use super::call::Caller;
 use super::exchange::{Answer, Exchange};
 use super::fetch::{Fault, Fetch, RequestBody};
+use super::keyed_body::{self, Read};
 use super::listen::Missed;
+use super::pages;
 use super::refusal::No;
 use super::wish::Wish;
 use crate::cache::{Forward, Lookup, Occasion, validate};
@@ -78,7 +80,14 @@ impl Gateway {
         if size.is_some_and(|bytes| bytes > MAX_REQUEST_BODY_BYTES as u64) {
             return Err(No::TooLarge);
         }
-        let wish = Arc::new(Wish::of(call, &caller, now));
+        if pages::is_asked(&call.headers)? {
+            return Box::pin(self.walk(exchange, call, &caller)).await;
+        }
+        let (body, keyed) = match keyed_body::is_wanted(&call) {
+            true => self.keyed_body(body, &caller).await?,
+            false => (body, None),
+        };
+        let wish = Arc::new(Wish::of(call, keyed, &caller, now));
         exchange.limits = wish.limits;
         if wish.shareable {
             self.shared(exchange, &wish, &caller).await
@@ -93,8 +102,25 @@ impl Gateway {
         }
     }
 
+    /// The body of a POST that a rule calls a read, as far as it can be part of a key.
+    async fn keyed_body(
+        &self,
+        body: RequestBody,
+        caller: &Caller<'_>,
+    ) -> Result<(RequestBody, Option<Bytes>), No> {
+        let read = tokio::select! {
+            read = keyed_body::read(body) => read,
+            () = self.clock.sleep_until(caller.deadline) => return Err(No::Malformed("its body did not arrive in time")),
+        };
+        match read {
+            Ok(Read::Keyed(text)) => Ok((UnsyncBoxBody::default(), Some(text))),
+            Ok(Read::AsItCame(body)) => Ok((body, None)),
+            Err(_) => Err(No::Malformed("its body broke off, or is too large")),
+        }
+    }
+
     /// An answer that may come from the cache, or from another caller's fetch.
-    async fn shared(
+    pub(super) async fn shared(
         &self,
         exchange: &mut Exchange,
         wish: &Arc<Wish>,
@@ -104,7 +130,7 @@ impl Gateway {
         // A vendor's 429 is bounded by the caller's deadline: its window is closed.
         while looks < MAX_LOOKS + exchange.refused_by_vendor.min(MAX_REFUSALS) {
             looks += 1;
-            let (stale, why) = match wish.lookup() {
+            let (stale, why) = match wish.look().await {
                 Lookup::Fresh(hit) => return Ok(wish.stored(&hit, None)),
                 Lookup::OnlyIfCached => return Err(No::OnlyIfCached),
                 Lookup::Miss(why) => (None, why),

@@ -12,8 +12,9 @@ use super::edit::{Corrupt, Edit};
 use super::fetch::{Fault, FetchLead, Sent, Told};
 use super::headers;
 use super::wish::Wish;
-use crate::cache::validate::{self, Refreshed};
-use crate::cache::{Cache, Entry, Head, NotStored, Pushed, Selector, Storable, Ticket};
+use super::written;
+use crate::cache::validate::Refreshed;
+use crate::cache::{Cache, Entry, Head, NotStored, Pushed, Storable, Ticket};
 use crate::dialect::{Keeping, Rewritten};
 use crate::upstream::UpstreamBody;
 
@@ -36,7 +37,8 @@ pub(super) async fn receive(
     let (parts, body) = response.into_parts();
     let lane = &wish.lane;
     let mut head = Head { status: parts.status, headers: parts.headers };
-    headers::from_vendor(&mut head.headers);
+    written::answered(wish, head.status, &head.headers).await;
+    headers::from_vendor(&mut head.headers, lane.is_keyless());
     rewrite_location(lane, &mut head.headers);
     let upstream_time = sent.exchange.received.at.since(sent.exchange.sent);
     let told = |not_stored| Told { granted: sent.granted, upstream_time, status: parts.status, not_stored };
@@ -44,13 +46,16 @@ pub(super) async fn receive(
         let _ = lead.shared().told.set(told(None));
         return renew(wish, stale, &head, &sent, lead);
     }
-    invalidate(wish, head.status);
-    let edits = lane.config.dialect.edits(&head.headers, &lane.links);
-    let edit = Edit::of(&mut head.headers, lane.config.dialect.edits_bodies(), edits);
+    if let (Some(stale), &Method::HEAD) = (stale, &wish.method) {
+        learn_from_head(wish, stale, &head, &sent);
+    }
+    let edits = lane.config.dialect.edits(wish.target.path(), &head.headers, &lane.links);
+    let edit = Edit::of(&mut head.headers, lane.config.dialect.edits_bodies(wish.target.path()), edits);
     let policy = wish.policy();
-    let storable = match wish.shareable {
-        true => policy.admit(&wish.asked(), &head, &sent.exchange),
-        false => Err(NotStored::Method),
+    let storable = match (wish.shareable, lane.config.dialect.may_keep(head.status)) {
+        (true, true) => policy.admit(&wish.asked(), &head, &sent.exchange),
+        (true, false) => Err(NotStored::Dialect),
+        (false, _) => Err(NotStored::Method),
     };
     let fate = policy.fate(&storable);
     // What no end of the body can prove whole is shared while it streams, but not kept.
@@ -123,22 +128,20 @@ fn renew(wish: &Wish, stale: &Arc<Entry>, head: &Head, sent: &Sent, lead: FetchL
     }
 }
 
-/// After a write the resource and what lists it are gone from the cache, also what
-/// is on its way (RFC 9111, section 4.4, and beyond: under every key of the upstream).
-fn invalidate(wish: &Wish, status: StatusCode) {
-    let lane = &wish.lane;
-    if !validate::invalidates(&wish.method, status)
-        || lane.config.dialect.reads(&wish.method, wish.target.path())
-    {
+/// A HEAD's answer tells of what a GET stored: it is renewed, or dropped (RFC 9111,
+/// section 4.3.5). Not where bodies are edited, whose length and tag are no longer
+/// the vendor's.
+fn learn_from_head(wish: &Wish, stale: &Arc<Entry>, head: &Head, sent: &Sent) {
+    let cache: &Cache = &wish.lane.cache;
+    if head.status != StatusCode::OK || wish.lane.config.dialect.edits_bodies(wish.target.path()) {
         return;
     }
-    let path = wish.target.path();
-    let above = path.trim_end_matches('/').rsplit_once('/').map_or("", |(above, _)| above);
-    // A POST to a collection changes the collection; anything else a member of it.
-    let collection = if wish.method == Method::POST || above.is_empty() { path } else { above };
-    let selector = Selector::Prefix(lane.config.name.clone(), collection.to_owned());
-    lane.cache.purge(&selector);
-    lane.flights.shut(&selector);
+    match stale.refresh_by_head(&wish.policy(), &wish.asked(), head, &sent.exchange) {
+        Refreshed::Updated(entry) => {
+            cache.insert(sent.ticket, entry.into());
+        }
+        Refreshed::Once(..) | Refreshed::Mismatch => cache.remove(stale),
+    }
 }
 
 /// A `Location` that points to the vendor leads back through weir; another is dropped.

@@ -12,6 +12,7 @@ use sfv::{KeyRef, StringRef, TokenRef};
 
 use super::body::Body;
 use super::fetch::Fault;
+use super::pages::NotWhole;
 use crate::budget;
 use crate::consumer::SignIn;
 use crate::dialect::Dialect;
@@ -49,6 +50,8 @@ pub(super) enum No {
     Budget(budget::Refusal),
     /// `only-if-cached`, and it is not (RFC 9111, section 5.2.1.7).
     OnlyIfCached,
+    /// A list whose pages cannot become one.
+    Pages(NotWhole),
     /// Nothing can be booked, so nothing may leave.
     Ledger,
     /// The vendor failed.
@@ -74,6 +77,9 @@ impl No {
             Self::Budget(refusal) if is_our_own(refusal.reason) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Inbound { .. } | Self::Budget(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
+            Self::Pages(why) if why.is_callers() => StatusCode::BAD_REQUEST,
+            Self::Pages(NotWhole::Full) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Pages(_) => StatusCode::BAD_GATEWAY,
             Self::Vendor(Fault::Limited) => StatusCode::TOO_MANY_REQUESTS,
             Self::Vendor(error) if error.is_callers() => StatusCode::BAD_REQUEST,
             Self::Vendor(error) if error.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
@@ -97,6 +103,7 @@ impl No {
             Self::Inbound { .. } => "inbound-rate",
             Self::Budget(refusal) => refusal.reason.as_str(),
             Self::OnlyIfCached => "only-if-cached",
+            Self::Pages(why) => why.as_str(),
             Self::Vendor(error) => error.as_str(),
             Self::Ledger => "ledger-down",
             Self::Abandoned => "abandoned",
@@ -108,7 +115,10 @@ impl No {
     pub(super) fn outcome(&self) -> Outcome {
         match self {
             Self::Inbound { .. } | Self::Budget(..) | Self::OnlyIfCached => Outcome::Refused,
-            Self::Ledger | Self::Vendor(_) | Self::Abandoned | Self::Stopping => Outcome::Failed,
+            Self::Pages(why) if why.is_callers() => Outcome::Rejected,
+            Self::Pages(_) | Self::Ledger | Self::Vendor(_) | Self::Abandoned | Self::Stopping => {
+                Outcome::Failed
+            }
             Self::Target(_)
             | Self::Malformed(_)
             | Self::Invalid(_)
@@ -131,6 +141,9 @@ impl No {
             Self::Budget(refusal) if refusal.reason == budget::Reason::StoreLost => "proxy_internal_error",
             Self::Inbound { .. } | Self::Budget(..) | Self::OnlyIfCached => "http_request_denied",
             Self::NotRouted => "destination_not_found",
+            Self::Pages(why) if why.is_callers() => "http_request_error",
+            Self::Pages(NotWhole::Full) => "proxy_internal_response",
+            Self::Pages(_) => "http_protocol_error",
             Self::Vendor(error) => error.as_str(),
             Self::Ledger => "proxy_internal_error",
             Self::Abandoned | Self::Stopping => "proxy_internal_response",
@@ -187,6 +200,7 @@ impl No {
                 )
             }
             Self::OnlyIfCached => "weir: only-if-cached was asked, and no such answer is kept.".into(),
+            Self::Pages(why) => format!("weir: {why}."),
             Self::Vendor(error) => format!("weir: the vendor did not answer ({}).", error.as_str()),
             Self::Ledger => "weir: the ledger cannot be written, so nothing may leave; try again.".into(),
             Self::Abandoned => "weir: the request was given up; try again.".into(),
@@ -203,9 +217,11 @@ impl No {
             // Redis may be back at any moment.
             Self::Budget(refusal) if refusal.reason == budget::Reason::StoreLost => Duration::from_secs(1),
             Self::Budget(refusal) => refusal.retry_after,
-            Self::Ledger | Self::Abandoned | Self::Stopping | Self::Vendor(Fault::Limited) => {
-                Duration::from_secs(1)
-            }
+            Self::Ledger
+            | Self::Abandoned
+            | Self::Stopping
+            | Self::Vendor(Fault::Limited)
+            | Self::Pages(NotWhole::Full) => Duration::from_secs(1),
             _ => return None,
         };
         Some((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
@@ -248,6 +264,12 @@ impl No {
         list.finish()
             .and_then(|text| HeaderValue::try_from(text).ok())
             .unwrap_or_else(|| HeaderValue::from_static("weir"))
+    }
+}
+
+impl From<NotWhole> for No {
+    fn from(why: NotWhole) -> Self {
+        Self::Pages(why)
     }
 }
 

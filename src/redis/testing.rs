@@ -16,6 +16,7 @@ pub(crate) struct RedisServer {
 }
 
 impl RedisServer {
+    #[allow(clippy::disallowed_methods, reason = "no runtime: it waits for another process")]
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let keeper = Command::new("sh")

@@ -1,8 +1,8 @@
 //! Opens connections: DNS anew each time, IPv4 and IPv6 in a race (RFC 8305, as
-//! hyper-util has it), TLS, and the handshake of the protocol that was agreed on.
+//! hyper-util has it), a tunnel where there is a proxy, TLS, and the handshake of the
+//! protocol that was agreed on.
 
 use std::future::poll_fn;
-use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -17,14 +17,15 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tower_service::Service;
 
-use crate::config::{Origin, Scheme};
+use crate::config::{Origin, Scheme, Transport};
 
 use super::Outgoing;
 use super::error::{DnsFailed, Failure, Reason, SetupError};
 use super::tls::Tls;
+use super::tunnel::Tunnel;
 
 /// The most that the head of a response may have.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
+pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_HEAD_FIELDS: usize = 200;
 /// What an HTTP/2 peer may send before we have read it, per stream and in all.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
@@ -43,6 +44,7 @@ pub(super) struct Connector {
     tcp: HttpConnector<Resolver>,
     origin: Uri,
     tls: Option<Tls>,
+    tunnel: Option<Tunnel>,
     h2c: bool,
 }
 
@@ -78,12 +80,12 @@ impl Ended {
 }
 
 impl Connector {
-    /// `ca` replaces the system's roots.
-    pub(super) fn new(origin: &Origin, ca: Option<&Path>, timeout: Duration) -> Result<Self, SetupError> {
+    pub(super) fn new(origin: &Origin, transport: &Transport, timeout: Duration) -> Result<Self, SetupError> {
         let (scheme, tls) = match origin.scheme {
             Scheme::Http => ("http", None),
-            Scheme::Https => ("https", Some(Tls::new(origin.authority.host(), ca)?)),
+            Scheme::Https => ("https", Some(Tls::new(origin.authority.host(), transport)?)),
         };
+        let tunnel = transport.proxy.as_ref().map(|proxy| Tunnel::new(proxy, origin)).transpose()?;
         let uri = Uri::builder()
             .scheme(scheme)
             .authority(origin.authority.clone())
@@ -96,27 +98,38 @@ impl Connector {
         tcp.set_keepalive(Some(TCP_KEEPALIVE));
         // shared out over the addresses, so that one dead address leaves time for the next
         tcp.set_connect_timeout(Some(timeout));
-        Ok(Self { tcp, origin: uri, tls, h2c: origin.h2c })
+        Ok(Self { tcp, origin: uri, tls, tunnel, h2c: origin.h2c })
     }
 
     /// A new connection, ready for a request. The caller bounds the time.
     pub(super) async fn connect(&self) -> Result<Wire, Failure> {
-        let tcp = self.tcp().await?;
-        let Some(tls) = &self.tls else {
-            return if self.h2c { http2(tcp).await } else { http1(tcp).await };
-        };
-        let stream = tls.handshake(tcp).await?;
-        if Tls::agreed_on_h2(&stream) { http2(stream).await } else { http1(stream).await }
+        match (&self.tls, &self.tunnel) {
+            (Some(tls), Some(tunnel)) => {
+                let tcp = self.tcp(&tunnel.proxy).await.map_err(Failure::at_the_proxy)?;
+                secure(tls, tunnel.through(tcp).await?).await
+            }
+            (Some(tls), None) => secure(tls, self.tcp(&self.origin).await?).await,
+            (None, _) if self.h2c => http2(self.tcp(&self.origin).await?).await,
+            (None, _) => http1(self.tcp(&self.origin).await?).await,
+        }
     }
 
-    async fn tcp(&self) -> Result<TcpStream, Failure> {
+    async fn tcp(&self, to: &Uri) -> Result<TcpStream, Failure> {
         let mut tcp = self.tcp.clone();
         let connected = async {
             poll_fn(|cx| tcp.poll_ready(cx)).await?;
-            tcp.call(self.origin.clone()).await
+            tcp.call(to.clone()).await
         };
         connected.await.map(TokioIo::into_inner).map_err(|error| Failure::of_tcp(&error))
     }
+}
+
+async fn secure<S>(tls: &Tls, stream: S) -> Result<Wire, Failure>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let stream = tls.handshake(stream).await?;
+    if Tls::agreed_on_h2(&stream) { http2(stream).await } else { http1(stream).await }
 }
 
 async fn http1<S>(stream: S) -> Result<Wire, Failure>

@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::pem::BadPem;
+
 use super::BoxError;
 
 /// The exchange failed.
@@ -39,6 +41,12 @@ pub enum Reason {
     DnsError,
     /// No route to the address.
     DestinationIpUnroutable,
+    /// The proxy on the way does not reach the vendor.
+    DestinationUnavailable,
+    /// The proxy on the way does not connect to this vendor.
+    DestinationIpProhibited,
+    /// The proxy on the way does not accept weir's credentials for it.
+    ProxyConfigurationError,
     /// Nobody listens there.
     ConnectionRefused,
     /// No connection within `connect_timeout`, TLS included.
@@ -73,13 +81,13 @@ pub enum SetupError {
     /// Unusable as host.
     #[error("'{0}' is not a host that can be asked; write 'host' or 'host:port'")]
     Authority(String),
-    /// The file of roots cannot be read, or holds none.
-    #[error("{} has no usable certificates ({why}); name a PEM file of the roots to trust", path.display())]
-    Ca {
+    /// A file of certificates or of a key is of no use.
+    #[error("{} {why}", path.display())]
+    Pem {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        why: String,
+        why: BadPem,
     },
     /// The system has no roots.
     #[error("this system has no root certificates ({0}); install ca-certificates, or set `ca` to a PEM file")]
@@ -122,6 +130,9 @@ impl Reason {
         match self {
             Self::DnsError => "dns_error",
             Self::DestinationIpUnroutable => "destination_ip_unroutable",
+            Self::DestinationUnavailable => "destination_unavailable",
+            Self::DestinationIpProhibited => "destination_ip_prohibited",
+            Self::ProxyConfigurationError => "proxy_configuration_error",
             Self::ConnectionRefused => "connection_refused",
             Self::ConnectionTimeout => "connection_timeout",
             Self::ConnectionLimitReached => "connection_limit_reached",
@@ -148,6 +159,12 @@ impl Reason {
 impl Failure {
     pub(super) fn new(reason: Reason, detail: &str) -> Self {
         Self { reason, detail: detail.into() }
+    }
+
+    /// The same, on the way to the proxy and not to the vendor.
+    pub(super) fn at_the_proxy(mut self) -> Self {
+        self.detail.insert_str(0, "at the proxy: ");
+        self
     }
 
     /// Of looking up the name or opening the TCP connection.

@@ -3,7 +3,9 @@
 //! An HTTP/1.1 connection belongs to one exchange until its body has ended; an
 //! HTTP/2 connection is shared, and there is one. A connection is handed out only
 //! while hyper says that it is open and free; that it dies right after is the
-//! exchange's business (it gets the request back, or its charge stands).
+//! exchange's business (it gets the request back, or its charge stands). None takes a
+//! new request once it is [`MAX_AGE`] old: what is under way on it ends, and the next
+//! connection goes where the vendor's name points to by then.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -25,6 +27,8 @@ use super::connect::{Ended, Wire};
 
 /// Idle HTTP/1.1 connections kept per upstream.
 const MAX_IDLE: usize = 64;
+/// A vendor whose addresses change is followed after this time.
+const MAX_AGE: Duration = Duration::from_secs(120);
 
 /// The idle connections to one upstream.
 #[derive(Debug)]
@@ -46,6 +50,7 @@ pub(super) enum Connection {
 pub(super) struct Alone {
     sender: http1::SendRequest<Outgoing>,
     ended: Ended,
+    born: Moment,
 }
 
 /// One exchange's part of a shared connection.
@@ -88,6 +93,7 @@ enum Spoken {
 struct Shared {
     sender: http2::SendRequest<Outgoing>,
     ended: Ended,
+    born: Moment,
     usage: Arc<Usage>,
 }
 
@@ -111,7 +117,7 @@ impl Pool {
             return Some(Connection::H2(shared.stream(self.clock)));
         }
         while let Some((alone, _)) = idle.h1.pop_back() {
-            if alone.sender.is_ready() {
+            if alone.sender.is_ready() && now < alone.born + MAX_AGE {
                 return Some(Connection::H1(alone));
             }
         }
@@ -125,15 +131,16 @@ impl Pool {
 
     /// Takes note of a new connection, and gives it to whoever made it.
     pub(super) fn adopt(self: &Arc<Self>, wire: Wire) -> Connection {
+        let born = self.clock.now();
         let mut idle = self.idle.lock();
         match wire {
             Wire::H1(sender, ended) => {
                 idle.spoken = Spoken::H1;
-                Connection::H1(Alone { sender, ended })
+                Connection::H1(Alone { sender, ended, born })
             }
             Wire::H2(sender, ended) => {
                 idle.spoken = Spoken::H2;
-                let shared = Shared { sender, ended, usage: Arc::default() };
+                let shared = Shared { sender, ended, born, usage: Arc::default() };
                 let stream = shared.stream(self.clock);
                 idle.h2 = Some(shared);
                 self.sweep_later(&mut idle);
@@ -161,7 +168,10 @@ impl Pool {
         while idle.h1.front().is_some_and(|(_, since)| now >= *since + self.idle_timeout) {
             idle.h1.pop_front();
         }
-        idle.h2.take_if(|shared| shared.sender.is_closed() || now >= self.h2_expiry(shared, now));
+        // those who are on it hold it until they are done
+        idle.h2.take_if(|shared| {
+            shared.sender.is_closed() || now >= shared.born + MAX_AGE || now >= self.h2_expiry(shared, now)
+        });
     }
 
     fn h2_expiry(&self, shared: &Shared, now: Moment) -> Moment {

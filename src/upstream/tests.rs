@@ -19,6 +19,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 
+use secure::trusting;
+
 const SECOND: Duration = Duration::from_secs(1);
 const TIMES: Times = Times {
     head: SECOND.saturating_mul(30),
@@ -32,7 +34,7 @@ fn origin(scheme: Scheme, authority: &str, h2c: bool) -> Origin {
 
 fn plain(address: SocketAddr) -> Upstream {
     let origin = origin(Scheme::Http, &address.to_string(), false);
-    Upstream::at(&origin, None, TIMES, Clock::system()).unwrap()
+    Upstream::at(&origin, &Transport::default(), TIMES, Clock::system()).unwrap()
 }
 
 fn get(path: &str) -> Request<Empty<Bytes>> {
@@ -95,7 +97,7 @@ async fn sends_the_configured_authority_and_base_path_and_nothing_of_the_callers
     let address = scripted(serve_echo).await;
     let mut origin = origin(Scheme::Http, &address.to_string(), false);
     origin.base_path = "/base".into();
-    let upstream = Upstream::at(&origin, None, TIMES, Clock::system()).unwrap();
+    let upstream = Upstream::at(&origin, &Transport::default(), TIMES, Clock::system()).unwrap();
     let mut request = get("http://evil.example/a/b?x=1");
     request.headers_mut().insert(header::HOST, HeaderValue::from_static("evil.example"));
     let said = text(upstream.send(request, || ()).await.unwrap()).await.unwrap();
@@ -106,7 +108,7 @@ async fn sends_the_configured_authority_and_base_path_and_nothing_of_the_callers
 async fn speaks_h2_without_tls_only_when_configured() {
     let address = scripted(serve_echo).await;
     let origin = origin(Scheme::Http, &address.to_string(), true);
-    let upstream = Upstream::at(&origin, None, TIMES, Clock::system()).unwrap();
+    let upstream = Upstream::at(&origin, &Transport::default(), TIMES, Clock::system()).unwrap();
     let request = Request::post("/a?b").body(Full::from("some body")).unwrap();
     let said = text(upstream.send(request, || ()).await.unwrap()).await.unwrap();
     assert_eq!(said, format!("HTTP/2.0 POST http://{address}/a?b host=None body=some body"));
@@ -122,7 +124,7 @@ async fn h2_callers_share_one_connection_from_a_cold_start() {
     })
     .await;
     let origin = origin(Scheme::Http, &address.to_string(), true);
-    let upstream = Upstream::at(&origin, None, TIMES, Clock::system()).unwrap();
+    let upstream = Upstream::at(&origin, &Transport::default(), TIMES, Clock::system()).unwrap();
     let asked = (0..50).map(|_| async { text(upstream.send(get("/"), || ()).await.unwrap()).await.unwrap() });
     futures_util::future::join_all(asked).await;
     assert_eq!(accepted.load(Ordering::Relaxed), 1);
@@ -141,7 +143,7 @@ async fn a_refused_connection_never_left_and_is_never_marked_sent() {
 #[tokio::test]
 async fn a_name_without_address_is_a_dns_error() {
     let origin = origin(Scheme::Http, "no-such-name.invalid", false);
-    let upstream = Upstream::at(&origin, None, TIMES, Clock::system()).unwrap();
+    let upstream = Upstream::at(&origin, &Transport::default(), TIMES, Clock::system()).unwrap();
     let error = upstream.send(get("/"), || ()).await.unwrap_err();
     assert!(matches!(&error, SendError::NeverLeft(f) if f.reason == Reason::DnsError), "{error}");
 }
@@ -156,7 +158,7 @@ async fn a_handshake_that_never_ends_is_cut_at_connect_timeout() {
     let origin = origin(Scheme::Https, &address.to_string(), false);
     let (_dir, ca, _) = secure::authority();
     let clock = Clock::virtual_at(crate::clock::UnixTime::from_secs(0));
-    let upstream = Upstream::at(&origin, Some(&ca), TIMES, clock).unwrap();
+    let upstream = Upstream::at(&origin, &trusting(&ca), TIMES, clock).unwrap();
     let error = upstream.send(get("/"), || ()).await.unwrap_err();
     assert!(matches!(&error, SendError::NeverLeft(f) if f.reason == Reason::ConnectionTimeout), "{error}");
     assert_eq!(clock.now().since(Moment::ZERO).as_secs(), TIMES.connect.as_secs());
@@ -306,4 +308,28 @@ async fn ipv6_addresses_are_asked_like_any_other() {
     tokio::spawn(async move { serve_echo(listener.accept().await.unwrap().0).await });
     let said = text(plain(address).send(get("/"), || ()).await.unwrap()).await.unwrap();
     assert!(said.contains("[::1]"), "{said}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_old_takes_no_new_request() {
+    for h2c in [false, true] {
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&accepted);
+        let address = scripted(move |stream| {
+            count.fetch_add(1, Ordering::Relaxed);
+            serve_echo(stream)
+        })
+        .await;
+        let clock = Clock::virtual_at(crate::clock::UnixTime::from_secs(0));
+        let origin = origin(Scheme::Http, &address.to_string(), h2c);
+        let upstream = Upstream::at(&origin, &Transport::default(), TIMES, clock).unwrap();
+        // Never idle for long: only its age can end it.
+        let mut seen = Vec::new();
+        for _ in 0..13 {
+            text(upstream.send(get("/"), || ()).await.unwrap()).await.unwrap();
+            seen.push(accepted.load(Ordering::Relaxed));
+            clock.sleep_until(clock.now() + TIMES.idle / 2).await;
+        }
+        assert_eq!((seen[11], seen[12]), (1, 2), "h2c {h2c}: {seen:?}");
+    }
 }

@@ -18,6 +18,11 @@ const SECRET: &str = "SeCrEtCaNaRy";
 /// Keys that are right only beside certain others.
 const AWKWARD: &[&str] = &[
     "tls",
+    "proxy",
+    "ca",
+    "system_roots",
+    "client_cert",
+    "client_key",
     "certificate",
     "versions",
     "learn_usage_limits",
@@ -31,6 +36,13 @@ const AWKWARD: &[&str] = &[
     "counted_within",
     "max_queue",
     "routes",
+    "token_key",
+    "token_ttl",
+    "value_v1",
+    "client_id",
+    "client_secret",
+    "oauth_client_id",
+    "oauth_client_secret",
 ];
 
 /// A random file along the schema: mostly of the right shape, often of wrong value.

@@ -22,7 +22,7 @@ async fn three_weirs_use_one_account_to_the_last_request() {
     let _alone = alone().await;
     let (clock, redis, vendor) = (Clock::system(), Redis::start(), vendor().await);
     let number = 24;
-    let fleet = fleet(&config(&vendor, &redis.url(), "", number), 3);
+    let fleet = fleet(&config(&vendor, &redis.url(), "", number), 3).await;
     let callers: Vec<Caller> = (0..number).map(|number| caller(&fleet, number)).collect();
     saturate(&callers, 1, clock.now() + WINDOW * 5, clock).await;
     assert_eq!(vendor.refused(), 0, "{}", outputs(&fleet));
@@ -41,7 +41,7 @@ async fn three_weirs_use_one_account_to_the_last_request() {
 async fn a_reserve_is_held_in_every_replica() {
     let (redis, vendor) = (Redis::start(), vendor().await);
     let reserve = "[upstreams.catchpoint.divisions.ops]\nkey = \"main\"\nreserve = { minute = 8 }\n";
-    let fleet = fleet(&config(&vendor, &redis.url(), reserve, 3), 3);
+    let fleet = fleet(&config(&vendor, &redis.url(), reserve, 3), 3).await;
     // `web`, at two replicas, takes all it can; the owner asks a third that has seen nothing of it.
     let outsiders = [caller(&fleet, 0), fleet[1].caller(&token_of("c0"))];
     let asked = outsiders.iter().enumerate().flat_map(|(who, caller)| (0..12).map(move |_| (who, caller)));

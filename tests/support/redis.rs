@@ -81,6 +81,7 @@ impl Drop for Redis {
     }
 }
 
+#[allow(clippy::disallowed_methods, clippy::zombie_processes, reason = "it waits for another process, which its owner ends")]
 fn launch(port: u16, folder: &TempDir) -> Child {
     let process = Command::new("redis-server")
         .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &port.to_string()])

@@ -135,7 +135,7 @@ fn writes_invalidate_if_they_succeed() {
         (Method::OPTIONS, 200, false),
     ] {
         let status = StatusCode::from_u16(status).unwrap();
-        assert_eq!(validate::invalidates(&method, status), does, "{method} {status}");
+        assert_eq!(crate::cache::invalidate::invalidates(&method, status), does, "{method} {status}");
     }
     assert!(validate::is_error(StatusCode::BAD_GATEWAY) && !validate::is_error(StatusCode::NOT_IMPLEMENTED));
 }

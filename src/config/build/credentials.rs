@@ -5,7 +5,8 @@ use crate::config::raw;
 use crate::config::read::{At, Field, List, Named};
 use crate::config::union::KeyTables;
 use crate::config::{Key, KeyValue};
-use crate::dialect::{Catchpoint, Credential, Dialect, Generic};
+use crate::dialect::oauth::{Client, Via};
+use crate::dialect::{Catchpoint, Credential, Dialect, Generic, OAuth, Sandbox};
 
 /// More than two values of a key are never valid at once (one may be on its way out).
 const MAX_VALUES: usize = 2;
@@ -21,8 +22,18 @@ pub(super) fn dialect(raw: &raw::Upstream, place: &Place, walk: &mut Walk<'_>) -
     if name != "generic" {
         only(&raw.credential, "generic", walk);
     }
+    if !matches!(name, "catchpoint-v1" | "privx") {
+        only(&raw.token_ttl, "catchpoint-v1 or privx", walk);
+    }
     match name {
         "catchpoint" => Some(Dialect::Catchpoint(catchpoint(raw, walk))),
+        "catchpoint-v1" => Some(Dialect::CatchpointV1),
+        "recorded-future-sandbox" => {
+            let based = raw.url.value().is_some_and(|url| !url.0.base_path.is_empty());
+            Some(Dialect::Sandbox(Sandbox { based }))
+        }
+        "privx" => Some(Dialect::Privx),
+        "netskope" => Some(Dialect::Netskope),
         "generic" => {
             let keyed = !raw.keys.is_missing();
             if let (Some(at), false) = (raw.credential.given(), keyed) {
@@ -77,7 +88,11 @@ pub(super) fn keys(
     let keyless = matches!(dialect, None | Some(Dialect::Generic(_)));
     let nothing = raw.keys.is_missing() || raw.keys.value().is_some_and(Named::is_empty);
     if nothing && !keyless {
-        walk.wrong(place, "has no key; write [….keys.main] with value = { env = \"NAME\" }");
+        let what = match dialect.and_then(Dialect::oauth) {
+            None => "value = { env = \"NAME\" }",
+            Some(_) => "client_id = \"…\" and client_secret = { env = \"NAME\" }",
+        };
+        walk.wrong(place, format!("has no key; write [….keys.main] with {what}"));
     }
     typed.iter().filter_map(|(name, at)| key(name, at, dialect, walk)).collect()
 }
@@ -88,16 +103,70 @@ fn key(name: &str, at: &At<KeyTables>, dialect: Option<&Dialect>, walk: &mut Wal
         walk.wrong(&at.place, format!("has more than {MAX_VALUES} values; keep the ones that are valid now"));
     }
     for raw in &at.value.0 {
-        let words = "the key itself is not said; write value = { env = \"NAME\" }";
-        if let Some(value) = raw.value.required(&raw.place, words, walk) {
-            check(value, dialect, walk);
-            values.push(KeyValue {
-                value: value.value.0.clone(),
-                expires: raw.expires.value().map(|date| date.0),
-            });
-        }
+        values.extend(match dialect.and_then(Dialect::oauth) {
+            None => plain(raw, dialect, walk),
+            Some(oauth) => client(raw, oauth, walk),
+        });
     }
     Some(Key { name: name.parse().ok()?, values }).filter(|key| !key.values.is_empty())
+}
+
+/// A key that is sent as it is.
+fn plain(raw: &raw::Key, dialect: Option<&Dialect>, walk: &mut Walk<'_>) -> Option<KeyValue> {
+    only(&raw.client_id, "catchpoint-v1 or privx", walk);
+    only(&raw.client_secret, "catchpoint-v1 or privx", walk);
+    only(&raw.oauth_client_id, "privx", walk);
+    only(&raw.oauth_client_secret, "privx", walk);
+    if matches!(dialect, Some(Dialect::Netskope)) {
+        raw.value_v1.given().into_iter().for_each(|at| check(at, dialect, walk));
+    } else {
+        only(&raw.value_v1, "netskope", walk);
+    }
+    let words = "the key itself is not said; write value = { env = \"NAME\" }";
+    let value = raw.value.required(&raw.place, words, walk)?;
+    check(value, dialect, walk);
+    Some(KeyValue {
+        value: value.value.0.clone(),
+        value_v1: raw.value_v1.value().map(|value| value.0.clone()),
+        client: None,
+        expires: raw.expires.value().map(|date| date.0),
+    })
+}
+
+/// An id and a secret that are exchanged for a token.
+fn client(raw: &raw::Key, oauth: OAuth, walk: &mut Walk<'_>) -> Option<KeyValue> {
+    let words = "this vendor gives an id and a secret; write client_id = \"…\" and client_secret = { env = \"NAME\" }";
+    if let Some(at) = raw.value.given() {
+        walk.wrong(&at.place, words);
+    }
+    only(&raw.value_v1, "netskope", walk);
+    let typed = !raw.value.is_missing() || (!raw.client_id.is_missing() && !raw.client_secret.is_missing());
+    if !typed {
+        walk.wrong(&raw.place, words);
+    }
+    let via = via(raw, oauth, walk);
+    let (id, secret) = (raw.client_id.value()?.0.clone(), raw.client_secret.value()?.0.clone());
+    let client = Client { id, secret: secret.clone(), via };
+    if oauth.sign_in(&client).is_err() {
+        walk.wrong(&raw.place, "an id has a ':' in it, which ends it where it is sent; correct it");
+    }
+    let expires = raw.expires.value().map(|date| date.0);
+    Some(KeyValue { value: secret, value_v1: None, client: Some(client), expires })
+}
+
+fn via(raw: &raw::Key, oauth: OAuth, walk: &mut Walk<'_>) -> Option<Via> {
+    if oauth != OAuth::Privx {
+        only(&raw.oauth_client_id, "privx", walk);
+        only(&raw.oauth_client_secret, "privx", walk);
+        return None;
+    }
+    if raw.oauth_client_id.is_missing() != raw.oauth_client_secret.is_missing() {
+        walk.wrong(&raw.place, "oauth_client_id and oauth_client_secret go together; write both, or neither");
+    }
+    Some(Via {
+        id: raw.oauth_client_id.value()?.0.clone(),
+        secret: raw.oauth_client_secret.value()?.0.clone(),
+    })
 }
 
 /// A key must survive the place it is sent in.

@@ -11,16 +11,21 @@ use crate::config::raw;
 use crate::config::read::{At, Field};
 use crate::config::{Admin, ClientAuth, ClientCertificates, OnEmpty, Server, ServerTls, Store};
 use crate::pem::{self, BadPem};
+use crate::secret::Secret;
 
 const DEFAULT_PORT: u16 = 8_080;
 const DEFAULT_ADMIN_PORT: u16 = 9_090;
+const SMALLEST_CACHE: u64 = 1 << 20;
+const LARGEST_CACHE: u64 = 1 << 40;
+const MIN_TOKEN_KEY_BYTES: usize = 32;
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 
 pub(super) fn server(raw: Option<&raw::Server>, walk: &mut Walk<'_>) -> Server {
     let default = loopback(DEFAULT_PORT);
     let Some(raw) = raw else {
         let listen = Some(default);
-        return Server { listen, tls: None, public_url: None, shutdown_grace: DEFAULT_GRACE };
+        let (tls, token_key) = (None, None);
+        return Server { listen, tls, public_url: None, shutdown_grace: DEFAULT_GRACE, token_key };
     };
     // With TLS, plain HTTP is served only where it is said.
     let plain = raw.tls.is_missing().then_some(default);
@@ -34,7 +39,20 @@ pub(super) fn server(raw: Option<&raw::Server>, walk: &mut Walk<'_>) -> Server {
             walk,
         )
         .unwrap_or(DEFAULT_GRACE),
+        token_key: token_key(raw, walk),
     }
+}
+
+/// Who finds the key can make tokens of everybody's, without ever asking weir.
+fn token_key(raw: &raw::Server, walk: &mut Walk<'_>) -> Option<Secret> {
+    let at = raw.token_key.given()?;
+    if at.value.0.expose().len() < MIN_TOKEN_KEY_BYTES {
+        walk.warn(
+            &at.place,
+            "this key is short enough to be guessed; `openssl rand -hex 32` makes one that is not",
+        );
+    }
+    Some(at.value.0.clone())
 }
 
 fn tls(raw: &raw::Tls, walk: &mut Walk<'_>) -> Option<ServerTls> {
@@ -138,11 +156,25 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
 }
 
 pub(super) fn store(raw: Option<&raw::Store>, walk: &mut Walk<'_>) -> Store {
-    let Some(raw) = raw else {
-        return Store { path: PathBuf::from("data"), on_empty: OnEmpty::Trust, redis: None };
+    let default = Store {
+        path: PathBuf::from("data"),
+        cache_memory_bytes: 256 << 20,
+        cache_disk_bytes: Some(1 << 30),
+        on_empty: OnEmpty::Trust,
+        redis: None,
+    };
+    let Some(raw) = raw else { return default };
+    let memory = bounds::bytes(&raw.cache_memory, SMALLEST_CACHE, LARGEST_CACHE, walk);
+    // Nothing is the one size below the smallest.
+    let disk = match raw.cache_disk.value() {
+        Some(size) if size.0 == 0 => None,
+        Some(_) => bounds::bytes(&raw.cache_disk, SMALLEST_CACHE, LARGEST_CACHE, walk),
+        None => default.cache_disk_bytes,
     };
     Store {
-        path: raw.path.value().map_or_else(|| PathBuf::from("data"), PathBuf::from),
+        path: raw.path.value().map_or(default.path, PathBuf::from),
+        cache_memory_bytes: memory.unwrap_or(default.cache_memory_bytes),
+        cache_disk_bytes: disk,
         on_empty: raw.on_empty.value().map_or(OnEmpty::Trust, |word| word.0),
         redis: raw.redis.value().and_then(|raw| redis::redis(raw, walk)),
     }

@@ -28,11 +28,14 @@ fn server(raw: &raw::Redis, walk: &mut Walk<'_>) -> Option<Server> {
         return None;
     };
     let ca = raw.ca.given();
+    let is_plain = Server::new(&url.value.0, None).is_ok_and(|server| !server.is_encrypted());
+    if let (true, Some(ca)) = (is_plain, ca) {
+        walk.wrong(&ca.place, "roots are for rediss:// alone; correct url, or remove this");
+        return None;
+    }
     match Server::new(&url.value.0, ca.map(|at| at.value.as_ref())) {
         Ok(server) => {
-            if ca.is_some() && !server.is_encrypted() {
-                walk.wrong(&ca?.place, "roots are for rediss:// alone; correct url, or remove this");
-            } else if !server.is_encrypted() && !server.is_near() {
+            if !server.is_encrypted() && !server.is_near() {
                 walk.warn(&url.place, "its password and the ledger travel in clear text; rediss:// encrypts them");
             }
             Some(server)

@@ -7,18 +7,21 @@ use std::time::Duration;
 use super::bounds::{self, Between};
 use super::divisions::{self, Division};
 use super::limits::Limits;
-use super::{cache, credentials};
+use super::{cache, credentials, transport};
 use crate::config::mistake::{Place, Walk};
 use crate::config::raw;
 use crate::config::read::{At, Field};
 use crate::config::scalar::{Part, spell};
 use crate::config::{Mode, Mount, Origin, Scheme, Store, Upstream};
+use crate::dialect::{Dialect, OAuth};
 use crate::quota::{ConsumerPlan, Pace, Plan, QueueBounds, Scope};
 use crate::secret::TokenHash;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// An analysis may take long, and says nothing meanwhile.
+const DEFAULT_STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(3_600);
 const DEFAULT_MAX_WAIT: Duration = Duration::from_secs(30);
 const DEFAULT_MAX_PAGES: u64 = 50;
 /// A process holds each waiting caller's connection open.
@@ -63,20 +66,26 @@ pub(super) fn draft(name: &str, raw: &raw::Upstream, store: &Store, walk: &mut W
     let plan = plan(raw, times.timeout, walk);
     let cache = cache::rules(raw, walk);
     egress(raw, &limits, store, walk);
+    let token_ttl = bounds::duration(&raw.token_ttl, Between::TOKEN, walk);
     let max_pages = bounds::number(&raw.max_pages, 1, 10_000, walk).unwrap_or(DEFAULT_MAX_PAGES);
+    let transport = transport::transport(raw, origin.as_ref(), walk);
     let rest = || {
         Some(Upstream {
             name: name.parse().ok()?,
+            token_ttl: token_ttl
+                .or(dialect.as_ref().and_then(Dialect::oauth).map(OAuth::issued_lifetime))
+                .unwrap_or_default(),
             dialect: dialect?,
             origin: origin?,
             mount: mount(raw),
             timeout: times.timeout,
             connect_timeout: times.connect,
             idle_timeout: times.idle,
+            stream_idle_timeout: times.stream_idle,
             max_wait: times.wait,
             mode: raw.mode.value().map_or(Mode::Enforce, |word| word.0),
             learn_usage_limits: raw.learn_usage_limits.or(false),
-            ca: raw.ca.value().map(Into::into),
+            transport,
             egress: raw.egress.value().cloned(),
             max_pages: u32::try_from(max_pages).unwrap_or(u32::MAX),
             keys,
@@ -97,7 +106,11 @@ impl Draft {
     /// Hashes of the vendor's keys, to find them where they do not belong.
     pub(super) fn key_hashes(&self) -> impl Iterator<Item = [u8; 32]> {
         let values = self.rest.iter().flat_map(|upstream| &upstream.keys).flat_map(|key| &key.values);
-        values.map(|key| *TokenHash::of(key.value.expose().as_bytes()).as_bytes())
+        let secrets = values.flat_map(|key| {
+            let via = key.client.iter().flat_map(|client| &client.via).map(|via| &via.secret);
+            std::iter::once(&key.value).chain(&key.value_v1).chain(via)
+        });
+        secrets.map(|secret| *TokenHash::of(secret.expose().as_bytes()).as_bytes())
     }
 
     /// The whole upstream.
@@ -118,6 +131,7 @@ struct Times {
     timeout: Duration,
     connect: Duration,
     idle: Duration,
+    stream_idle: Duration,
     wait: Duration,
 }
 
@@ -127,6 +141,8 @@ fn times(raw: &raw::Upstream, walk: &mut Walk<'_>) -> Times {
         connect: bounds::duration(&raw.connect_timeout, Between::TIMEOUT, walk)
             .unwrap_or(DEFAULT_CONNECT_TIMEOUT),
         idle: bounds::duration(&raw.idle_timeout, Between::TIMEOUT, walk).unwrap_or(DEFAULT_IDLE_TIMEOUT),
+        stream_idle: bounds::duration(&raw.stream_idle_timeout, Between::SILENCE, walk)
+            .unwrap_or(DEFAULT_STREAM_IDLE_TIMEOUT),
         wait: bounds::duration(&raw.max_wait, Between::WAIT, walk).unwrap_or(DEFAULT_MAX_WAIT),
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn query(method: &Method, target: &Target) -> Result<(), String> {
 }
 
 /// The documented start and end, if both are given, once each and plainly.
-pub(super) fn window(target: &Target, get: &Get) -> Option<(UnixTime, UnixTime)> {
+pub(super) fn window(target: &Target, [start, end]: [&str; 2]) -> Option<(UnixTime, UnixTime)> {
     let only = |name: &str| {
         let mut values = target.values(name);
         match (values.next().as_deref().and_then(times::parse), values.next()) {
@@ -30,7 +30,6 @@ pub(super) fn window(target: &Target, get: &Get) -> Option<(UnixTime, UnixTime)>
             _ => None,
         }
     };
-    let [start, end] = get.times?;
     Some((only(start)?, only(end)?))
 }
 
@@ -47,10 +46,8 @@ fn times(target: &Target, get: &Get) -> Result<(), String> {
 }
 
 fn range(target: &Target, get: &Get) -> Result<(), String> {
-    let (Some(most), Some([from, to]), Some((start, end))) = (get.longest, get.times, window(target, get))
-    else {
-        return Ok(());
-    };
+    let (Some(most), Some([from, to])) = (get.longest, get.times) else { return Ok(()) };
+    let Some((start, end)) = window(target, [from, to]) else { return Ok(()) };
     if end.since(start) <= most {
         return Ok(());
     }

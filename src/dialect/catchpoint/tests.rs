@@ -1,5 +1,7 @@
 use std::collections::BTreeSet;
 
+use http::header::CONTENT_TYPE;
+
 use super::*;
 
 const NOW: UnixTime = UnixTime::from_secs(1_769_853_600); // 2026-01-31T10:00:00Z

@@ -93,7 +93,7 @@ fn keys_go_where_config_says_or_nowhere() {
     assert_eq!(headers[AUTHORIZATION], format!("Basic {}", STANDARD.encode("user:pässword")));
     match signed(Credential::Query("api key".into()), "k&1=é").1.unwrap() {
         Signed::InQuery(query) => assert_eq!(query.expose(), "b=2&api%20key=k%261%3D%C3%A9"),
-        Signed::InHeader => panic!("the key belongs in the query"),
+        other => panic!("the key belongs in the query: {other:?}"),
     }
 
     for (credential, bad) in [

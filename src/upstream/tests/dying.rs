@@ -224,7 +224,8 @@ async fn no_request_is_sent_twice_over_dying_http2_connections() {
     let server =
         tokio::spawn(listen(listener, stopped, move |stream, n| nasty_h2(stream, Arc::clone(&log), n)));
     let origin = origin(Scheme::Http, &address.to_string(), true);
-    let outcomes = ask_all(Upstream::at(&origin, None, TIMES, Clock::system()).unwrap()).await;
+    let outcomes =
+        ask_all(Upstream::at(&origin, &Transport::default(), TIMES, Clock::system()).unwrap()).await;
     drop(stop);
     server.await.unwrap();
     let tally = judge(outcomes, &counts.lock().unwrap());

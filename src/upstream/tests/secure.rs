@@ -1,6 +1,6 @@
 //! TLS with an authority of our own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
@@ -45,9 +45,14 @@ async fn secure_echo(issuer: &Issuer<'static, KeyPair>, name: &str, protocols: &
     .await
 }
 
+/// With these roots, and none of the system's.
+pub(super) fn trusting(ca: &Path) -> Transport {
+    Transport { ca: vec![ca.to_owned()], ..Transport::default() }
+}
+
 fn https(address: SocketAddr, host: &str, ca: &Path) -> Upstream {
     let origin = origin(Scheme::Https, &format!("{host}:{}", address.port()), false);
-    Upstream::at(&origin, Some(ca), TIMES, Clock::system()).unwrap()
+    Upstream::at(&origin, &trusting(ca), TIMES, Clock::system()).unwrap()
 }
 
 #[tokio::test]
@@ -110,7 +115,7 @@ fn a_file_of_roots_must_hold_some() {
         if let Some(content) = content {
             std::fs::write(&path, content).unwrap();
         }
-        let error = Upstream::at(&origin, Some(&path), TIMES, Clock::system()).unwrap_err();
+        let error = Upstream::at(&origin, &trusting(&path), TIMES, Clock::system()).unwrap_err();
         assert!(error.to_string().contains("none.pem"), "{error}");
     }
 }

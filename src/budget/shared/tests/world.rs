@@ -6,11 +6,13 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::super::replica::{Replica, Spans, UnderWay};
+use super::caller::{Caller, Fate, Fault};
 use super::super::wire::Reply;
 use super::super::script;
 use crate::budget::desk::{Ask, BidId, Desk, Flight, Outcome};
 use crate::budget::hierarchy::Books;
 use crate::budget::laws::vendor::Vendor;
+use crate::budget::queue::EntryId;
 use crate::clock::{Moment, UnixTime};
 use crate::config::OnEmpty;
 use crate::quota::{LimitSet, Plan};
@@ -23,36 +25,6 @@ const RETRY: Duration = Duration::from_millis(100);
 const ANSWER: Duration = Duration::from_secs(2);
 /// Redis's microseconds at the beginning.
 const REDIS_ZERO: u64 = 1_700_000_000_000_000;
-
-#[derive(Clone, Debug)]
-pub(super) struct Caller {
-    pub(super) gap: Duration,
-    pub(super) replica: usize,
-    pub(super) seat: usize,
-    pub(super) up: Duration,
-    pub(super) down: Duration,
-    pub(super) fate: Fate,
-    pub(super) set: u8,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
-    Answered,
-    Lost,
-    NeverSent,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Fault {
-    Flush,
-    Snapshot,
-    Restore,
-    Crash(usize),
-    Cut(usize, Duration),
-    Freeze(Duration),
-    ClockBack(Duration),
-    ClockForward(Duration),
-}
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
@@ -73,6 +45,7 @@ struct Node {
     /// This node's clock less the world's.
     ahead: Duration,
     bids: HashMap<BidId, usize>,
+    entries: Vec<EntryId>,
     /// Requests under way, by caller: ticket and how they end.
     flights: HashMap<usize, (crate::budget::desk::Grant, Flight)>,
     way: Option<(u64, UnderWay)>,
@@ -175,6 +148,7 @@ impl World {
             life: self.lives,
             ahead,
             bids: HashMap::new(),
+            entries: Vec::new(),
             flights: HashMap::new(),
             way: None,
             reply: None,
@@ -303,7 +277,8 @@ impl World {
         node.bids.insert(bid, index);
         let ask = Ask { seat: caller.seat, deadline: Moment::NEVER, urgency: 3 };
         // While the ledger is lost it is refused, and gone.
-        if node.desk.enter(bid, ask, now).is_ok() {
+        if let Ok(id) = node.desk.enter(bid, ask, now) {
+            node.entries.push(id);
             self.waiting.insert(index);
         }
     }
@@ -355,6 +330,10 @@ impl World {
         if node.desk.is_lost() {
             let gone: Vec<usize> = node.bids.values().copied().collect();
             node.bids.clear();
+            for id in std::mem::take(&mut node.entries) {
+                node.desk.refuse_if_lost(id, now);
+            }
+            node.desk.take_decided();
             self.waiting.retain(|caller| !gone.contains(caller));
         }
         if node.way.is_some() || node.due() > self.now {

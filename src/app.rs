@@ -2,6 +2,7 @@
 //! listeners, the gateway, shutdown.
 
 pub mod listener;
+mod token_key;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::cache::{Cache, CacheLimits, Disk, DiskOptions, Editions, SecondLevel}
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::proxy::{Gateway, Lane};
+use crate::token::Issuer;
 
 use listener::{Doors, Drained, Options};
 
@@ -51,8 +53,9 @@ impl App {
         getrandom::fill(&mut process).context("the system has no randomness")?;
         let process = u64::from_le_bytes(process);
         let store = Store::open(&config.store, clock, process).context("the ledger cannot be kept")?;
+        let issuer = token_key::of(&config)?.map(|key| Issuer::new(&key));
         let cache = cache(&config, clock)?;
-        let gateway = Gateway::new(&config, (&store, &cache), clock, process)?;
+        let gateway = Gateway::new(&config, (&store, &cache), clock, (process, issuer))?;
         let begun = store.begun().await?;
         let doors = Doors::open(&config.server, clock)?;
         let address = doors.address();

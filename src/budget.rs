@@ -47,10 +47,10 @@ pub use bid::{Bid, Door, Entry};
 pub use desk::Ask;
 pub use learn::Closed;
 pub use ledger::{Ledger, LedgerDown};
-pub use permit::{Charge, Permit};
+pub use permit::{Charge, Outdated, Permit};
 pub use refusal::{Denied, Node, Reason, Refusal};
 pub use shared::{Shared, Standing};
-pub use snapshot::{LimitState, NodeState, Remaining, Snapshot};
+pub use snapshot::{LimitState, NodeState, Remaining, Snapshot, VendorView};
 pub use store::Store;
 
 use desk::{BidId, Desk};
@@ -70,6 +70,8 @@ pub struct Budget {
     fleet: Option<Fleet>,
     /// Tells the timer that it may have to wake earlier.
     rearm: Arc<Notify>,
+    /// Tells those who wait that some of them are refused before their deadline.
+    turned_away: Notify,
     me: Weak<Self>,
 }
 
@@ -118,6 +120,7 @@ impl Budget {
             fleet,
             state: Mutex::new(State { desk, replica, signals: HashMap::new(), timer: None, timers: 0 }),
             rearm: Arc::new(Notify::new()),
+            turned_away: Notify::new(),
             me: me.clone(),
         })
     }
@@ -144,9 +147,10 @@ impl Budget {
     }
 
     /// Charges `seat` even over its limits and never waits: for `mode = "observe"`.
-    pub fn charge_anyway(&self, limits: LimitSet, seat: usize) -> Permit {
-        let grant = self.change(|desk, now| desk.charge_anyway(seat_of(seat), limits, now));
-        Permit::observed(self.arc(), grant)
+    /// Tells what would have been in its way.
+    pub fn charge_anyway(&self, limits: LimitSet, seat: usize) -> (Permit, Option<Refusal>) {
+        let (grant, held_up) = self.change(|desk, now| desk.charge_anyway(seat_of(seat), limits, now));
+        (Permit::observed(self.arc(), grant), held_up)
     }
 
     /// Admits now, without taking a slot that somebody waits for or has reserved,
@@ -217,6 +221,9 @@ impl Budget {
         state.desk.pump(now);
         let result = change(&mut state.desk, state.replica.as_mut(), now);
         state.desk.pump(now);
+        if state.desk.take_has_turned_away() {
+            self.turned_away.notify_waiters();
+        }
         for bid in state.desk.take_decided() {
             if let Some(signal) = state.signals.get(&bid) {
                 signal.notify_one();

@@ -22,14 +22,17 @@
 //! repeated field, drops `Date`, does not add what a 304 brings anew, knows no
 //! `must-understand` and reads the clock itself. All of these are required here.
 //!
-//! Places left for later: codings choose within [`Hit::answer`].
+//! Bodies are stored as they came, or as the dialect's edits left them; other codings
+//! are made when somebody asks for one ([`Forms`]), and [`Hit::answer`] gives them.
 
 pub mod answer;
+pub mod coding;
 mod directives;
 pub mod disk;
 mod edition;
 pub mod entry;
 mod fields;
+mod forms;
 pub mod freshness;
 pub mod invalidate;
 pub mod join;
@@ -52,11 +55,13 @@ use http::{HeaderMap, Method, StatusCode};
 use crate::clock::{Moment, UnixTime};
 use crate::config::ClientCacheControl;
 
-pub use answer::{Answer, AnswerBody};
+pub use answer::{Answer, AnswerBody, Shape};
+pub use coding::Coding;
 pub use directives::RequestDirectives;
 pub use disk::{Disk, DiskOptions};
 pub use edition::Editions;
 pub use entry::Entry;
+pub use forms::Forms;
 pub use freshness::Freshness;
 pub use join::{FlightError, FlightLimits, Flights, Joined, Landing, Lead, Listener, Pushed};
 pub use key::{FlightKey, Key, Scope, Selector};

@@ -23,7 +23,7 @@ mod url;
 mod word;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use http::{HeaderName, Method, StatusCode};

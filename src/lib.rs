@@ -23,4 +23,5 @@ pub mod redis;
 pub mod secret;
 pub mod target;
 pub mod telemetry;
+pub mod token;
 pub mod upstream;

@@ -1,6 +1,8 @@
 //! From a caller's request to an answer. `pipeline` tells it in order.
 //!
 //! * `call`: what is asked, and by whom: route, identify, allow, check.
+//! * `ahead`: request bodies that are read before they are sent on.
+//! * `issue`: weir as the token endpoint of consumers whose clients exchange tokens.
 //! * `pipeline`: the story, from the request to the answer.
 //! * `begin`: how a fetch begins: looked up, joined, alone, or behind a reader's back.
 //! * `listen`: a caller's wait for it, and the answer in that caller's form.
@@ -8,6 +10,7 @@
 //! * `keyed_body`, `snap`: the one spelling of a cacheable POST and of a time window.
 //! * `fetch`, `receive`: the task that owns a permit, sends once, and fills flight and cache.
 //! * `sign`: the request as it leaves, with the vendor's key.
+//! * `tokens`, `sign_in`: the vendor's tokens, where a key is exchanged for one.
 //! * `written`: what a write makes untrue is dropped before the writer is answered.
 //! * `keys`, `breaker`: which value of a key is sent; when a vendor that is down is let be.
 //! * `pages`: all pages of a list as one answer, each a request of its own.
@@ -19,6 +22,7 @@
 //! Not here: who is who (`consumer`), what may leave when (`budget`), what may be
 //! kept and joined (`cache`), how bytes reach the vendor (`upstream`).
 
+mod ahead;
 mod begin;
 mod body;
 mod breaker;
@@ -26,8 +30,10 @@ mod cache_status;
 mod call;
 mod edit;
 mod exchange;
+mod fault;
 mod fetch;
 mod headers;
+mod issue;
 mod keyed_body;
 mod keys;
 mod learn;
@@ -38,7 +44,9 @@ mod ratelimit;
 mod receive;
 mod refusal;
 mod sign;
+mod sign_in;
 mod snap;
+mod tokens;
 mod wish;
 mod written;
 
@@ -49,28 +57,33 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use crate::budget::{Budget, Store};
-use crate::cache::{Cache, FlightLimits, Flights, Scope};
+use crate::cache::{Cache, FlightLimits, Flights, Forms, Scope};
 use crate::clock::Clock;
 use crate::config::{self, Config, Mount};
 use crate::consumer::{ConsumerIx, Consumers};
 use crate::dialect::Links;
 use crate::id::RequestIds;
 use crate::telemetry::{Tally, VendorCounts};
+use crate::token::Issuer;
 use crate::upstream::{SetupError, Upstream};
 
 pub use body::Body;
 
 use breaker::Breaker;
-use fetch::{Fault, Shared};
+use fault::Fault;
+use fetch::Shared;
 use keys::Keys;
 use pages::Walks;
 use ratelimit::Views;
+use sign_in::Tokens;
 
 /// Everything that answers consumers.
 pub struct Gateway {
     lanes: Vec<Arc<Lane>>,
     consumers: Consumers,
     ids: RequestIds,
+    /// None where no upstream's consumers exchange tokens.
+    issuer: Option<Issuer>,
     clock: Clock,
     stopping: AtomicBool,
 }
@@ -83,11 +96,14 @@ pub struct Lane {
     upstream: Upstream,
     cache: Arc<Cache>,
     flights: Flights<Shared, Fault>,
+    /// What is stored, in other codings.
+    forms: Arc<Forms>,
     links: Arc<Links>,
     /// Per key of the config: its scope in the cache.
     scopes: Vec<Scope>,
     tally: Arc<Tally>,
     keys: Keys,
+    tokens: Tokens,
     breaker: Breaker,
     views: Views,
     walks: Walks,
@@ -107,7 +123,7 @@ impl Gateway {
         config: &Config,
         (store, cache): (&Store, &Arc<Cache>),
         clock: Clock,
-        process: u64,
+        (process, issuer): (u64, Option<Issuer>),
     ) -> Result<Arc<Self>, SetupError> {
         let lane = |(index, upstream): (usize, &config::Upstream)| {
             let budget = store.budget(upstream, clock);
@@ -117,6 +133,7 @@ impl Gateway {
             lanes: config.upstreams.iter().enumerate().map(lane).collect::<Result<_, _>>()?,
             consumers: Consumers::new(&config.consumers, clock),
             ids: RequestIds::new(process),
+            issuer,
             clock,
             stopping: AtomicBool::new(false),
         }))
@@ -173,10 +190,8 @@ impl Lane {
             scopes.push(scope(None));
         }
         let clock = budget.clock();
-        let flights = Flights::new(FlightLimits {
-            max_kept_bytes: config.store.cache_memory_bytes,
-            ..FlightLimits::default()
-        });
+        let max_kept_bytes = config.store.cache_memory_bytes;
+        let flights = Flights::timed(FlightLimits { max_kept_bytes, ..FlightLimits::default() }, clock);
         let to_shut = flights.clone();
         cache.on_purge(move |selector| {
             to_shut.shut(selector);
@@ -187,10 +202,12 @@ impl Lane {
             upstream: Upstream::new(upstream, clock)?,
             cache,
             flights,
+            forms: Arc::default(),
             links: Arc::new(links(upstream, config)),
             scopes,
             tally: Arc::new(Tally::new(upstream.plan.consumers.len())),
             keys: Keys::new(&upstream.keys),
+            tokens: Tokens::new(&upstream.keys),
             breaker: if upstream.keys.is_empty() { Breaker::off() } else { Breaker::default() },
             views: Views::new(upstream.plan.consumers.len()),
             walks: Walks::default(),

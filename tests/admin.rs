@@ -2,22 +2,14 @@
 
 use weir::emulator::{Emulator, Key, Options};
 
-use crate::support::{Caller, VENDOR_KEY, Weir, catchpoint, token_of};
-
-/// Where the log says that operators reach it.
-fn admin(weir: &Weir) -> Caller {
-    let output = weir.output();
-    let line = output.lines().find(|line| line.contains("admin listening")).unwrap();
-    let event: serde_json::Value = serde_json::from_str(line).unwrap();
-    Caller::at(format!("http://{}", event["address"].as_str().unwrap()), None)
-}
+use crate::support::{VENDOR_KEY, Weir, catchpoint, token_of};
 
 #[tokio::test]
 async fn what_was_spent_is_shown_and_no_secret() {
     let keys = vec![Key::client("main", VENDOR_KEY)];
     let vendor = Emulator::start(Options { keys, ..Options::default() }).await.unwrap();
     let weir = Weir::start(&catchpoint(&vendor.url(), "", &[("grafana", "web", "")]));
-    let (grafana, admin) = (weir.caller(&token_of("grafana")), admin(&weir));
+    let (grafana, admin) = (weir.caller(&token_of("grafana")), weir.admin());
     for _ in 0..3 {
         assert_eq!(grafana.get("/api/v2/tests/alerts").await.status, 200);
     }
@@ -54,7 +46,7 @@ async fn another_site_and_the_consumers_listener_lead_nowhere() {
     let vendor = Emulator::start(Options { keys, ..Options::default() }).await.unwrap();
     let text = catchpoint(&vendor.url(), "", &[("grafana", "web", "")]);
     let weir = Weir::start_with(&text, &[("WEIR__ADMIN__TOKEN", "operators-only")]);
-    let admin = admin(&weir);
+    let admin = weir.admin();
     let bearer = ("authorization", "Bearer operators-only");
     assert_eq!(admin.get("/api/v1/status").await.status, 401);
     assert_eq!(admin.get_with("/api/v1/status", &[("authorization", "Bearer guess")]).await.status, 401);

@@ -1,7 +1,11 @@
 //! The cache from outside: the built binary in front of an origin that counts.
 
+mod isolation;
 mod purging;
+mod races;
 mod restarts;
+mod shown;
+mod streams;
 
 use weir::emulator::{Canned, Emulator, Options, Vendor};
 
@@ -16,8 +20,12 @@ struct House {
 impl House {
     /// `more` goes into the upstream's table.
     async fn with(more: &str) -> Self {
-        let origin =
-            Emulator::start(Options { vendor: Vendor::Generic, ..Options::default() }).await.unwrap();
+        Self::of(Options::default(), more).await
+    }
+
+    /// In front of an origin with these options.
+    async fn of(options: Options, more: &str) -> Self {
+        let origin = Emulator::start(Options { vendor: Vendor::Generic, ..options }).await.unwrap();
         let weir = Weir::start(&config(&origin, more));
         Self { origin, weir }
     }

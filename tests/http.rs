@@ -1,5 +1,6 @@
 //! HTTP at weir's door and towards the vendor: what is refused, what goes on, what comes back.
 
+mod codings;
 mod failing;
 mod logs;
 mod passing;

@@ -4,6 +4,7 @@
 
 mod admin;
 mod architecture;
+mod bodies;
 mod budget;
 mod cache;
 mod config;
@@ -16,4 +17,5 @@ mod ledger;
 mod secrets;
 mod support;
 mod tls;
+mod tokens;
 mod vendors;

@@ -137,12 +137,29 @@ impl Weir {
         self.address
     }
 
+    /// What it has in memory now.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1_024
+    }
+
     /// Where operators reach it.
     pub(crate) fn admin_address(&self) -> SocketAddr {
         let output = self.output();
         let line = output.lines().find(|line| line.contains("admin listening")).unwrap();
         let event: Value = serde_json::from_str(line).unwrap();
         event["address"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Its operators' listener.
+    pub(crate) fn admin(&self) -> Caller {
+        Caller::at(format!("http://{}", self.admin_address()), None)
+    }
+
+    /// What `/api/v1/status` says of its only upstream.
+    pub(crate) async fn status(&self) -> Value {
+        self.admin().get("/api/v1/status").await.json()["upstreams"][0].clone()
     }
 
     /// All that it has printed so far.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Admin, Watched};
-use crate::budget::{LimitState, NodeState};
+use crate::budget::{LimitState, NodeState, Snapshot, VendorView};
 use crate::cache::SecondTally;
 use crate::clock::UnixTime;
 use crate::telemetry::{Counts, Outcome};
@@ -22,7 +22,10 @@ struct UpstreamStatus {
     dialect: &'static str,
     mode: &'static str,
     waiting: usize,
-    limits: Vec<LimitStatus>,
+    limits: Vec<AccountStatus>,
+    /// How much the time to a response head differs; even spacing allows for it.
+    latency_spread: f64,
+    counted_within: Option<f64>,
     divisions: Vec<NodeStatus>,
     consumers: Vec<NodeStatus>,
     vendor: VendorStatus,
@@ -38,6 +41,20 @@ struct LimitStatus {
     next_release: Option<f64>,
 }
 
+/// One limit of the account, and what is thought of the vendor's own count.
+#[derive(Debug, Serialize)]
+struct AccountStatus {
+    #[serde(flatten)]
+    limit: LimitStatus,
+    /// Until it opens again after a 429.
+    closed_for: Option<f64>,
+    /// What others are thought to have used.
+    used_by_others: u32,
+    pace: &'static str,
+    /// Between two requests, if they are evenly spaced.
+    gap: Option<f64>,
+}
+
 #[derive(Debug, Serialize)]
 struct NodeStatus {
     name: String,
@@ -48,6 +65,8 @@ struct NodeStatus {
     waiting: usize,
     admitted: u64,
     refused: u64,
+    /// With `mode = "observe"`: what would have had to wait, or been refused.
+    held_up: u64,
     limits: Vec<LimitStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exchanges: Option<serde_json::Map<String, serde_json::Value>>,
@@ -119,7 +138,9 @@ fn upstream(watched: &Watched, now: UnixTime) -> UpstreamStatus {
         dialect: config.dialect.name(),
         mode: config.mode.as_str(),
         waiting: snapshot.waiting,
-        limits: limits(&snapshot.account),
+        limits: account(&snapshot),
+        latency_spread: snapshot.latency_spread.as_secs_f64(),
+        counted_within: snapshot.counted_within.map(|within| within.as_secs_f64()),
         divisions: divisions.collect(),
         consumers: consumers.collect(),
         vendor: VendorStatus { sent: watched.vendor.sent(), refused: watched.vendor.refused() },
@@ -146,9 +167,22 @@ fn node(name: &str, share: u32, state: &NodeState) -> NodeStatus {
         waiting: state.waiting,
         admitted: state.admitted,
         refused: state.refused,
+        held_up: state.held_up,
         limits: limits(&state.limits),
         exchanges: None,
     }
+}
+
+fn account(snapshot: &Snapshot) -> Vec<AccountStatus> {
+    let both = limits(&snapshot.account).into_iter().zip(&snapshot.vendor);
+    let one = |(limit, view): (LimitStatus, &VendorView)| AccountStatus {
+        limit,
+        closed_for: view.closed.map(|closed| closed.as_secs_f64()),
+        used_by_others: view.others,
+        pace: if view.gap.is_some() { "even" } else { "exact" },
+        gap: view.gap.map(|gap| gap.as_secs_f64()),
+    };
+    both.map(one).collect()
 }
 
 fn limits(states: &[LimitState]) -> Vec<LimitStatus> {

@@ -90,16 +90,19 @@ impl Door {
 
 impl Entry {
     /// Resolves, once, when this caller is refused because its own deadline has
-    /// come; never, if it or another caller of the fetch has been admitted.
+    /// come, or can no longer be kept; never, if it or another caller of the fetch
+    /// has been admitted.
     pub async fn refused(&self) -> Refusal {
-        tokio::select! {
-            () = self.budget.clock.sleep_until(self.deadline) => {}
-            () = self.budget.lost() => {
-                if let Some(refusal) = self.budget.change(|desk, now| desk.refuse_if_lost(self.id, now)) {
-                    return refusal;
-                }
-                // Admitted before it was lost, or it is back already.
-                self.budget.clock.sleep_until(self.deadline).await;
+        let mut deadline = std::pin::pin!(self.budget.clock.sleep_until(self.deadline));
+        loop {
+            // Made before the look, so that no news falls in between.
+            let news = self.budget.turned_away.notified();
+            if let Some(refusal) = self.budget.state.lock().desk.turned_away(self.id) {
+                return refusal;
+            }
+            tokio::select! {
+                () = &mut deadline => break,
+                () = news => {}
             }
         }
         match self.budget.change(|desk, now| desk.time_out(self.id, now)) {

@@ -5,11 +5,13 @@
 
 mod charges;
 mod fleet;
+mod foresee;
 mod learn;
 mod past;
 mod refuse;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -18,13 +20,13 @@ use crate::clock::{Moment, UnixTime};
 use crate::quota::{LimitSet, Plan};
 
 use super::hierarchy::{Books, Place};
-use super::learn::Lessons;
+use super::learn::{Lessons, Others};
 use super::log::Seat;
 use super::queue::{EntryId, Queue, Waiter};
 use super::refusal::{Denied, Reason, Refusal};
 use super::vendor_clock::Shift;
 
-pub(super) use charges::Flight;
+pub(super) use charges::{Flight, Standing};
 use fleet::Claims;
 pub(super) use fleet::{Bound, Bounds, Nominee};
 use past::Past;
@@ -69,11 +71,15 @@ pub(super) struct Tally {
     pub(super) waiting: usize,
     pub(super) admitted: u64,
     pub(super) refused: u64,
+    /// Observed: admitted although it would have had to wait.
+    pub(super) held_up: u64,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Desk {
-    plan: Plan,
+    plan: Arc<Plan>,
+    /// The plan's, until the vendor breaks it.
+    counted_within: Option<Duration>,
     books: Books,
     queue: Queue,
     bids: HashMap<BidId, Bid>,
@@ -86,6 +92,10 @@ pub(super) struct Desk {
     lessons: Lessons,
     /// What has to be asked for where replicas share the account.
     claims: Claims,
+    others: Others,
+    /// Waiters refused before their deadline, until they have heard of it.
+    turned_away: HashMap<EntryId, Refusal>,
+    has_turned_away: bool,
     /// Bids whose outcome is no longer `Waiting`, since last asked.
     decided: Vec<BidId>,
     /// Something has changed since the last look at who may leave.
@@ -117,6 +127,7 @@ struct Entry {
     seat: Seat,
     urgency: u8,
     since: Moment,
+    deadline: Moment,
     fate: Fate,
 }
 
@@ -141,10 +152,14 @@ impl Desk {
             past: Past::default(),
             lessons: Lessons::new(plan.limits.len()),
             claims: Claims::default(),
+            others: Others::new(plan.limits.len()),
+            turned_away: HashMap::new(),
+            has_turned_away: false,
             decided: Vec::new(),
             dirty: true,
             next_wake: None,
-            plan,
+            counted_within: plan.counted_within,
+            plan: Arc::new(plan),
         }
     }
 
@@ -166,13 +181,14 @@ impl Desk {
             State::Over => return Err(Denied::Closed),
         };
         let seat = Seat::try_from(ask.seat).unwrap_or(Seat::MAX);
-        self.entries.insert(id, Entry { bid, seat, urgency: ask.urgency.min(7), since: now, fate });
+        let (urgency, deadline) = (ask.urgency.min(7), ask.deadline);
+        self.entries.insert(id, Entry { bid, seat, urgency, since: now, deadline, fate });
         if fate == Fate::Free {
             return Ok(id);
         }
         let first = fetch.waiting.first().copied();
         fetch.waiting.push(id);
-        let waiter = Waiter { id, seat, set: fetch.set, urgency: ask.urgency.min(7) };
+        let waiter = Waiter { id, seat, set: fetch.set, urgency };
         if matches!(fetch.state, State::Nominated(_)) {
             // It stands in no queue unless its bid is put back.
             self.tallies[ask.seat].waiting += 1;
@@ -204,12 +220,16 @@ impl Desk {
             self.close_if_empty(id, now);
         }
         self.entries.remove(&id);
+        self.turned_away.remove(&id);
         self.pump(now);
     }
 
     /// The caller's deadline has come: a refusal, unless it no longer waits.
     pub(super) fn time_out(&mut self, id: EntryId, now: Moment) -> Option<Refusal> {
         self.pump(now);
+        if let Some(refusal) = self.turned_away(id) {
+            return Some(refusal);
+        }
         let waiter = self.waiter(id)?;
         let refusal = self.refuse(waiter, Reason::WaitOver, now);
         self.withdraw(waiter);
@@ -270,13 +290,7 @@ impl Desk {
             }
         }
         self.dirty = false;
-        let sets = self.queue.wanted();
-        let openings = sets.filter_map(|(set, by_account)| match by_account {
-            true => self.books.next_opening(set, now),
-            // All of them are capped: any lapse may be one of theirs.
-            false => set.iter().filter_map(|limit| self.books.next_release(limit)).min(),
-        });
-        self.next_wake = openings.min();
+        self.next_wake = self.queue.next_chance(&self.books, now);
     }
 
     /// When, if nothing happens before, [`Desk::pump`] may have something to do.

@@ -24,6 +24,46 @@ pub struct Closed {
     pub lasts: Duration,
     /// Whether its requests are evenly spaced from now on.
     pub spaced_out: bool,
+    /// Whether the vendor has broken what `counted_within` promised, which no longer holds.
+    pub withdrawn: bool,
+}
+
+/// What others are thought to have used, as far as it still counts; outlives a restart.
+#[derive(Clone, Debug)]
+pub(super) struct Others {
+    /// By limit: so many requests, counted by then; the earliest first.
+    used: Vec<Vec<(Moment, u32)>>,
+}
+
+/// More than this are remembered as fewer, later ones.
+const MAX_REMEMBERED: usize = 32;
+
+impl Others {
+    pub(super) fn new(limits: usize) -> Self {
+        Self { used: vec![Vec::new(); limits] }
+    }
+
+    /// They have used `requests` of `limit` more, by `until`; what `is_over` is forgotten.
+    pub(super) fn add(
+        &mut self,
+        limit: usize,
+        (until, requests): (Moment, u32),
+        is_over: impl Fn(Moment) -> bool,
+    ) {
+        let used = &mut self.used[limit];
+        used.retain(|(until, _)| !is_over(*until));
+        let at = used.partition_point(|(other, _)| *other <= until);
+        used.insert(at, (until, requests));
+        if used.len() > MAX_REMEMBERED {
+            // As if the earliest two had come together, with the later one.
+            let (_, first) = used.remove(0);
+            used[0].1 += first;
+        }
+    }
+
+    pub(super) fn of(&self, limit: usize) -> &[(Moment, u32)] {
+        &self.used[limit]
+    }
 }
 
 /// The 429s of one upstream so far, by the limit that was blamed.
@@ -63,8 +103,8 @@ impl Budget {
     /// The vendor reports `used` requests on the limit at `limit` (an index into the
     /// plan's): counts as used from now on, if it is more than is counted here.
     pub fn raise(&self, limit: usize, used: u32) {
-        if limit < self.plan.limits.len() {
-            self.change(|desk, now| desk.raise(limit, used, now));
+        if limit < self.plan.limits.len() && self.change(|desk, now| desk.raise(limit, used, now)) {
+            self.remember_others(limit);
         }
     }
 
@@ -77,16 +117,44 @@ impl Budget {
         retry_after: Option<Duration>,
     ) -> Option<Closed> {
         let closed = self.change(|desk, now| desk.refused_by_vendor(limits, sent, retry_after, now))?;
-        if let Some(link) = self.link.as_ref().filter(|_| closed.spaced_out) {
-            link.remember_spacing(&closed.limit);
+        if let Some(link) = &self.link {
+            if closed.spaced_out {
+                link.remember_spacing(&closed.limit);
+            }
+            if let Some(promised) = self.plan.counted_within.filter(|_| closed.withdrawn) {
+                link.remember_broken_promise(promised);
+            }
+            let limit = self.plan.limits.iter().position(|limit| limit.name == closed.limit);
+            if let Some(limit) = limit {
+                self.remember_others(limit);
+                let closed = self.state.lock().desk.books().closed(limit);
+                closed.inspect(|until| link.remember_closed(&self.plan.limits[limit].name, *until));
+            }
         }
         Some(closed)
+    }
+
+    /// A restart must not forget what others have used.
+    pub(super) fn remember_others(&self, limit: usize) {
+        let Some(link) = &self.link else { return };
+        let used = self.state.lock().desk.others().of(limit).to_vec();
+        link.remember_others(&self.plan.limits[limit].name, &used);
     }
 }
 
 impl Lessons {
     pub(super) fn new(limits: usize) -> Self {
         Self { last: vec![None; limits] }
+    }
+
+    /// Whether `limit` was closed after `since`, and still is.
+    pub(super) fn is_closed_since(&self, limit: usize, since: Moment, now: Moment) -> bool {
+        self.last[limit].is_some_and(|lesson| lesson.closed_at > since && lesson.open_at > now)
+    }
+
+    /// Until when `limit` is closed after a 429, if it is.
+    pub(super) fn closed_until(&self, limit: usize, now: Moment) -> Option<Moment> {
+        self.last[limit].map(|lesson| lesson.open_at).filter(|&open_at| open_at > now)
     }
 
     /// Whom to blame for the 429 to a request that was sent at `sent`; `suspects`
@@ -155,6 +223,19 @@ mod tests {
         assert_eq!(lessons.blame(&quiet, at(72), None, at(73)), close(1, HOUR, false));
         // Long after, it begins anew.
         assert_eq!(lessons.blame(&quiet, at(9_000), None, at(9_001)), close(0, MINUTE, false));
+    }
+
+    #[test]
+    fn what_others_used_is_remembered_in_a_few_words() {
+        let mut others = Others::new(1);
+        for secs in 0..100 {
+            others.add(0, (at(secs), 1), |until| until < at(10));
+        }
+        let used = others.of(0);
+        assert_eq!((used.len(), used.iter().map(|(_, n)| n).sum::<u32>()), (MAX_REMEMBERED, 90));
+        assert_eq!(used[0], (at(68), 59), "later than they were, never earlier");
+        others.add(0, (at(50), 3), |until| until < at(70));
+        assert_eq!(others.of(0).first(), Some(&(at(50), 3)));
     }
 
     #[test]

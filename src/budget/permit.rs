@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::clock::Moment;
 
 use super::Budget;
-use super::desk::{Desk, Flight, Grant};
+use super::desk::{Desk, Flight, Grant, Standing};
 use super::ledger::{Booking, End, LedgerDown, Link};
 
 /// The right to send one request, charged to every limit on its path.
@@ -35,6 +35,11 @@ enum Shares {
     Unasked,
     Booked,
 }
+
+/// A grant that grew old while the vendor closed the window it was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the vendor has refused others since this was granted")]
+pub struct Outdated;
 
 /// A request that has left, or may have.
 ///
@@ -133,6 +138,26 @@ impl Permit {
         self.grant.at
     }
 
+    /// Looks once more at a grant that has grown older than a second (law 1), and
+    /// waits where requests keep their distance. To be awaited last before
+    /// [`Permit::sent`]. Safe to drop and call again.
+    ///
+    /// # Errors
+    /// The vendor has refused others meanwhile: the permit is to be dropped, and asked for anew.
+    pub async fn still_stands(&mut self) -> Result<(), Outdated> {
+        let standing = self.budget.change(|desk, now| desk.look_again(self.grant, now));
+        match standing {
+            _ if self.is_observed => Ok(()),
+            Standing::Good => Ok(()),
+            Standing::Closed => Err(Outdated),
+            Standing::From(at) => {
+                self.grant.at = at;
+                self.budget.clock.sleep_until(at).await;
+                Ok(())
+            }
+        }
+    }
+
     /// To be called right before the first byte: from here on the charge stands.
     pub fn sent(mut self) -> Charge {
         self.sent = true;
@@ -166,26 +191,36 @@ impl Charge {
         self.flight.sent
     }
 
+    /// Whether anything follows from [`Charge::last_byte`].
+    #[must_use]
+    pub fn wants_last_byte(&self) -> bool {
+        self.budget.plan.counted_within.is_some()
+            && self.flight.counted_by.is_none()
+            && self.budget.state.lock().desk.counted_within().is_some()
+    }
+
     /// The last byte of the request has left just now. Has an effect, once, under
     /// `counted_within`: the charge then lapses W after the earlier of the head
     /// and that long after now.
     pub fn last_byte(&mut self) {
-        let Some(linger) = self.budget.plan.counted_within.filter(|_| self.flight.counted_by.is_none())
-        else {
-            return;
-        };
-        self.flight.counted_by = self.end(linger, |desk, grant, _, now| desk.all_sent(grant, now));
+        if self.flight.counted_by.is_none() {
+            self.flight.counted_by = self.end(|desk, grant, _, now| desk.all_sent(grant, now));
+        }
     }
 
     /// The response head (not a 1xx) has come just now.
     pub fn settled(mut self) {
         self.over = true;
-        self.end(Duration::ZERO, Desk::settle);
+        self.end(|desk, grant, flight, now| Some(desk.settle(grant, flight, now)));
     }
 
     /// Nothing has left after all: the connection that stood died before it took
     /// the request. To be called only where that is certain.
     pub fn never_left(mut self) {
+        if self.flight.counted_by.is_some() {
+            // Its last byte had been written: what follows can be no refund.
+            return;
+        }
         self.over = true;
         self.budget.change(|desk, now| desk.refund(self.grant, now));
         forget(&self.budget, self.booking.as_ref(), self.grant);
@@ -197,28 +232,30 @@ impl Charge {
         drop(self);
     }
 
-    /// It ends now, as `change` says, counted at most `linger` later.
-    fn end<T>(&self, linger: Duration, change: impl FnOnce(&mut Desk, Grant, Flight, Moment) -> T) -> T {
-        let (result, at, vendor) = self.budget.change(|desk, now| {
-            let result = change(desk, self.grant, self.flight, now);
-            (result, now, desk.books().vendor_clock().at_most(now))
+    /// `change` tells by when it was, or will have been, counted.
+    fn end(&self, change: impl FnOnce(&mut Desk, Grant, Flight, Moment) -> Option<Moment>) -> Option<Moment> {
+        let (until, at, vendor) = self.budget.change(|desk, now| {
+            let until = change(desk, self.grant, self.flight, now);
+            (until, now, desk.books().vendor_clock().at_most(now))
         });
-        // What was promised for all that was sent holds, unless the head came before it.
-        let is_promised = self.flight.counted_by.is_some_and(|promised| !linger.is_zero() || promised <= at);
-        if let (Some(link), Some(booking), false) = (&self.budget.link, &self.booking, is_promised) {
-            link.settle(booking, &self.budget.plan, self.grant, End { at, vendor, linger });
+        // What was promised, and is over by now, is in the ledger as it was promised.
+        if let (Some(link), Some(booking), Some(until)) =
+            (&self.budget.link, &self.booking, until.filter(|&until| until >= at))
+        {
+            let end = End { at, vendor, linger: until.since(at) };
+            link.settle(booking, &self.budget.plan, self.grant, end);
         }
-        if !is_promised {
-            self.budget.tell(|replica, _| replica.settle(self.grant.ticket, at + linger));
+        if let Some(until) = until.filter(|&until| until >= at) {
+            self.budget.tell(|replica, _| replica.settle(self.grant.ticket, until));
         }
-        result
+        until
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
         if !self.over {
-            self.end(self.budget.plan.linger, Desk::lose);
+            self.end(|desk, grant, flight, now| Some(desk.lose(grant, flight, now)));
         }
     }
 }

@@ -177,6 +177,30 @@ impl Queue {
         }
     }
 
+    /// When, if nothing happens before, somebody may be able to leave.
+    pub(super) fn next_chance(&self, books: &Books, now: Moment) -> Option<Moment> {
+        let chances = self.wanted().filter_map(|(set, by_account)| match by_account {
+            true => books.next_opening(set, now),
+            // All of them are capped: any lapse may be one of theirs.
+            false => set.iter().filter_map(|limit| books.next_release(limit)).min(),
+        });
+        chances.min()
+    }
+
+    /// Everybody who waits, by consumer and class in turn: who it is, on which limits,
+    /// its index among them, and how many of them may be paid for by others (`None`
+    /// if it may be itself).
+    pub(super) fn in_turn(&self) -> impl Iterator<Item = (EntryId, LimitSet, usize, Option<usize>)> {
+        let flows = self.classes.iter().flat_map(|class| {
+            class.lanes.values().flat_map(|lane| lane.flows.values()).map(|flow| (class.set, flow))
+        });
+        flows.flat_map(|(set, flow)| {
+            flow.callers.iter().enumerate().map(move |(index, ((_, id), claim))| {
+                (*id, set, index, (*claim == Claim::Sole).then_some(flow.joined))
+            })
+        })
+    }
+
     /// The sets of limits that somebody waits for, and whether anybody of them is
     /// held back by the account alone.
     pub(super) fn wanted(&self) -> impl Iterator<Item = (LimitSet, bool)> {

@@ -179,17 +179,6 @@ impl Budget {
         }
     }
 
-    /// Resolves when the ledger is lost; never, if it is not shared.
-    pub(super) async fn lost(&self) {
-        match &self.fleet {
-            Some(fleet) => {
-                // The sender lives in the budget, which is borrowed here.
-                let _ = fleet.standing.subscribe().wait_for(|standing| *standing == Standing::Lost).await;
-            }
-            None => std::future::pending().await,
-        }
-    }
-
     /// Books what was granted without a bid.
     pub(super) async fn book_now(&self, grant: Grant) -> Result<(), LedgerDown> {
         let told = {

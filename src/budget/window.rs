@@ -123,9 +123,9 @@ impl Window {
         self.log.insert(until, seat);
     }
 
-    /// It was counted by `until` already, not only by the `later` that was assumed.
-    pub(super) fn settle_earlier(&mut self, later: Moment, until: Moment, seat: Seat) {
-        if self.log.remove(later, seat) {
+    /// It was counted by `until`, and not by the moment that was `assumed`. What has lapsed has lapsed.
+    pub(super) fn resettle(&mut self, assumed: Moment, until: Moment, seat: Seat) {
+        if self.log.remove(assumed, seat) {
             self.log.insert(until, seat);
         }
     }
@@ -240,6 +240,19 @@ impl Window {
     /// Charges in flight of which nobody has promised when they are counted.
     pub(super) fn pending(&self) -> u32 {
         self.pending
+    }
+
+    /// Tells the owner of each settled charge.
+    pub(super) fn each_seat(&self, mut tell: impl FnMut(Seat)) {
+        self.log.iter().for_each(|(_, seat)| tell(seat));
+    }
+
+    /// What is only promised to be counted later has been counted by `now`.
+    pub(super) fn count_all_by(&mut self, now: Moment) {
+        if self.counts_early {
+            let later: Vec<_> = self.log.iter().filter(|(until, _)| *until > now).collect();
+            later.into_iter().for_each(|(until, seat)| self.resettle(until, now, seat));
+        }
     }
 
     /// Settled charges in the order in which they lapse at the earliest, with the moment.

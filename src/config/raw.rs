@@ -122,8 +122,8 @@ tables! {
         mode: ModeWord,
         /// How charges are spread: exact, even or auto (default).
         pace: PaceWord,
-        /// The longest time after our last byte within which the vendor has counted.
-        @no_effect counted_within: Lasting,
+        /// The longest time after our last byte within which the vendor has counted: trades proof for speed with slow vendors. A 429 unsets it.
+        counted_within: Lasting,
         /// How long after giving up a request may still reach the vendor; default is `timeout`.
         linger: Lasting,
         /// Catchpoint: trust `usageLimits` in answers; default false.

@@ -2,8 +2,8 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::mistake::{Walk, did_you_mean, one_of};
 use super::OnLoss;
+use super::mistake::{Walk, did_you_mean, one_of};
 use super::raw;
 use super::read::{At, Field, List, Named, Read, text};
 use super::scalar::{HeaderText, Part, PatternText, RateText, schema_of};

@@ -13,6 +13,7 @@ use super::call::{Call, Caller};
 use super::refusal::No;
 use crate::cache::Forward;
 use crate::clock::{Clock, Moment};
+use crate::dialect::OAuth;
 use crate::id::{ConsumerName, RequestId};
 use crate::quota::LimitSet;
 use crate::telemetry::{self, Outcome};
@@ -31,6 +32,8 @@ pub(super) struct Exchange {
     path: String,
     trace: Option<String>,
     lane: Option<Arc<Lane>>,
+    /// A token is asked for, whose errors have another shape.
+    oauth: Option<OAuth>,
     consumer: Option<ConsumerName>,
     seat: Option<usize>,
     clipped_wait: Option<u64>,
@@ -70,6 +73,7 @@ impl Exchange {
             path: head.uri.path().to_owned(),
             trace: trace_id(&head.headers).map(str::to_owned),
             lane: None,
+            oauth: None,
             consumer: None,
             seat: None,
             clipped_wait: None,
@@ -92,6 +96,11 @@ impl Exchange {
     pub(super) fn routed(&mut self, call: &Call) {
         self.lane = Some(Arc::clone(&call.lane));
         call.target.path().clone_into(&mut self.path);
+    }
+
+    /// It asks for a token.
+    pub(super) fn asks_token_of(&mut self, oauth: OAuth) {
+        self.oauth = Some(oauth);
     }
 
     /// The caller is known.
@@ -154,7 +163,11 @@ impl Exchange {
         }
         let why = self.forward.filter(|_| matches!(no, No::Vendor(_)));
         let cache = CacheStatus::Own { why, detail: no.reason() };
-        Answer { reason: no.reason(), cache, ..Answer::of(no.answer(dialect, self.id), no.outcome()) }
+        Answer {
+            reason: no.reason(),
+            cache,
+            ..Answer::of(no.answer((dialect, self.oauth), self.id), no.outcome())
+        }
     }
 }
 

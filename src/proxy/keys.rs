@@ -19,8 +19,10 @@ pub(super) struct Keys {
 /// One value of one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Chosen {
-    key: usize,
-    value: usize,
+    /// Index into the upstream's keys.
+    pub(super) key: usize,
+    /// Index into its values.
+    pub(super) value: usize,
 }
 
 impl Keys {
@@ -57,8 +59,12 @@ impl Keys {
 
 /// Whether an answer says that the key is no good. A CDN's page says nothing about it.
 pub(super) fn is_about_the_key(status: StatusCode, headers: &HeaderMap) -> bool {
-    let html = headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/html"));
-    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) && !html
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) && !is_page(headers)
+}
+
+/// Whether an answer is a page for people, as intermediaries make them.
+pub(super) fn is_page(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/html"))
 }
 
 #[cfg(test)]

@@ -156,14 +156,14 @@ impl Tour<'_> {
     async fn ask(&self, exchange: &mut Exchange, target: Target) -> Result<Answer, No> {
         let headers = self.headers.clone();
         let lane = Arc::clone(&self.lane);
-        let call = Call { lane, method: Method::GET, target, headers, has_body: false };
+        let call = Call::new(lane, (Method::GET, target), headers, false);
         let now = self.gateway.clock.wall();
         self.gateway.check(&call, self.caller, now)?;
         let wish = Arc::new(Wish::of(call, None, self.caller, now));
         exchange.limits = wish.limits;
         (exchange.tries, exchange.refused_by_vendor) = (0, 0);
         if let Some(hit) = self.since.and_then(|since| paid_before(&wish, since)) {
-            return Ok(wish.stored(&hit, Some("walk")));
+            return Ok(wish.stored(&hit, Some("walk")).await);
         }
         let waited = exchange.waited;
         let answer = self.gateway.shared(exchange, &wish, self.caller).await;

@@ -19,7 +19,8 @@ use super::Gateway;
 use super::body::Body;
 use super::call::Caller;
 use super::exchange::{Answer, Exchange};
-use super::fetch::{Fault, Fetch, RequestBody};
+use super::fault::Fault;
+use super::fetch::{Fetch, RequestBody};
 use super::keyed_body::{self, Read};
 use super::listen::Missed;
 use super::pages;
@@ -71,6 +72,10 @@ impl Gateway {
         exchange.seems_for(self.nearest(&head));
         let mut call = self.route(head, size.is_some())?;
         exchange.routed(&call);
+        if let Some(oauth) = call.asks_token() {
+            return self.issue(exchange, (oauth, &call), body, peer).await;
+        }
+        let body = call.read_credential(body).await?;
         let caller = self.identify(&mut call, peer)?;
         exchange.identified(&caller, &self.consumers.config(caller.consumer).name);
         caller.may(&call)?;
@@ -87,19 +92,40 @@ impl Gateway {
             true => self.keyed_body(body, &caller).await?,
             false => (body, None),
         };
+        let body = call.read_repeatable(body).await?;
         let wish = Arc::new(Wish::of(call, keyed, &caller, now));
         exchange.limits = wish.limits;
         if wish.shareable {
             self.shared(exchange, &wish, &caller).await
         } else {
-            let flight = wish.lane.launch(Fetch { body, ..Fetch::of(&wish, None) }, &caller);
-            let why = if wish.method.is_safe() { Forward::Bypass } else { Forward::Method };
-            match wish.listen(exchange, &caller, flight, why).await {
-                Ok(answer) => Ok(answer),
-                Err(Missed::No(no)) => Err(no),
-                Err(Missed::Again) => Err(No::Abandoned),
+            self.alone(exchange, &wish, &caller, body).await
+        }
+    }
+
+    /// An answer for this caller alone. Sent again only if the fetch says that it may be.
+    async fn alone(
+        &self,
+        exchange: &mut Exchange,
+        wish: &Arc<Wish>,
+        caller: &Caller<'_>,
+        body: RequestBody,
+    ) -> Result<Answer, No> {
+        let why = if wish.method.is_safe() { Forward::Bypass } else { Forward::Method };
+        let mut streamed = (!wish.is_repeatable).then_some(body);
+        for _ in 0..MAX_LOOKS {
+            wish.signed_in(caller).await?;
+            let mut fetch = Fetch { tries: exchange.tries, ..Fetch::of(wish, None) };
+            if let Some(body) = streamed.take() {
+                fetch.body = body;
+            }
+            match wish.listen(exchange, caller, wish.lane.launch(fetch, caller), why).await {
+                Ok(answer) => return Ok(answer),
+                Err(Missed::No(no)) => return Err(no),
+                Err(Missed::Anew) if wish.is_repeatable => {}
+                Err(Missed::Again | Missed::Anew) => break,
             }
         }
+        Err(No::Abandoned)
     }
 
     /// The body of a POST that a rule calls a read, as far as it can be part of a key.
@@ -131,36 +157,40 @@ impl Gateway {
         while looks < MAX_LOOKS + exchange.refused_by_vendor.min(MAX_REFUSALS) {
             looks += 1;
             let (stale, why) = match wish.look().await {
-                Lookup::Fresh(hit) => return Ok(wish.stored(&hit, None)),
+                Lookup::Fresh(hit) => return Ok(wish.stored(&hit, None).await),
                 Lookup::OnlyIfCached => return Err(No::OnlyIfCached),
                 Lookup::Miss(why) => (None, why),
                 Lookup::Stale(stale) => {
                     if let Some(hit) = stale.may_serve(Occasion::Revalidating, wish.lane.now()) {
                         wish.refresh(&stale, caller);
-                        return Ok(wish.stored(&hit, Some("revalidating")));
+                        return Ok(wish.stored(&hit, Some("revalidating")).await);
                     }
                     let why = stale.why;
                     (Some(stale), why)
                 }
             };
+            if let Err(no) = wish.signed_in(caller).await {
+                let instead = wish.rather_stale(stale.as_ref(), Occasion::Error, "error").await;
+                return instead.ok_or(no);
+            }
             let listener = match wish.join(stale.as_ref(), caller, exchange.tries) {
                 Ok(listener) => listener,
-                Err(hit) => return Ok(wish.stored(&hit, None)),
+                Err(hit) => return Ok(wish.stored(&hit, None).await),
             };
             match wish.listen(exchange, caller, listener, why).await {
                 Ok(answer) if validate::is_error(answer.response.status()) => {
-                    return Ok(wish.rather_stale(stale.as_ref(), Occasion::Error, "error").unwrap_or(answer));
+                    let instead = wish.rather_stale(stale.as_ref(), Occasion::Error, "error").await;
+                    return Ok(instead.unwrap_or(answer));
                 }
                 Ok(answer) => return Ok(answer),
-                Err(Missed::Again) => {}
+                Err(Missed::Again | Missed::Anew) => {}
                 Err(Missed::No(no)) => {
-                    let instead = match &no {
-                        No::Budget(..) => wish.rather_stale(stale.as_ref(), Occasion::Limited, "limited"),
-                        No::Ledger | No::Vendor(_) => {
-                            wish.rather_stale(stale.as_ref(), Occasion::Error, "error")
-                        }
-                        _ => None,
+                    let (on, detail) = match &no {
+                        No::Budget(..) => (Occasion::Limited, "limited"),
+                        No::Ledger | No::Vendor(_) => (Occasion::Error, "error"),
+                        _ => return Err(no),
                     };
+                    let instead = wish.rather_stale(stale.as_ref(), on, detail).await;
                     return instead.ok_or(no);
                 }
             }

@@ -9,7 +9,8 @@ use http_body_util::BodyExt;
 
 use super::Lane;
 use super::edit::{Corrupt, Edit};
-use super::fetch::{Fault, FetchLead, Sent, Told};
+use super::fault::Fault;
+use super::fetch::{FetchLead, Sent, Told};
 use super::headers;
 use super::wish::Wish;
 use super::written;

@@ -11,11 +11,12 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use sfv::{KeyRef, StringRef, TokenRef};
 
 use super::body::Body;
-use super::fetch::Fault;
+use super::fault::Fault;
 use super::pages::NotWhole;
 use crate::budget;
 use crate::consumer::SignIn;
-use crate::dialect::Dialect;
+use crate::dialect::oauth::GrantError;
+use crate::dialect::{Dialect, OAuth};
 use crate::id::RequestId;
 use crate::target::BadTarget;
 use crate::telemetry::Outcome;
@@ -33,6 +34,8 @@ pub(super) enum No {
     TooLarge,
     /// Unknown caller.
     SignIn(SignIn),
+    /// A token is asked for in a way that gives none.
+    Grant(GrantError),
     /// Known, but not allowed there; says what is missing.
     Forbidden(String),
     /// No upstream at this path or host.
@@ -70,6 +73,7 @@ impl No {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SignIn(SignIn::TooManyFailures { .. }) => StatusCode::TOO_MANY_REQUESTS,
             Self::SignIn(_) => StatusCode::UNAUTHORIZED,
+            Self::Grant(_) => StatusCode::BAD_REQUEST,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotRouted => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
@@ -96,6 +100,7 @@ impl No {
             Self::Invalid(_) => "invalid",
             Self::TooLarge => "too-large",
             Self::SignIn(why) => why.as_str(),
+            Self::Grant(why) => why.as_str(),
             Self::Forbidden(_) => "not-allowed",
             Self::NotRouted => "no-upstream",
             Self::Method => "method",
@@ -124,6 +129,7 @@ impl No {
             | Self::Invalid(_)
             | Self::TooLarge
             | Self::SignIn(_)
+            | Self::Grant(_)
             | Self::Forbidden(_)
             | Self::NotRouted
             | Self::Method
@@ -135,7 +141,7 @@ impl No {
     fn proxy_error(&self) -> &'static str {
         match self {
             Self::Target(_) | Self::Malformed(_) | Self::Invalid(_) | Self::TooLarge => "http_request_error",
-            Self::SignIn(_) | Self::Forbidden(_) | Self::Method | Self::NotImplemented => {
+            Self::SignIn(_) | Self::Grant(_) | Self::Forbidden(_) | Self::Method | Self::NotImplemented => {
                 "http_request_denied"
             }
             Self::Budget(refusal) if refusal.reason == budget::Reason::StoreLost => "proxy_internal_error",
@@ -180,8 +186,10 @@ impl No {
             Self::SignIn(SignIn::TooManyFailures { .. }) => {
                 "weir: too many failed sign-ins from this address.".into()
             }
+            Self::SignIn(SignIn::Expired) => "weir: Expired token; sign in again.".into(),
             // One sentence for all: who holds a stolen token should not learn that it is one.
             Self::SignIn(_) => "Invalid credentials".into(),
+            Self::Grant(why) => format!("weir: no token is issued for this request ({}).", why.as_str()),
             Self::NotRouted => "weir: no upstream is reached at this path or host.".into(),
             Self::Method => "weir: this method, or a method override, is not passed on.".into(),
             Self::NotImplemented => "weir: CONNECT and protocol upgrades are not passed on.".into(),
@@ -208,6 +216,28 @@ impl No {
         }
     }
 
+    /// The same where clients exchange tokens: they renew at this word alone, and the
+    /// key or the weir token that theirs was signed for may have been changed.
+    fn message_of(&self, oauth: Option<OAuth>) -> String {
+        match self {
+            Self::SignIn(SignIn::Unknown) if oauth.is_some() => {
+                "weir: Invalid credentials or Expired token; sign in again.".into()
+            }
+            other => other.message(),
+        }
+    }
+
+    /// The code of RFC 6749 for whoever asks for a token.
+    fn grant_error(&self) -> GrantError {
+        match self {
+            Self::Grant(error) => *error,
+            Self::SignIn(_) => GrantError::Client,
+            Self::Forbidden(_) => GrantError::Unauthorized,
+            Self::Inbound { .. } | Self::Stopping | Self::Abandoned => GrantError::Unavailable,
+            _ => GrantError::Request,
+        }
+    }
+
     /// Seconds for `Retry-After`: rounded up, at least 1.
     fn retry_after(&self) -> Option<u64> {
         let wait = match self {
@@ -228,9 +258,19 @@ impl No {
     }
 
     /// The answer, in the shape that `dialect` gives its errors.
-    pub(super) fn answer(&self, dialect: Option<&Dialect>, id: RequestId) -> Response<Body> {
+    pub(super) fn answer(
+        &self,
+        (dialect, oauth): (Option<&Dialect>, Option<OAuth>),
+        id: RequestId,
+    ) -> Response<Body> {
         let status = self.status();
-        let body = Dialect::error_of(dialect, status, &self.message(), &id.to_string());
+        let body = match oauth {
+            Some(oauth) => oauth.error_body(self.grant_error(), &self.message()),
+            None => {
+                let message = self.message_of(dialect.and_then(Dialect::oauth));
+                Dialect::error_of(dialect, status, &message, &id.to_string())
+            }
+        };
         let mut response = Response::new(Body::from(body.bytes));
         *response.status_mut() = status;
         let headers = response.headers_mut();

@@ -39,11 +39,16 @@ pub(super) struct Wish {
     pub(super) vendor_key: Option<usize>,
     /// Which limits it counts against.
     pub(super) limits: LimitSet,
+    /// Whether the same can be sent again: nothing of it streams from the caller.
+    pub(super) is_repeatable: bool,
+    /// Whether its answer may be silent for long.
+    pub(super) is_stream: bool,
     /// Where the caller's credential stood, and so where the vendor's goes.
     pub(super) place: Place,
     /// Whether a stored or a shared answer may serve it.
     pub(super) shareable: bool,
-    /// The canonical body of a POST that a rule calls a read: keyed and sent.
+    /// The body, if it was read before it is sent: the canonical one of a POST that a
+    /// rule calls a read, which is keyed; or as it came, less the caller's credential.
     pub(super) body: Option<Bytes>,
     rule: Option<usize>,
     settled_ttl: Option<Duration>,
@@ -71,8 +76,9 @@ impl Wish {
         let is_get = method == Method::GET || method == Method::HEAD;
         // Preconditions that guard against a lost update are the origin's to judge.
         let guarded = call.headers.contains_key(IF_MATCH) || call.headers.contains_key(IF_UNMODIFIED_SINCE);
+        let manner = dialect.manner(target.path());
         let is_read = (is_get && !call.has_body) || body.is_some();
-        let shareable = is_read && !guarded && dialect.manner(target.path()) == Manner::Shared;
+        let shareable = is_read && !guarded && manner == Manner::Shared;
         let division = config.plan.consumers[caller.access.seat].division;
         let vendor_key = config.division_keys[division];
         let default_ttl = dialect.freshness(method, &target, now);
@@ -92,9 +98,12 @@ impl Wish {
             counts: caller.access.client_cache_control,
             vendor_key,
             limits,
-            place: Place::Query,
+            // Of one key, one request: not even where the token stands may differ.
+            place: if shareable { Place::Query } else { call.place },
+            is_repeatable: !call.has_body || body.is_some() || call.body.is_some(),
+            is_stream: manner == Manner::Stream,
             shareable,
-            body,
+            body: body.or(call.body),
             rule,
             settled_ttl,
             default_ttl,

@@ -24,6 +24,7 @@ use crate::clock::{Clock, Moment};
 
 use super::Outgoing;
 use super::connect::{Ended, Wire};
+use super::last_byte::{Outbox, Watch};
 
 /// Idle HTTP/1.1 connections kept per upstream.
 const MAX_IDLE: usize = 64;
@@ -50,6 +51,7 @@ pub(super) enum Connection {
 pub(super) struct Alone {
     sender: http1::SendRequest<Outgoing>,
     ended: Ended,
+    outbox: Outbox,
     born: Moment,
 }
 
@@ -58,6 +60,7 @@ pub(super) struct Alone {
 pub(super) struct Stream {
     sender: http2::SendRequest<Outgoing>,
     ended: Ended,
+    outbox: Outbox,
     usage: Arc<Usage>,
     clock: Clock,
 }
@@ -93,6 +96,7 @@ enum Spoken {
 struct Shared {
     sender: http2::SendRequest<Outgoing>,
     ended: Ended,
+    outbox: Outbox,
     born: Moment,
     usage: Arc<Usage>,
 }
@@ -134,13 +138,13 @@ impl Pool {
         let born = self.clock.now();
         let mut idle = self.idle.lock();
         match wire {
-            Wire::H1(sender, ended) => {
+            Wire::H1(sender, ended, outbox) => {
                 idle.spoken = Spoken::H1;
-                Connection::H1(Alone { sender, ended, born })
+                Connection::H1(Alone { sender, ended, outbox, born })
             }
-            Wire::H2(sender, ended) => {
+            Wire::H2(sender, ended, outbox) => {
                 idle.spoken = Spoken::H2;
-                let shared = Shared { sender, ended, born, usage: Arc::default() };
+                let shared = Shared { sender, ended, outbox, born, usage: Arc::default() };
                 let stream = shared.stream(self.clock);
                 idle.h2 = Some(shared);
                 self.sweep_later(&mut idle);
@@ -217,8 +221,8 @@ impl Pool {
 impl Shared {
     fn stream(&self, clock: Clock) -> Stream {
         self.usage.streams.fetch_add(1, Ordering::AcqRel);
-        let (sender, ended) = (self.sender.clone(), self.ended.clone());
-        Stream { sender, ended, usage: Arc::clone(&self.usage), clock }
+        let (sender, ended, outbox) = (self.sender.clone(), self.ended.clone(), self.outbox.clone());
+        Stream { sender, ended, outbox, usage: Arc::clone(&self.usage), clock }
     }
 }
 
@@ -240,6 +244,14 @@ impl Alone {
 pub(super) type Offered = Result<(Response<Incoming>, Option<Connection>), TrySendError<Request<Outgoing>>>;
 
 impl Connection {
+    /// Whoever waits for the last byte of the next request is told by this connection.
+    pub(super) fn watch(&self, watch: &Watch) {
+        match self {
+            Self::H1(alone) => watch.offer(&alone.outbox, false),
+            Self::H2(stream) => watch.offer(&stream.outbox, true),
+        }
+    }
+
     /// Hands the request over; the error holds it again if it was never taken.
     ///
     /// hyper passes requests through a channel, and one could be left lying there:

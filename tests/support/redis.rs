@@ -69,7 +69,8 @@ impl Redis {
 
     /// What redis-cli prints.
     pub(crate) fn command(&self, words: &[&str]) -> String {
-        let output = Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(words).output().unwrap();
+        let output =
+            Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(words).output().unwrap();
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 }
@@ -81,7 +82,11 @@ impl Drop for Redis {
     }
 }
 
-#[allow(clippy::disallowed_methods, clippy::zombie_processes, reason = "it waits for another process, which its owner ends")]
+#[allow(
+    clippy::disallowed_methods,
+    clippy::zombie_processes,
+    reason = "it waits for another process, which its owner ends"
+)]
 fn launch(port: u16, folder: &TempDir) -> Child {
     let process = Command::new("redis-server")
         .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &port.to_string()])

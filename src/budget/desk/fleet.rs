@@ -13,8 +13,7 @@ use crate::quota::LimitSet;
 
 use super::super::log::Seat;
 use super::super::queue::{Place, Rank, Waiter};
-use super::super::refusal::{Reason, Refusal};
-use super::{BidId, Desk, EntryId, Fate, Grant, State};
+use super::{BidId, Desk, Fate, Grant, State};
 
 /// What concerns the shared ledger.
 #[derive(Clone, Debug, Default)]
@@ -164,22 +163,14 @@ impl Desk {
         self.pump(now);
     }
 
-    /// The shared ledger cannot be reached: all who wait are to be refused.
-    pub(in crate::budget) fn lose_ledger(&mut self) {
+    /// The shared ledger cannot be reached: all who wait are refused.
+    pub(in crate::budget) fn lose_ledger(&mut self, now: Moment) {
         self.claims.is_lost = true;
+        self.turn_all_away(now);
     }
 
     pub(in crate::budget) fn is_lost(&self) -> bool {
         self.claims.is_lost
-    }
-
-    /// The refusal of a caller who waits for a ledger that is lost.
-    pub(in crate::budget) fn refuse_if_lost(&mut self, id: EntryId, now: Moment) -> Option<Refusal> {
-        let waiter = self.waiter(id).filter(|_| self.claims.is_lost)?;
-        let refusal = self.refuse(waiter, Reason::StoreLost, now);
-        self.withdraw(waiter);
-        self.close_if_empty(id, now);
-        Some(refusal)
     }
 
     /// Another replica has charged a request that is under way.

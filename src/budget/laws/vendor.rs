@@ -32,7 +32,17 @@ impl Vendor {
         Self::Weighted { n, w, phase, window: 0, before: 0, count: 0 }
     }
 
-    /// One request arrives at `at`: whether it is within the limit.
+    /// The same for a vendor that does not count what it refuses.
+    pub(in crate::budget) fn admits_or_forgets(&mut self, at: u64) -> bool {
+        let before = self.clone();
+        let admitted = self.admits(at);
+        if !admitted {
+            *self = before;
+        }
+        admitted
+    }
+
+    /// One request arrives at `at`: whether it is within the limit. Counts it in any case.
     pub(in crate::budget) fn admits(&mut self, at: u64) -> bool {
         match self {
             Self::Sliding { n, w, log } => {

@@ -81,12 +81,15 @@ impl Queue {
             })
         });
         let mut flows: Vec<Wanting> = flows.collect();
-        let mut taken: std::collections::HashMap<NodeIndex, u32> = first.into_iter().map(|node| (node, 1)).collect();
+        let mut taken: std::collections::HashMap<NodeIndex, u32> =
+            first.into_iter().map(|node| (node, 1)).collect();
         while turns.len() < TURNS_TOLD {
             let ahead = |node: NodeIndex| taken.get(&node).copied().unwrap_or(0);
-            let ranks = flows.iter().enumerate().filter(|(_, flow)| flow.left > 0).map(|(at, flow)| {
-                (at, self.rank(flow.nodes, class.set, flow.nodes.map(ahead), books))
-            });
+            let ranks = flows
+                .iter()
+                .enumerate()
+                .filter(|(_, flow)| flow.left > 0)
+                .map(|(at, flow)| (at, self.rank(flow.nodes, class.set, flow.nodes.map(ahead), books)));
             let next = ranks.min_by(|(_, a), (_, b)| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
             let Some((at, rank)) = next else { break };
             flows[at].left -= 1;

@@ -156,9 +156,10 @@ impl Replica {
             Scope::Account => limit.name.to_string(),
             Scope::Address => format!("{}@{egress}", limit.name),
         };
-        let names = plan.consumers.iter().map(|consumer| {
-            (plan.divisions[consumer.division].name.to_string(), consumer.name.to_string())
-        });
+        let names = plan
+            .consumers
+            .iter()
+            .map(|consumer| (plan.divisions[consumer.division].name.to_string(), consumer.name.to_string()));
         let names: Vec<_> = names.collect();
         Self {
             me,

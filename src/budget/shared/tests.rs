@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::laws::{plan, quantity};
 use super::super::laws::vendor::Vendor;
+use super::super::laws::{plan, quantity};
 use crate::quota::Plan;
 use caller::{Caller, Fate, Fault};
 use world::World;
@@ -132,4 +132,31 @@ fn nothing_lies_idle_while_somebody_waits_anywhere() {
     let ideal = 19.0 * (1.0 + 0.012);
     let took = world.last_sent().as_secs_f64() - 4.0;
     assert!(took <= ideal * 1.02 + 0.6, "{took:.3} s rather than {ideal:.3}");
+}
+
+/// Law 4 over the fleet: consumers spread over replicas are served by their shares.
+#[test]
+fn shares_hold_over_all_replicas() {
+    let plan = plan(&[(10, 1_000)], 8);
+    let mut world = World::new(&plan, 3, vendors(&plan, 0), Duration::from_millis(2));
+    let greedy = |number: usize| Caller {
+        gap: Duration::ZERO,
+        // Seats 0..4 have many callers at one replica, the others few at each.
+        replica: if number % 8 < 4 { 0 } else { number % 3 },
+        seat: number % 8,
+        up: Duration::from_millis(5),
+        down: Duration::from_millis(5),
+        fate: Fate::Answered,
+        set: 1,
+    };
+    let callers: Vec<Caller> = (0..480).map(greedy).collect();
+    world.run(&callers, &[]);
+    // While all of them wait: the first 200 of 480 (by shares 40:60 the larger have 30 each).
+    let mut each = [0.0_f64; 8];
+    for seat in world.served().iter().take(200) {
+        let share = if seat % 2 == 0 { 0.4 } else { 0.6 };
+        each[*seat] += 1.0 / share;
+    }
+    let jain = each.iter().sum::<f64>().powi(2) / (8.0 * each.iter().map(|n| n * n).sum::<f64>());
+    assert!(jain >= 0.75, "{jain} {each:?}");
 }

@@ -17,7 +17,11 @@ pub(super) fn redis(raw: &raw::Redis, walk: &mut Walk<'_>) -> Option<Redis> {
         walk.wrong(&at.place, "a share that is set aside is not built yet in this version; write \"closed\"");
     }
     let server = server(raw, walk)?;
-    Some(Redis { server, prefix: prefix?, replicas: replicas.and_then(|n| u32::try_from(n).ok()).unwrap_or(1) })
+    Some(Redis {
+        server,
+        prefix: prefix?,
+        replicas: replicas.and_then(|n| u32::try_from(n).ok()).unwrap_or(1),
+    })
 }
 
 fn server(raw: &raw::Redis, walk: &mut Walk<'_>) -> Option<Server> {
@@ -36,7 +40,10 @@ fn server(raw: &raw::Redis, walk: &mut Walk<'_>) -> Option<Server> {
     match Server::new(&url.value.0, ca.map(|at| at.value.as_ref())) {
         Ok(server) => {
             if !server.is_encrypted() && !server.is_near() {
-                walk.warn(&url.place, "its password and the ledger travel in clear text; rediss:// encrypts them");
+                walk.warn(
+                    &url.place,
+                    "its password and the ledger travel in clear text; rediss:// encrypts them",
+                );
             }
             Some(server)
         }

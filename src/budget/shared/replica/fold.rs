@@ -68,7 +68,7 @@ impl Replica {
         if !is_over || desk.is_lost() {
             return None;
         }
-        desk.lose_ledger();
+        desk.lose_ledger(now);
         self.is_away = true;
         Some(Fact::Lost)
     }
@@ -192,8 +192,7 @@ impl Replica {
         let seat = self.seats.get(&(record.division.clone(), record.consumer.clone())).copied();
         let seat = seat.unwrap_or(desk.books().nobody());
         let is_in = |key: &String| record.limits.split(',').any(|of| of == key);
-        let set: LimitSet =
-            (0..self.keys.len()).filter(|&limit| is_in(&self.keys[limit])).collect();
+        let set: LimitSet = (0..self.keys.len()).filter(|&limit| is_in(&self.keys[limit])).collect();
         match (known, record.state) {
             (None, State::Pending) => {
                 desk.booked_elsewhere(seat, set, now);

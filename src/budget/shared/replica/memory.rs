@@ -91,9 +91,8 @@ impl Replica {
         }
         let gap = now.since(self.last_answer.unwrap_or(Moment::ZERO));
         let most = |limit: &quota::Limit| {
-            let counts_all = |other: &&quota::Limit| {
-                other.routes == quota::Routes::All || other.routes == limit.routes
-            };
+            let counts_all =
+                |other: &&quota::Limit| other.routes == quota::Routes::All || other.routes == limit.routes;
             let within = |other: &quota::Limit| {
                 let windows = gap.as_nanos() / other.window.length().as_nanos().max(1) + 2;
                 let most = u128::from(other.requests.get()).saturating_mul(windows);

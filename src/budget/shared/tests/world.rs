@@ -6,13 +6,12 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::super::replica::{Replica, Spans, UnderWay};
-use super::caller::{Caller, Fate, Fault};
-use super::super::wire::Reply;
 use super::super::script;
+use super::super::wire::Reply;
+use super::caller::{Caller, Fate, Fault};
 use crate::budget::desk::{Ask, BidId, Desk, Flight, Outcome};
 use crate::budget::hierarchy::Books;
 use crate::budget::laws::vendor::Vendor;
-use crate::budget::queue::EntryId;
 use crate::clock::{Moment, UnixTime};
 use crate::config::OnEmpty;
 use crate::quota::{LimitSet, Plan};
@@ -45,7 +44,6 @@ struct Node {
     /// This node's clock less the world's.
     ahead: Duration,
     bids: HashMap<BidId, usize>,
-    entries: Vec<EntryId>,
     /// Requests under way, by caller: ticket and how they end.
     flights: HashMap<usize, (crate::budget::desk::Grant, Flight)>,
     way: Option<(u64, UnderWay)>,
@@ -102,7 +100,8 @@ end";
 impl World {
     pub(super) fn new(plan: &Plan, replicas: usize, vendors: Vec<Vec<Vendor>>, delay: Duration) -> Self {
         let slot = fresh_slot();
-        let clock = format!("local function wall_clock() return tonumber(redis.call('GET', '{slot}-clock')) end\n");
+        let clock =
+            format!("local function wall_clock() return tonumber(redis.call('GET', '{slot}-clock')) end\n");
         let mut world = Self {
             plan: plan.clone(),
             nodes: Vec::new(),
@@ -148,7 +147,6 @@ impl World {
             life: self.lives,
             ahead,
             bids: HashMap::new(),
-            entries: Vec::new(),
             flights: HashMap::new(),
             way: None,
             reply: None,
@@ -184,7 +182,8 @@ impl World {
         }
         let end = at + Duration::from_secs(if faults.is_empty() { 400 } else { 40 });
         let mut coming = callers.len() + faults.len();
-        while coming > 0 || !self.waiting.is_empty() || self.nodes.iter().any(|node| !node.flights.is_empty()) {
+        while coming > 0 || !self.waiting.is_empty() || self.nodes.iter().any(|node| !node.flights.is_empty())
+        {
             let event = self.events.peek().map(|Reverse((at, ..))| *at);
             let next = self.nodes.iter().map(Node::next).chain(event).min().unwrap();
             if next > end {
@@ -227,7 +226,9 @@ impl World {
                 if node.life != life || node.way.as_ref().is_none_or(|(number, _)| *number != call) {
                     return;
                 }
-                let (Some((_, way)), Some((_, answer))) = (node.way.take(), node.reply.take()) else { return };
+                let (Some((_, way)), Some((_, answer))) = (node.way.take(), node.reply.take()) else {
+                    return;
+                };
                 let reply = Reply::of(&answer).unwrap_or_else(|no| panic!("{no}: {answer:?}"));
                 let now = self.now + node.ahead;
                 node.replica.answered(&mut node.desk, (way, reply), now);
@@ -277,8 +278,7 @@ impl World {
         node.bids.insert(bid, index);
         let ask = Ask { seat: caller.seat, deadline: Moment::NEVER, urgency: 3 };
         // While the ledger is lost it is refused, and gone.
-        if let Ok(id) = node.desk.enter(bid, ask, now) {
-            node.entries.push(id);
+        if node.desk.enter(bid, ask, now).is_ok() {
             self.waiting.insert(index);
         }
     }
@@ -330,10 +330,6 @@ impl World {
         if node.desk.is_lost() {
             let gone: Vec<usize> = node.bids.values().copied().collect();
             node.bids.clear();
-            for id in std::mem::take(&mut node.entries) {
-                node.desk.refuse_if_lost(id, now);
-            }
-            node.desk.take_decided();
             self.waiting.retain(|caller| !gone.contains(caller));
         }
         if node.way.is_some() || node.due() > self.now {
@@ -357,7 +353,8 @@ impl World {
         for &bid in &decided {
             let node = &mut self.nodes[index];
             let Outcome::Granted(grant) = node.desk.take(bid) else { continue };
-            let caller = node.bids.remove(&bid).unwrap();
+            // Gone when the ledger was lost.
+            let Some(caller) = node.bids.remove(&bid) else { continue };
             let of = &callers[caller];
             if of.fate == Fate::NeverSent || !node.replica.may_be_sent(grant.ticket, now) {
                 node.desk.refund(grant, now);

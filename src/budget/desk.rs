@@ -202,6 +202,9 @@ impl Desk {
             self.queue.join(waiter, &self.books);
         }
         self.pump(now);
+        if self.is_nominated(id) {
+            return Ok(id);
+        }
         match self.unwelcome(waiter, ask.deadline, now) {
             None => Ok(id),
             Some(reason) => {
@@ -230,7 +233,8 @@ impl Desk {
         if let Some(refusal) = self.turned_away(id) {
             return Some(refusal);
         }
-        let waiter = self.waiter(id)?;
+        // Who is nominated hears what the shared ledger says: it is not waited for long.
+        let waiter = self.waiter(id).filter(|_| !self.is_nominated(id))?;
         let refusal = self.refuse(waiter, Reason::WaitOver, now);
         self.withdraw(waiter);
         self.close_if_empty(id, now);

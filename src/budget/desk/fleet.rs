@@ -13,7 +13,7 @@ use crate::quota::LimitSet;
 
 use super::super::log::Seat;
 use super::super::queue::{Place, Rank, Waiter};
-use super::{BidId, Desk, Fate, Grant, State};
+use super::{BidId, Desk, EntryId, Fate, Grant, State};
 
 /// What concerns the shared ledger.
 #[derive(Clone, Debug, Default)]
@@ -145,7 +145,14 @@ impl Desk {
             }
         }
         self.moved(grant.seat);
+        self.turn_away_late(&callers, now);
         self.pump(now);
+    }
+
+    /// Whether the shared ledger is being asked for this caller's bid.
+    pub(super) fn is_nominated(&self, id: EntryId) -> bool {
+        let bid = self.entries.get(&id).and_then(|entry| self.bids.get(&entry.bid));
+        bid.is_some_and(|bid| matches!(bid.state, State::Nominated(_)))
     }
 
     fn nominated(&self, bid: BidId, ticket: u64) -> Option<Grant> {

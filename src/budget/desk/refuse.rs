@@ -69,11 +69,16 @@ impl Desk {
         }
         for id in late {
             let Some(waiter) = self.waiter(id) else { continue };
-            let refusal = self.refuse_by(waiter, Reason::Limit, now, |_, _| None);
-            self.withdraw(waiter);
-            self.close_if_empty(id, now);
-            self.turned_away.insert(id, refusal);
-            self.has_turned_away = true;
+            self.send_home(waiter, Reason::Limit, now);
+        }
+    }
+
+    /// Those of `callers` whose deadline came while the shared ledger was asked for them.
+    pub(super) fn turn_away_late(&mut self, callers: &[EntryId], now: Moment) {
+        for id in callers {
+            let is_late = self.entries.get(id).is_some_and(|entry| entry.deadline <= now);
+            let Some(waiter) = self.waiter(*id).filter(|_| is_late) else { continue };
+            self.send_home(waiter, Reason::WaitOver, now);
         }
     }
 
@@ -83,12 +88,16 @@ impl Desk {
         let waiting: Vec<EntryId> = waiting.map(|(id, _)| *id).collect();
         for id in waiting {
             let Some(waiter) = self.waiter(id) else { continue };
-            let refusal = self.refuse_by(waiter, Reason::StoreLost, now, |_, _| None);
-            self.withdraw(waiter);
-            self.close_if_empty(id, now);
-            self.turned_away.insert(id, refusal);
-            self.has_turned_away = true;
+            self.send_home(waiter, Reason::StoreLost, now);
         }
+    }
+
+    fn send_home(&mut self, waiter: Waiter, reason: Reason, now: Moment) {
+        let refusal = self.refuse_by(waiter, reason, now, |_, _| None);
+        self.withdraw(waiter);
+        self.close_if_empty(waiter.id, now);
+        self.turned_away.insert(waiter.id, refusal);
+        self.has_turned_away = true;
     }
 
     /// What a request of `seat` would have to wait for, if it came now.

@@ -240,6 +240,8 @@ pub struct CacheRule {
     pub snap: Option<Snap>,
     /// Larger answers stream through uncached.
     pub max_bytes: u64,
+    /// Whether a GET of a list is one of all its pages.
+    pub all_pages: bool,
     /// Paths that are fetched anew after a successful write that this rule is for,
     /// beside what every write makes fresh; whatever their methods.
     pub invalidates: Vec<Pattern>,

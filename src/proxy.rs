@@ -13,6 +13,7 @@
 //! * `tokens`, `sign_in`: the vendor's tokens, where a key is exchanged for one.
 //! * `written`: what a write makes untrue is dropped before the writer is answered.
 //! * `keys`, `breaker`: which value of a key is sent; when a vendor that is down is let be.
+//! * `relay`: what is passed on in front of another weir.
 //! * `pages`: all pages of a list as one answer, each a request of its own.
 //! * `learn`: what an answer tells about the vendor's own count.
 //! * `exchange`: what is said about it: headers, log line, counts.
@@ -28,6 +29,8 @@ mod body;
 mod breaker;
 mod cache_status;
 mod call;
+#[cfg(test)]
+mod dashboards;
 mod edit;
 mod exchange;
 mod fault;
@@ -43,6 +46,7 @@ mod pipeline;
 mod ratelimit;
 mod receive;
 mod refusal;
+mod relay;
 mod sign;
 mod sign_in;
 mod snap;

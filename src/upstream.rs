@@ -4,9 +4,8 @@
 //! The budget pays for what leaves, so a request must not be repeated behind our
 //! back and the moment between "a connection stands" and "the first byte" must be
 //! ours. hyper-util's legacy client hides both (it connects, sends and repeats in
-//! one call); its composable pools keep connections without end or bound and their
-//! types cannot be named. So connections are made with hyper-util's connector and
-//! hyper's own handshakes, and `pool` keeps the idle ones: a list, an age, a bound.
+//! one call). So connections are made with hyper-util's connector and hyper's own
+//! handshakes, and `pool` keeps the idle ones; it says why hyper-util's pools do not.
 //!
 //! The order of one exchange, see [`Upstream::send`]:
 //! 1. a place among the exchanges under way, then a connection: idle, or new (DNS,

@@ -16,6 +16,7 @@ mod refusals;
 mod retry_after;
 mod saturation;
 mod shares;
+mod zones;
 
 use std::time::Duration;
 

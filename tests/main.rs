@@ -18,4 +18,5 @@ mod secrets;
 mod support;
 mod tls;
 mod tokens;
+mod topologies;
 mod vendors;

@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 use weir::clock::Clock;
 use weir::emulator::{Canned, Credential, Emulator, Key, Options, Vendor};
 
-use crate::support::{Caller, Reply, Weir, hash_line, token_of};
+use crate::support::{Caller, Reply, Weir, Wire, hash_line, token_of};
 
 const SECRET: &str = "s3cret/of+the=vendor";
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
@@ -102,6 +102,22 @@ async fn clients_of_v1_sign_in_with_name_and_weir_token() {
     let guesses = join_all((0..12).map(|_| ask_token(&weir, "web", "guess"))).await;
     assert!(guesses.iter().any(|reply| reply.status == StatusCode::TOO_MANY_REQUESTS));
     assert_eq!(weir.caller(&token).get("/ui/api/v1/tests").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_client_that_closes_after_each_get_shares_answers_with_the_others() {
+    let vendor = vendor(Vendor::CatchpointV1, Options::default()).await;
+    let weir = Weir::start(&config("catchpoint-v1", &vendor, ""));
+    let token = access_token(&ask_token(&weir, "web", &token_of("web")).await);
+    assert_eq!(weir.caller(&token).get("/ui/api/v1/tests").await.price(), 0, "no limit counts it");
+    let encoded = STANDARD.encode(&token);
+    let mut wire = Wire::connect(weir.address()).await;
+    let head = format!("GET /ui/api/v1/tests HTTP/1.1\r\nHost: weir\r\nAuthorization: Bearer {encoded}\r\n");
+    wire.send(format!("{head}Content-Length: 0\r\nConnection: close\r\n\r\n")).await;
+    let reply = wire.answer().await;
+    assert_eq!((reply.status, reply.header("connection")), (StatusCode::OK, "close"));
+    assert!(reply.header("cache-status").contains("hit"), "{:?}", reply.headers);
+    assert!(wire.is_closed().await);
 }
 
 #[tokio::test]

@@ -2,10 +2,12 @@
 //! unmodified client does, and what its users must not notice.
 
 mod catchpoint;
+mod catchpoint_v1;
 mod examples;
 mod generic;
 mod netskope;
 mod pages;
+mod privx;
 mod recorded_future;
 
 use bytes::Bytes;

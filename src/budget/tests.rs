@@ -2,6 +2,7 @@
 
 use super::laws::plan;
 use super::*;
+use crate::quota::{Calendar, Window};
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
@@ -200,6 +201,40 @@ async fn a_consumer_sees_what_is_left_for_it() {
     drop(charge);
     let view = budget.view(2, all(&budget)).remove(0);
     assert_eq!((view.allowed, view.window, view.reset), (5, 1_000 * MS, 1_500 * MS));
+}
+
+/// Grants come at these edges and at no moment before: of a day in Los Angeles, over
+/// the night that has 25 hours, and of its months.
+#[tokio::test(start_paused = true)]
+async fn edges_of_another_zone_are_its_own_through_daylight_saving() {
+    let wall = |text: &str| {
+        let stamp: jiff::Timestamp = text.parse().unwrap();
+        UnixTime::from_nanos(stamp.as_nanosecond().try_into().unwrap())
+    };
+    let (at, zone) = (jiff::civil::Time::midnight(), jiff::tz::TimeZone::get("America/Los_Angeles").unwrap());
+    let day = Calendar::Daily { at, zone: zone.clone() };
+    let month = Calendar::Monthly { at, zone };
+    for (calendar, edges) in [
+        (day, ["2026-11-01T07:00:00Z", "2026-11-02T08:00:00Z", "2026-11-03T08:00:00Z"]),
+        (month, ["2026-11-01T07:00:00Z", "2026-12-01T08:00:00Z", "2027-01-01T08:00:00Z"]),
+    ] {
+        let mut plan = plan(&[(2, 1_000)], 4);
+        plan.limits[0].window = Window::Calendar(calendar);
+        let budget = Budget::new(plan, Clock::virtual_at(wall("2026-10-31T20:00:00Z")));
+        for edge in edges.map(wall) {
+            for _ in 0..2 {
+                spend(&budget, 0).await.settled();
+            }
+            let bid = budget.bid(all(&budget));
+            let hasty = bid.enter(ask(&budget, 1, MS));
+            let Err(Denied::Refused(refusal)) = hasty else { panic!("a third is admitted") };
+            let left = edge.since(budget.clock.wall());
+            // The vendor's clock may be behind ours by as much as is not known of it.
+            let late = refusal.retry_after.checked_sub(left).expect("never before the edge");
+            assert!(late <= 3_000 * MS, "{late:?} after the edge");
+            pass(&budget, refusal.retry_after).await;
+        }
+    }
 }
 
 fn refused_by_vendor(budget: &Budget, after: Duration) -> super::Closed {

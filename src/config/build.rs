@@ -9,6 +9,7 @@ mod credentials;
 mod divisions;
 mod limits;
 mod listeners;
+mod patience;
 mod portions;
 mod redis;
 mod transport;
@@ -40,6 +41,9 @@ pub(super) fn config(file: &raw::File, walk: &mut Walk<'_>) -> Option<Config> {
         upstreams.iter().map(|(name, at)| upstream::draft(name, &at.value, &store, walk)).collect();
     upstream::mounts_apart(upstreams, walk);
     let consumers = consumers::consumers(file, &mut drafts, walk);
-    let upstreams: Option<Vec<_>> = drafts.into_iter().map(|draft| draft.finish(walk)).collect();
+    let mut upstreams: Option<Vec<_>> = drafts.into_iter().map(|draft| draft.finish(walk)).collect();
+    if let Some(whole) = &mut upstreams {
+        patience::outlast(whole, &consumers, file, walk);
+    }
     Some(Config { server, admin, store, upstreams: upstreams?, consumers, warnings: Vec::new() })
 }

@@ -17,7 +17,9 @@ use super::union::{
     RoutesValue,
 };
 use super::url::{HostText, MountText, PublicUrlText, UrlText};
-use super::word::{CacheControlWord, ClientAuthWord, ModeWord, OnEmptyWord, PaceWord, ScopeWord, WindowWord};
+use super::word::{
+    CacheControlWord, ClientAuthWord, ModeWord, OnEmptyWord, PaceWord, PagesWord, ScopeWord, WindowWord,
+};
 
 tables! {
     /// The configuration of weir.
@@ -244,6 +246,8 @@ tables! {
         snap: Snap,
         /// Larger answers stream through uncached; default 16777216.
         max_bytes: u64,
+        /// all: as if each GET of a list asked for all of its pages with `Weir-Pages: all`.
+        pages: PagesWord,
         /// Paths that a successful write which this rule is for makes fresh, beside what every write does.
         invalidates: List<PathText>,
     }

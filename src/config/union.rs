@@ -14,10 +14,6 @@ use crate::dialect;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Dialects(pub(super) &'static str);
 
-/// The names that INTERFACE promises; those without a dialect yet are refused.
-const PROMISED: &[&str] =
-    &["catchpoint", "catchpoint-v1", "recorded-future-sandbox", "privx", "netskope", "generic", "weir"];
-
 impl Read for Dialects {
     fn read(node: Node, walk: &mut Walk<'_>) -> Option<Self> {
         let place = node.place.clone();
@@ -26,9 +22,7 @@ impl Read for Dialects {
         if let Some(name) = dialect::NAMES.iter().find(|name| **name == typed) {
             return Some(Self(name));
         }
-        let words = if let Some(name) = PROMISED.iter().find(|name| **name == typed) {
-            format!("the dialect {name} is not built yet in this version; write {built}")
-        } else if let Some(near) = did_you_mean(&typed, dialect::NAMES.iter().copied()) {
+        let words = if let Some(near) = did_you_mean(&typed, dialect::NAMES.iter().copied()) {
             format!("no dialect has this name; did you mean \"{near}\"?")
         } else {
             format!("no dialect has this name; write {built}")
@@ -44,7 +38,7 @@ impl JsonSchema for Dialects {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "enum": PROMISED })
+        json_schema!({ "enum": dialect::NAMES })
     }
 }
 

@@ -115,14 +115,20 @@ impl Exchange {
         let answer = answered.unwrap_or_else(|no| self.refused(&no));
         let mut response = answer.response;
         let headers = response.headers_mut();
-        if let Some(value) = answer.cache.header() {
-            headers.insert(CACHE_STATUS, value);
+        let relayed = self.lane.as_ref().is_some_and(|lane| lane.relays());
+        match answer.cache.header() {
+            // RFC 9211, section 2: whoever is nearer to the caller adds to the end.
+            Some(value) if relayed => drop(headers.append(CACHE_STATUS, value)),
+            Some(value) => drop(headers.insert(CACHE_STATUS, value)),
+            None => {}
         }
         headers.insert(WEIR_PRICE, self.price.into());
         if let Ok(id) = HeaderValue::try_from(self.id.to_string()) {
             headers.insert(REQUEST_ID, id);
         }
-        if let Some(Ok(wait)) = self.clipped_wait.map(|wait| HeaderValue::try_from(format!("wait={wait}"))) {
+        // A weir behind this one can only have clipped it further.
+        let clipped = self.clipped_wait.filter(|_| !(relayed && headers.contains_key("preference-applied")));
+        if let Some(Ok(wait)) = clipped.map(|wait| HeaderValue::try_from(format!("wait={wait}"))) {
             headers.insert("preference-applied", wait);
         }
         if let (Some(lane), Some(seat)) = (&self.lane, self.seat) {

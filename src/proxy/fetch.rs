@@ -49,6 +49,8 @@ pub(super) struct Told {
     pub(super) status: StatusCode,
     /// Why the answer is not kept; none if it will be, as soon as it is complete.
     pub(super) not_stored: Option<NotStored>,
+    /// What a weir behind this one charged; none if it is no weir.
+    pub(super) price: Option<u32>,
 }
 
 /// By what right a fetch leaves.
@@ -103,7 +105,7 @@ impl Fetch {
         let (wish, stale, tries) = (Arc::clone(&self.wish), self.stale.clone(), self.tries);
         let outcome = self.send(permit, &lead).await;
         lane.remember_health(leave, &outcome);
-        if is_refusal(&outcome) && wish.shareable {
+        if is_refusal(&outcome) && wish.shareable && !lane.relays() {
             // Back to the queue, where the window that was closed for it keeps it
             // until its deadline.
             return lead.fail(Fault::Limited);
@@ -220,6 +222,8 @@ fn is_worth_another_try(wish: &Wish, tries: u32, outcome: &Result<Option<Answere
     match outcome {
         Ok(None) => false,
         Ok(Some((_, sent))) if sent.another_key => true,
+        // It has been tried there, and paid for.
+        Ok(Some(_)) if wish.lane.relays() => false,
         // A vendor who says when to come back is not asked before. (A 429 has an
         // allowance of its own: it goes back to the queue.)
         Ok(Some((response, _))) => {
@@ -272,7 +276,7 @@ impl Lane {
         let failed = match outcome {
             Ok(None) | Err(Fault::Key | Fault::TokenGone | Fault::Ledger(_) | Fault::Outdated) => return,
             Err(fault) if fault.is_callers() => return,
-            Ok(Some((response, _))) => response.status().is_server_error(),
+            Ok(Some((response, _))) => response.status().is_server_error() && !self.relays(),
             Err(_) => true,
         };
         if !failed {

@@ -17,6 +17,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 
 use super::call::Call;
 use super::fetch::RequestBody;
+use crate::dialect::Dialect;
 use crate::dialect::json::canonical;
 use crate::upstream::BoxError;
 
@@ -31,11 +32,15 @@ pub(super) enum Read {
     AsItCame(RequestBody),
 }
 
-/// Whether a rule lets the answer to this request be kept by its body.
+/// Whether a rule lets the answer to this request be kept by its body. Where the
+/// dialect knows what reads, a rule that is too wide makes no write one: it would be
+/// answered from the cache and never done.
 pub(super) fn is_wanted(call: &Call) -> bool {
     let (method, path) = (&call.method, call.target.path());
+    let dialect = &call.lane.config.dialect;
     let mut rules = call.lane.config.cache.iter();
     *method == Method::POST
+        && (matches!(dialect, Dialect::Generic(_)) || dialect.reads(method, path))
         && rules
             .find(|rule| rule.pattern.matches(method, path))
             .is_some_and(|rule| rule.methods.contains(method))

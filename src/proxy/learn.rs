@@ -28,6 +28,10 @@ struct Reported {
 impl Lane {
     /// Learns from the head of a live answer to what these limits count, sent at `sent`.
     pub(super) fn learn(&self, counted: LimitSet, sent: Moment, (status, headers): (StatusCode, &HeaderMap)) {
+        // A weir's no is not the vendor's, and its windows are the caller's own.
+        if self.relays() {
+            return;
+        }
         if let Some(reported) = Reported::of(headers) {
             // Which of the limits is meant is told by its size; otherwise nothing is learnt.
             let limits = &self.config.plan.limits;

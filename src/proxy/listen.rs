@@ -95,7 +95,16 @@ impl Wish {
                 return Err(Missed::Again);
             }
         };
-        exchange.price += u32::from(pays);
+        exchange.price += match told.and_then(|told| told.price) {
+            Some(price) => {
+                if leads {
+                    price
+                } else {
+                    0
+                }
+            }
+            None => u32::from(pays),
+        };
         answer.cache = forwarded;
         answer.outcome = if pays || leads { Outcome::Paid } else { Outcome::Joined };
         answer.reason = why.as_str();

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body_util::Limited;
 use http_body_util::combinators::UnsyncBoxBody;
 
@@ -85,7 +85,7 @@ impl Gateway {
         if size.is_some_and(|bytes| bytes > MAX_REQUEST_BODY_BYTES as u64) {
             return Err(No::TooLarge);
         }
-        if pages::is_asked(&call.headers)? {
+        if !call.lane.relays() && pages::is_asked(&call)? {
             return Box::pin(self.walk(exchange, call, &caller)).await;
         }
         let (body, keyed) = match keyed_body::is_wanted(&call) {
@@ -178,11 +178,16 @@ impl Gateway {
                 Err(hit) => return Ok(wish.stored(&hit, None).await),
             };
             match wish.listen(exchange, caller, listener, why).await {
-                Ok(answer) if validate::is_error(answer.response.status()) => {
-                    let instead = wish.rather_stale(stale.as_ref(), Occasion::Error, "error").await;
+                Ok(answer) => {
+                    let (on, detail) = match answer.response.status() {
+                        // The honest no of a weir behind this one.
+                        StatusCode::TOO_MANY_REQUESTS => (Occasion::Limited, "limited"),
+                        status if validate::is_error(status) => (Occasion::Error, "error"),
+                        _ => return Ok(answer),
+                    };
+                    let instead = wish.rather_stale(stale.as_ref(), on, detail).await;
                     return Ok(instead.unwrap_or(answer));
                 }
-                Ok(answer) => return Ok(answer),
                 Err(Missed::Again | Missed::Anew) => {}
                 Err(Missed::No(no)) => {
                     let (on, detail) = match &no {

@@ -42,7 +42,9 @@ pub(super) async fn receive(
     headers::from_vendor(&mut head.headers, lane.is_keyless());
     rewrite_location(lane, &mut head.headers);
     let upstream_time = sent.exchange.received.at.since(sent.exchange.sent);
-    let told = |not_stored| Told { granted: sent.granted, upstream_time, status: parts.status, not_stored };
+    let price = lane.price_there(&head.headers);
+    let told =
+        |not_stored| Told { granted: sent.granted, upstream_time, status: parts.status, not_stored, price };
     if let (Some(stale), StatusCode::NOT_MODIFIED) = (stale, head.status) {
         let _ = lead.shared().told.set(told(None));
         return renew(wish, stale, &head, &sent, lead);

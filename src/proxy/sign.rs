@@ -87,7 +87,10 @@ impl Lane {
     ) -> bool {
         let Some(Signature { chosen, serial }) = signature else { return false };
         let Some(serial) = serial else {
-            return keys::is_about_the_key(response.status(), response.headers())
+            // A weir's 403 is about the path, never about the token.
+            let elsewhere = self.relays() && response.status() == StatusCode::FORBIDDEN;
+            return !elsewhere
+                && keys::is_about_the_key(response.status(), response.headers())
                 && self.keys.refuse(chosen, received.wall);
         };
         self.refuses_token(response).await && self.tokens.refuse(chosen, serial, received.at)

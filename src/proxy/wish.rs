@@ -82,12 +82,13 @@ impl Wish {
         let division = config.plan.consumers[caller.access.seat].division;
         let vendor_key = config.division_keys[division];
         let default_ttl = dialect.freshness(method, &target, now);
-        let (sent, keyed) = if shareable {
+        let (mut sent, keyed) = if shareable {
             let rule = rule.map(|rule| &config.cache[rule]);
             shared_request(&lane, target.path(), &call.headers, rule, body.is_some())
         } else {
             (own_request(&lane, target.path(), &call.headers), HeaderMap::new())
         };
+        lane.pass_on(caller, &call.headers, &mut sent);
         let scope = lane.scopes[vendor_key.unwrap_or_default()].clone();
         Self {
             key: Key::new(scope, method, &target, &keyed, body.as_deref()),

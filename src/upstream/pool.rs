@@ -6,6 +6,17 @@
 //! exchange's business (it gets the request back, or its charge stands). None takes a
 //! new request once it is [`MAX_AGE`] old: what is under way on it ends, and the next
 //! connection goes where the vendor's name points to by then.
+//!
+//! Why not hyper-util's pools (`client::pool` as of 0.1.21, read for this):
+//! * `cache` takes back whatever is dropped, also an HTTP/1.1 connection whose body was
+//!   left half-read, hands out without asking whether it still lives, and keeps any
+//!   number of them. `retain` drops some, but ages, bound and timer would be ours.
+//! * `singleton` keeps its one connection until that fails: how old it is, and since when
+//!   no stream is under way on it, would be ours to know.
+//! * Their types cannot be named (only in their documentation), and a body has to hold
+//!   its connection until it has ended.
+//! * What makes a send certain (`try_send_request`, and letting go of a sender when its
+//!   connection ends, see [`Connection::offer`]) would stay here in any case.
 
 use std::collections::VecDeque;
 use std::pin::pin;

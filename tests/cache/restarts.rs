@@ -87,6 +87,25 @@ async fn a_file_that_is_torn_costs_warmth_and_no_more() {
 }
 
 #[tokio::test]
+async fn an_answer_kept_under_another_rule_is_not_used() {
+    let rule = |ttl| format!("[[upstreams.echo.cache]]\nmatch = \"GET /a\"\nttl = \"{ttl}\"\n");
+    let house = House::with(&rule("1h")).await;
+    for path in ["/a", "/b"] {
+        house.says(path, "old");
+        house.caller().get(path).await;
+        house.says(path, "new");
+    }
+    let folder = house.weir.stop_keeping();
+    std::fs::write(folder.path().join("weir.toml"), config(&house.origin, &rule("2h"))).unwrap();
+    let weir = Weir::again(folder);
+    let caller = weir.caller(&token_of("all"));
+    assert_eq!(
+        (&caller.get("/a").await.body[..], &caller.get("/b").await.body[..]),
+        (&b"new"[..], &b"old"[..])
+    );
+}
+
+#[tokio::test]
 async fn a_successor_does_not_wait_and_takes_over() {
     let house = House::new().await;
     house.says("/a", "one");

@@ -43,7 +43,7 @@ fn every_example_is_understood_without_a_warning() {
         let mut check = Command::new(env!("CARGO_BIN_EXE_weir"));
         check.arg("check").arg("--config").arg(&file);
         check.envs(VARIABLES.iter().map(|name| (*name, format!("{name}-{}", "0123456789".repeat(7)))));
-        for team in ["GRAFANA", "WEB_EXPORTER", "TERRAFORM", "ONCALL_BOT", "NIGHTLY_REPORT"] {
+        for team in ["GRAFANA", "WEB_EXPORTER", "TERRAFORM", "ONCALL_BOT", "NIGHTLY_REPORT", "SIDECAR"] {
             check.env(format!("WEIR_TOKEN_{team}"), format!("token-of-{team}-0123456789"));
         }
         if name == "sidecar" {
@@ -64,6 +64,7 @@ fn every_example_is_understood_without_a_warning() {
         "netskope",
         "generic",
         "sidecar",
+        "sidecar-to-central",
         "weir",
         "minimal",
     ] {

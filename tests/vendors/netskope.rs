@@ -11,6 +11,7 @@ use crate::support::{Reply, VENDOR_KEY, Weir, token_of};
 
 const V2_KEY: &str = "v2-key/Zm9v+bar==";
 const ROOMY: &str = "limits.second = \"100000/1s\"\nlimits.burst = \"100000/5s\"\n";
+const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 async fn vendor(options: Options) -> Emulator {
@@ -58,10 +59,14 @@ async fn the_token_is_swapped_where_it_stands() {
     let weir = front(&vendor, ROOMY);
     let token = token_of("grafana");
     assert_eq!(rows(&v1(&weir, "alerts", "limit=4").await), 4);
+    let form = format!("limit=5&token={}&skip=1", escaped(&token));
+    assert_eq!(rows(&ask(&weir, Method::POST, "/api/v1/alerts", &[FORM], form).await), 5);
+    let body = json!({"limit": 3, "token": token, "timeperiod": "3600"}).to_string();
+    assert_eq!(rows(&ask(&weir, Method::POST, "/api/v1/events", &[JSON], body).await), 3);
     assert_eq!(rows(&v2(&weir, Method::GET, "events/data/alert?limit=2", "").await), 2);
     let seen = vendor.requests();
     let keys: Vec<_> = seen.iter().map(|seen| seen.key.as_deref()).collect();
-    assert_eq!(keys, [Some("v1"), Some("v2")]);
+    assert_eq!(keys, [Some("v1"), Some("v1"), Some("v1"), Some("v2")]);
     let wires: Vec<_> = seen.iter().map(Seen::wire).collect();
     for wire in wires {
         let wire = String::from_utf8(wire).unwrap();

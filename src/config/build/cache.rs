@@ -71,6 +71,7 @@ fn rule(raw: &raw::CacheRule, walk: &mut Walk<'_>) -> Option<CacheRule> {
         methods,
         snap: raw.snap.value().and_then(|snap| self::snap(snap, walk)),
         max_bytes,
+        all_pages: raw.pages.value().is_some(),
         invalidates: values(&raw.invalidates, |paths| paths.0.clone()),
     })
 }

@@ -35,6 +35,7 @@ pub(super) fn dialect(raw: &raw::Upstream, place: &Place, walk: &mut Walk<'_>) -
         }
         "privx" => Some(Dialect::Privx),
         "netskope" => Some(Dialect::Netskope),
+        "weir" => Some(Dialect::Weir),
         "generic" => {
             let keyed = !raw.keys.is_missing();
             if let (Some(at), false) = (raw.credential.given(), keyed) {

@@ -83,3 +83,26 @@ async fn a_full_disk_keeps_what_is_there_and_still_purges() {
     assert_eq!(found(&disk, "/0").await, None, "not even its predecessor is found");
     assert_eq!(disk.tally().dropped, 2);
 }
+
+#[test]
+fn a_clock_set_back_over_a_boot_leaves_no_age_to_tell() {
+    use super::file::Begin;
+    use crate::clock::{Present, UnixTime};
+
+    let place = FillablePlace { folder: tempfile::tempdir().unwrap(), full: Arc::default() };
+    let at = |boot, wall| Reading {
+        present: Present { now: clock().now(), since_boot: 1, boot: BootId([boot; 16]) },
+        wall: UnixTime::from_secs(wall),
+    };
+    for (boot, wall, begins) in [
+        (1, 1_000, Begin::New),
+        // Within a boot the wall does not matter.
+        (1, 900, Begin::Kept),
+        (2, 1_000, Begin::Kept),
+        (3, 999, Begin::ClockSetBack),
+        (4, 1_000, Begin::Kept),
+    ] {
+        let (_, begin) = File::open(&place, &at(boot, wall)).unwrap();
+        assert_eq!(begin, begins, "boot {boot}, {wall}");
+    }
+}

@@ -118,7 +118,7 @@ async fn what_a_caller_paid_who_hung_up_is_not_paid_twice() {
     let more = "limits.second = false\nlimits.minute = { requests = 3, per = \"3s\", routes = \"all\" }\n\
                 limits.hour = false\nlimits.day = false\n\
                 [[upstreams.catchpoint.cache]]\nmatch = \"GET /api/v2/tests\"\nttl = \"1s\"\n";
-    let (_weir, grafana) = front(&vendor, more);
+    let (weir, grafana) = front(&vendor, more);
     let walking = tokio::spawn({
         let grafana = grafana.clone();
         async move { walk(&grafana, "/api/v2/tests?pageSize=60").await }
@@ -127,6 +127,8 @@ async fn what_a_caller_paid_who_hung_up_is_not_paid_twice() {
     let clock = Clock::system();
     clock.sleep_until(clock.now() + Duration::from_millis(1_200)).await;
     walking.abort();
+    // weir has noticed.
+    weir.logged(|line| line.to_string().contains("hung-up")).await;
     let whole = walk(&grafana, "/api/v2/tests?pageSize=60").await;
     assert_eq!((whole.status.as_u16(), whole.price(), tests_in(&whole)), (200, 2, 250), "{whole:?}");
     assert_eq!(vendor.total(), 5);

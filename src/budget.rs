@@ -28,7 +28,9 @@ mod permit;
 mod queue;
 mod refusal;
 mod reserve;
+pub mod shared;
 mod snapshot;
+mod store;
 #[cfg(test)]
 mod tests;
 mod vendor_clock;
@@ -49,13 +51,16 @@ pub use learn::Closed;
 pub use ledger::{Ledger, LedgerDown};
 pub use permit::{Charge, Outdated, Permit};
 pub use refusal::{Denied, Node, Reason, Refusal};
+pub use shared::{Shared, Standing};
 pub use snapshot::{LimitState, NodeState, Remaining, Snapshot, VendorView};
+pub use store::Store;
 
 use core::Core;
 use desk::Desk;
 use eras::Era;
 use hierarchy::Books;
 use log::Seat;
+use shared::{Fleet, Replica};
 
 /// The budget of one upstream, as one plan sees it. A [successor](Budget::replanned)
 /// with another plan stands on the same books; all of them may be used until they
@@ -73,12 +78,17 @@ impl Budget {
     /// A budget with nothing used, that forgets. Spawns nothing until somebody waits.
     #[must_use]
     pub fn new(plan: Plan, clock: Clock) -> Arc<Self> {
-        Self::build(plan, clock, None)
+        Self::build(plan, clock, None, None)
     }
 
-    fn build(plan: Plan, clock: Clock, link: Option<ledger::Link>) -> Arc<Self> {
+    fn build(
+        plan: Plan,
+        clock: Clock,
+        link: Option<ledger::Link>,
+        shared: Option<(Fleet, Replica)>,
+    ) -> Arc<Self> {
         let books = Books::new(&plan, clock.now(), clock.wall());
-        let core = Core::new(Desk::new(plan.clone(), books), clock);
+        let core = Core::new(Desk::new(plan.clone(), books), clock, shared);
         let budget = Self::face(plan, Era::FIRST, Arc::clone(&core), link);
         core.state.lock().face = Arc::downgrade(&budget);
         budget
@@ -94,6 +104,8 @@ impl Budget {
     /// is known. Callers whose consumer is gone leave the queue; what it was charged
     /// counts at the account alone. A request is sent and given up within `longest`
     /// of its booking.
+    ///
+    /// Not for a budget that replicas share: they would have to change at once.
     ///
     /// Two of them at once would each replace the other: the caller sees to it that
     /// there is one at a time, and that it is the newest that is replanned.
@@ -216,6 +228,11 @@ impl Budget {
 
     fn change<T>(&self, change: impl FnOnce(&mut Desk, Moment) -> T) -> T {
         self.core.change(change)
+    }
+
+    /// The same with what is known of the others' charges.
+    fn change_all<T>(&self, change: impl FnOnce(&mut Desk, Option<&mut Replica>, Moment) -> T) -> T {
+        self.core.change_state(|state, now| change(&mut state.desk, state.replica.as_mut(), now))
     }
 
     fn arc(&self) -> Arc<Self> {

@@ -75,6 +75,7 @@ use crate::upstream::Upstream;
 
 pub use body::Body;
 pub use keys::KeyState;
+pub use table::AdoptError;
 
 use breaker::Breaker;
 use fault::Fault;
@@ -127,6 +128,20 @@ impl Gateway {
     /// From now on, whoever has no answer yet, or asks anew, is told to go elsewhere.
     pub fn last_call(&self) {
         self.last_call.send_replace(true);
+    }
+
+    /// Waits until every budget knows what others have charged, or that it cannot.
+    pub async fn joined(&self) {
+        for lane in self.lanes() {
+            lane.budget.joined().await;
+        }
+    }
+
+    /// Waits until the store has been told of every charge.
+    pub async fn told(&self) {
+        for lane in self.lanes() {
+            lane.budget.told().await;
+        }
     }
 
     /// Resolves with the last call.

@@ -81,7 +81,8 @@ impl App {
         self.beside.iter().for_each(tokio::task::AbortHandle::abort);
         self.chronicle.tick();
         self.usage.close().await;
-        tokio::join!(self.ledger.close(), self.cache.close());
+        self.gateway.told().await;
+        tokio::join!(self.store.close(), self.cache.close());
         self.over.send_replace(true);
         let mut admin_served = self.admin_served;
         tokio::select! {

@@ -60,7 +60,7 @@ impl Bid {
             match outcome {
                 Outcome::Granted(grant) => {
                     let face = face.unwrap_or_else(|| Arc::clone(&self.door.budget));
-                    return Some(Permit::new(face, grant));
+                    return Some(Permit::of_bid(face, grant));
                 }
                 Outcome::Over => return None,
                 Outcome::Waiting => {}
@@ -112,6 +112,7 @@ impl Entry {
     /// has been admitted.
     pub async fn refused(&self) -> Refusal {
         let mut deadline = std::pin::pin!(self.budget.core.clock.sleep_until(self.deadline));
+        let mut is_over = false;
         loop {
             // Made before the look, so that no news falls in between.
             let news = self.budget.core.turned_away.notified();
@@ -119,13 +120,15 @@ impl Entry {
                 return refusal;
             }
             tokio::select! {
-                () = &mut deadline => break,
+                () = &mut deadline, if !is_over => {
+                    if let Some(refusal) = self.budget.change(|desk, now| desk.time_out(self.id, now)) {
+                        return refusal;
+                    }
+                    // Admitted; or the shared ledger has been asked, and may still say no.
+                    is_over = true;
+                }
                 () = news => {}
             }
-        }
-        match self.budget.change(|desk, now| desk.time_out(self.id, now)) {
-            Some(refusal) => refusal,
-            None => std::future::pending().await,
         }
     }
 

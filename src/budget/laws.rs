@@ -4,7 +4,7 @@
 mod fair;
 mod reloads;
 mod restarts;
-mod vendor;
+pub(in crate::budget) mod vendor;
 mod world;
 
 use std::num::NonZeroU32;

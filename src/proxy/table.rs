@@ -23,7 +23,7 @@ use super::pages::Walks;
 use super::ratelimit::Views;
 use super::sign_in::Tokens;
 use super::{Gateway, Lane};
-use crate::budget::{Budget, Ledger};
+use crate::budget::{Budget, Store};
 use crate::cache::{Cache, FlightLimits, Flights, Scope, Selector};
 use crate::clock::Clock;
 use crate::config::{self, Config, Mount, Origin};
@@ -45,10 +45,23 @@ pub(super) struct Table {
 
 /// What lanes are made of, whatever the configuration.
 pub(super) struct Parts {
-    ledger: Arc<Ledger>,
+    store: Store,
     cache: Arc<Cache>,
     issuer: Option<Arc<Issuer>>,
     clock: Clock,
+}
+
+/// Why a configuration cannot be adopted.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    /// An upstream's connections cannot be made.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// Replicas have to agree on limits.
+    #[error(
+        "upstreams.{0}: its limits, divisions, consumers or timeouts have changed, and its account is shared through Redis: restart the replicas with the new configuration"
+    )]
+    Shared(UpstreamName),
 }
 
 /// Held while the table is replaced, so that this happens one at a time.
@@ -77,13 +90,12 @@ impl Gateway {
     /// An upstream's TLS roots cannot be read.
     pub fn new(
         config: &Config,
-        (ledger, cache): (&Arc<Ledger>, &Arc<Cache>),
+        (store, cache): (&Store, &Arc<Cache>),
         clock: Clock,
         (process, issuer): (u64, Option<Issuer>),
-    ) -> Result<Arc<Self>, SetupError> {
+    ) -> Result<Arc<Self>, AdoptError> {
         let issuer = issuer.map(Arc::new);
-        let parts =
-            Parts { ledger: Arc::clone(ledger), cache: Arc::clone(cache), issuer: issuer.clone(), clock };
+        let parts = Parts { store: store.clone(), cache: Arc::clone(cache), issuer: issuer.clone(), clock };
         let consumers = Consumers::new(&config.consumers, clock);
         let nothing = Table { lanes: Vec::new(), consumers, issuer, clock };
         let gateway = Arc::new(Self {
@@ -103,7 +115,7 @@ impl Gateway {
     ///
     /// # Errors
     /// An upstream's TLS roots cannot be read. Then nothing has changed.
-    pub fn adopt(&self, config: &Config) -> Result<(), SetupError> {
+    pub fn adopt(&self, config: &Config) -> Result<(), AdoptError> {
         let mut changing = self.changing.lock();
         let old = self.table.load_full();
         let before = |name: &UpstreamName| {
@@ -111,6 +123,13 @@ impl Gateway {
             lane.or_else(|| changing.retired.get(name)).map(Arc::clone)
         };
         // All that can fail comes first.
+        let is_fixed = |upstream: &&config::Upstream| {
+            before(&upstream.name)
+                .is_some_and(|lane| lane.budget.standing().is_some() && !is_same_plan(&lane, upstream))
+        };
+        if let Some(upstream) = config.upstreams.iter().find(is_fixed) {
+            return Err(AdoptError::Shared(upstream.name.clone()));
+        }
         let connections = config.upstreams.iter().map(|upstream| {
             let (wire, before) = (Wire::of(upstream), before(&upstream.name));
             let same =
@@ -121,7 +140,7 @@ impl Gateway {
             };
             Ok((before, connections, wire))
         });
-        let connections: Vec<_> = connections.collect::<Result<_, SetupError>>()?;
+        let connections: Vec<_> = connections.collect::<Result<_, AdoptError>>()?;
         let lanes = config.upstreams.iter().zip(connections).enumerate();
         let lanes = lanes.map(|(index, (upstream, (before, connections, wire)))| {
             let draft = Draft { index, upstream, config, connections, wire };
@@ -209,8 +228,7 @@ impl Draft<'_> {
     /// For an upstream that was not there before.
     fn fresh(self, parts: &Parts) -> Lane {
         let upstream = self.upstream;
-        let link = parts.ledger.link(upstream.name.clone(), longest(upstream));
-        let budget = Budget::durable(upstream.plan.clone(), parts.clock, link);
+        let budget = parts.store.budget(upstream, parts.clock);
         Lane {
             flights: flights(self.config, &parts.cache, parts.clock),
             tally: Arc::new(Tally::new(seats(upstream))),
@@ -224,9 +242,7 @@ impl Draft<'_> {
     /// In the place of `before`.
     fn after(self, before: &Lane) -> Lane {
         let upstream = self.upstream;
-        let is_same_plan =
-            before.budget.plan() == &upstream.plan && longest(&before.config) == longest(upstream);
-        let budget = match is_same_plan {
+        let budget = match is_same_plan(before, upstream) {
             true => Arc::clone(&before.budget),
             false => before.budget.replanned(upstream.plan.clone(), longest(upstream)),
         };
@@ -285,6 +301,11 @@ impl Draft<'_> {
             warned: Mutex::default(),
         }
     }
+}
+
+/// Whether the books can stay as they are.
+fn is_same_plan(before: &Lane, upstream: &config::Upstream) -> bool {
+    before.budget.plan() == &upstream.plan && longest(&before.config) == longest(upstream)
 }
 
 /// A request is sent and given up within this time of its booking.

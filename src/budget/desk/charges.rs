@@ -52,13 +52,13 @@ impl Desk {
         let is_wanted = self.queue.wanted().any(|(other, _)| set.iter().any(|limit| other.contains(limit)));
         let capped =
             self.books.path(seat).iter().any(|&n| self.books.standing(n, set) == NodeStanding::Capped);
-        let spare = !self.past.is_unknown && !is_wanted && !capped && self.books.gate(set, now) == Gate::Open;
+        let spare = !self.is_held_up(now) && !is_wanted && !capped && self.books.gate(set, now) == Gate::Open;
         spare.then(|| self.admit(seat, set, now, now))
     }
 
     /// The request never left.
     pub(in crate::budget) fn refund(&mut self, grant: Grant, now: Moment) {
-        let Some(Owed { seat, set, .. }) = self.outstanding.remove(&grant.id) else { return };
+        let Some(Owed { seat, set, .. }) = self.outstanding.remove(&grant.ticket) else { return };
         self.books.refund(seat, set, grant.at, now);
         self.moved(seat);
         self.pump(now);
@@ -67,7 +67,7 @@ impl Desk {
     /// All of it has been sent: tells until when it may be counted, if the operator says so.
     pub(in crate::budget) fn all_sent(&mut self, grant: Grant, now: Moment) -> Option<Moment> {
         let until = now + self.counted_within?;
-        let owed = self.outstanding.get_mut(&grant.id)?;
+        let owed = self.outstanding.get_mut(&grant.ticket)?;
         owed.is_pending = false;
         self.books.settle(owed.seat, owed.set, until);
         self.changed(now);
@@ -87,7 +87,7 @@ impl Desk {
 
     /// Counted by `until`, unless it was promised to be counted earlier.
     fn end(&mut self, grant: Grant, flight: Flight, until: Moment, now: Moment) -> Moment {
-        let Some(Owed { seat, set, .. }) = self.outstanding.remove(&grant.id) else { return until };
+        let Some(Owed { seat, set, .. }) = self.outstanding.remove(&grant.ticket) else { return until };
         let by = match flight.counted_by {
             None => {
                 self.books.settle(seat, set, until);
@@ -119,7 +119,9 @@ impl Desk {
         if now.since(grant.at) <= GRANT_KEEPS {
             return Standing::Good;
         }
-        let Some(Owed { set, .. }) = self.outstanding.get(&grant.id).copied() else { return Standing::Good };
+        let Some(Owed { set, .. }) = self.outstanding.get(&grant.ticket).copied() else {
+            return Standing::Good;
+        };
         if set.iter().any(|limit| self.lessons.is_closed_since(limit, grant.at, now)) {
             return Standing::Closed;
         }
@@ -163,8 +165,8 @@ impl Desk {
         self.books.book(seat, set, now);
         self.moved(seat);
         self.tallies[seat as usize].admitted += 1;
-        let id = self.fresh_id();
-        self.outstanding.insert(id, Owed { seat, set, is_pending: true });
-        Grant { id, seat, set, at: now, waited: now.since(since) }
+        let ticket = self.fresh_id();
+        self.outstanding.insert(ticket, Owed { seat, set, is_pending: true });
+        Grant { seat, set, at: now, waited: now.since(since), ticket }
     }
 }

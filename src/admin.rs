@@ -1,4 +1,4 @@
-//! The operators' listener: health, readiness, status, usage, metrics, reload.
+//! The operators' listener: health, readiness, status, usage, metrics, reload, purges.
 //!
 //! It has a listener of its own; nothing leads here from the consumers' one.
 //! Loopback is no authentication, since a browser on the same machine can be
@@ -15,6 +15,7 @@ mod events;
 mod guard;
 mod metrics;
 mod openapi;
+mod purge;
 mod reload;
 mod status;
 mod usage;

@@ -13,6 +13,7 @@ mod reload;
 mod sockets;
 mod stop;
 mod systemd;
+mod token_key;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,12 +24,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::admin::{Admin, Health, KeyHealth, Order, Sources, Watched};
-use crate::budget::Ledger;
-use crate::budget::ledger::{self, Begun};
+use crate::budget::ledger::Begun;
+use crate::budget::{Standing, Store};
+use crate::cache::{Cache, CacheLimits, Disk, DiskOptions, Editions, SecondLevel};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::proxy::{Gateway, Lane};
 use crate::telemetry::usage::Usage;
+use crate::token::Issuer;
 
 use chronicle::Chronicle;
 use files::Watch;
@@ -54,7 +57,8 @@ pub struct Setup {
 /// A running weir. Dropping it stops accepting; [`App::stop`] also waits.
 pub struct App {
     gateway: Arc<Gateway>,
-    ledger: Arc<Ledger>,
+    store: Store,
+    cache: Arc<Cache>,
     usage: Arc<Usage>,
     chronicle: Arc<Chronicle>,
     clock: Clock,
@@ -93,10 +97,12 @@ impl App {
         }
         let mut process = [0; 8];
         getrandom::fill(&mut process).context("the system has no randomness")?;
-        let options = ledger::Options { path: config.store.path.clone(), on_empty: config.store.on_empty };
-        let ledger = Ledger::open(options, clock).context("the ledger's thread cannot start")?;
-        let gateway = Gateway::new(&config, &ledger, clock, u64::from_le_bytes(process))?;
-        let begun = ledger.begun().await?;
+        let process = u64::from_le_bytes(process);
+        let store = Store::open(&config.store, clock, process).context("the ledger cannot be kept")?;
+        let issuer = token_key::of(&config)?.map(|key| Issuer::new(&key));
+        let cache = cache(&config, clock)?;
+        let gateway = Gateway::new(&config, (&store, &cache), clock, (process, issuer))?;
+        let begun = store.begun().await?;
         let usage = Usage::open(config.store.path.clone(), clock.wall())
             .context("the thread that keeps usage cannot start")?;
         let doors = Doors::open(&config.server, clock, &mut setup.sockets)?;
@@ -105,7 +111,7 @@ impl App {
         let ((stop, stopped), (over, _)) = (watch::channel(false), watch::channel(false));
         let (orders, ordered) = mpsc::channel(MAX_ORDERS);
         let chronicle = Chronicle::new(&gateway, &usage, clock);
-        let sources = sources(&gateway, (&usage, &chronicle), &ledger, orders, clock);
+        let sources = sources(&gateway, (&usage, &chronicle), &store, orders, clock);
         let admin = Admin::new(&config.admin, watched(&gateway), sources);
         let mut beside = vec![
             tokio::spawn(Arc::clone(&chronicle).run()).abort_handle(),
@@ -118,7 +124,7 @@ impl App {
             }
             Begun::Waits => {
                 let told = (Arc::clone(&gateway), Arc::clone(&admin));
-                beside.push(tokio::spawn(recall(Arc::clone(&ledger), told)).abort_handle());
+                beside.push(tokio::spawn(recall(store.clone(), told)).abort_handle());
             }
         }
         if let Some(origin) = setup.origin {
@@ -136,7 +142,8 @@ impl App {
         systemd::ready();
         Ok(Self {
             gateway,
-            ledger,
+            store,
+            cache,
             usage,
             chronicle,
             clock,
@@ -193,10 +200,11 @@ async fn reloader(
 }
 
 /// Takes up the past as soon as the ledger can be had.
-async fn recall(ledger: Arc<Ledger>, (gateway, admin): (Arc<Gateway>, Arc<Admin>)) {
-    match ledger.loaded().await {
+async fn recall(store: Store, (gateway, admin): (Arc<Gateway>, Arc<Admin>)) {
+    match store.loaded().await {
         Ok(()) => {
             gateway.recall();
+            gateway.joined().await;
             admin.loaded();
         }
         Err(error) => {
@@ -206,20 +214,22 @@ async fn recall(ledger: Arc<Ledger>, (gateway, admin): (Arc<Gateway>, Arc<Admin>
 }
 
 fn sources(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     (usage, chronicle): (&Arc<Usage>, &Arc<Chronicle>),
-    ledger: &Arc<Ledger>,
+    store: &Store,
     orders: mpsc::Sender<Order>,
     clock: Clock,
 ) -> Sources {
-    let (ledger, chronicle) = (Arc::clone(ledger), Arc::clone(chronicle));
+    let (store, chronicle, open) = (store.clone(), Arc::clone(chronicle), Arc::clone(gateway));
     Sources {
         cache: Arc::clone(gateway.cache()),
         usage: Arc::clone(usage),
         clock,
         orders,
         note: Arc::new(move || chronicle.tick()),
-        can_book: Arc::new(move || ledger.is_up()),
+        can_book: Arc::new(move || {
+            store.is_up() && open.lanes().iter().all(|lane| lane.budget().standing() != Some(Standing::Lost))
+        }),
     }
 }
 
@@ -245,6 +255,18 @@ fn key_health(state: crate::proxy::KeyState) -> KeyHealth {
         is_refused: state.is_refused,
         is_in_use: state.is_in_use,
     }
+}
+
+/// The one cache of all lanes, over its file.
+fn cache(config: &Config, clock: Clock) -> anyhow::Result<Arc<Cache>> {
+    let open = |max_bytes| {
+        let options = DiskOptions { path: config.store.path.clone(), max_bytes };
+        let disk = Disk::open(&options, Editions::of(&config.upstreams), clock);
+        disk.map(|disk| Arc::new(disk) as Arc<dyn SecondLevel>)
+    };
+    let second = config.store.cache_disk_bytes.map(open).transpose();
+    let second = second.context("the thread of the cache's file cannot start")?;
+    Ok(Arc::new(Cache::over(CacheLimits { max_bytes: config.store.cache_memory_bytes }, second)))
 }
 
 fn describe(gateway: &Gateway) {

@@ -28,7 +28,9 @@ mod permit;
 mod queue;
 mod refusal;
 mod reserve;
+pub mod shared;
 mod snapshot;
+mod store;
 #[cfg(test)]
 mod tests;
 mod vendor_clock;
@@ -47,15 +49,18 @@ pub use bid::{Bid, Door, Entry};
 pub use desk::Ask;
 pub use learn::Closed;
 pub use ledger::{Ledger, LedgerDown};
-pub use permit::{Charge, Permit};
+pub use permit::{Charge, Outdated, Permit};
 pub use refusal::{Denied, Node, Reason, Refusal};
-pub use snapshot::{LimitState, NodeState, Remaining, Snapshot};
+pub use shared::{Shared, Standing};
+pub use snapshot::{LimitState, NodeState, Remaining, Snapshot, VendorView};
+pub use store::Store;
 
 use core::Core;
 use desk::Desk;
 use eras::Era;
 use hierarchy::Books;
 use log::Seat;
+use shared::{Fleet, Replica};
 
 /// The budget of one upstream, as one plan sees it. A [successor](Budget::replanned)
 /// with another plan stands on the same books; all of them may be used until they
@@ -73,12 +78,17 @@ impl Budget {
     /// A budget with nothing used, that forgets. Spawns nothing until somebody waits.
     #[must_use]
     pub fn new(plan: Plan, clock: Clock) -> Arc<Self> {
-        Self::build(plan, clock, None)
+        Self::build(plan, clock, None, None)
     }
 
-    fn build(plan: Plan, clock: Clock, link: Option<ledger::Link>) -> Arc<Self> {
+    fn build(
+        plan: Plan,
+        clock: Clock,
+        link: Option<ledger::Link>,
+        shared: Option<(Fleet, Replica)>,
+    ) -> Arc<Self> {
         let books = Books::new(&plan, clock.now(), clock.wall());
-        let core = Core::new(Desk::new(plan.clone(), books), clock);
+        let core = Core::new(Desk::new(plan.clone(), books), clock, shared);
         let budget = Self::face(plan, Era::FIRST, Arc::clone(&core), link);
         core.state.lock().face = Arc::downgrade(&budget);
         budget
@@ -94,6 +104,8 @@ impl Budget {
     /// is known. Callers whose consumer is gone leave the queue; what it was charged
     /// counts at the account alone. A request is sent and given up within `longest`
     /// of its booking.
+    ///
+    /// Not for a budget that replicas share: they would have to change at once.
     ///
     /// Two of them at once would each replace the other: the caller sees to it that
     /// there is one at a time, and that it is the newest that is replanned.
@@ -141,13 +153,14 @@ impl Budget {
     }
 
     /// Charges `seat` even over its limits and never waits: for `mode = "observe"`.
-    pub fn charge_anyway(&self, limits: LimitSet, seat: usize) -> Permit {
-        let (grant, face) = self.core.grant(|desk, now| {
+    /// Tells what would have been in its way.
+    pub fn charge_anyway(&self, limits: LimitSet, seat: usize) -> (Permit, Option<Refusal>) {
+        let ((grant, held_up), face) = self.core.grant(|desk, now| {
             let limits = desk.eras().limits(self.era, limits);
             let seat = desk.eras().seat(self.era, seat_of(seat)).unwrap_or(desk.books().nobody());
-            Some(desk.charge_anyway(seat, limits, now))
+            desk.charge_anyway(seat, limits, now)
         });
-        Permit::observed(face.unwrap_or_else(|| self.arc()), grant.expect("it is charged whatever it is"))
+        (Permit::observed(face.unwrap_or_else(|| self.arc()), grant), held_up)
     }
 
     /// Admits now, without taking a slot that somebody waits for or has reserved,
@@ -215,6 +228,11 @@ impl Budget {
 
     fn change<T>(&self, change: impl FnOnce(&mut Desk, Moment) -> T) -> T {
         self.core.change(change)
+    }
+
+    /// The same with what is known of the others' charges.
+    fn change_all<T>(&self, change: impl FnOnce(&mut Desk, Option<&mut Replica>, Moment) -> T) -> T {
+        self.core.change_state(|state, now| change(&mut state.desk, state.replica.as_mut(), now))
     }
 
     fn arc(&self) -> Arc<Self> {

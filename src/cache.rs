@@ -2,7 +2,8 @@
 //!
 //! A request's way through here, in order:
 //! 1. [`Key`] names what is asked for, within one [`Scope`] (law 10).
-//! 2. [`Cache::lookup`] says fresh, stale or missing, by RFC 9111 and the rules.
+//! 2. [`Cache::lookup`] says fresh, stale or missing, by RFC 9111 and the rules; on
+//!    a miss [`Cache::bring_up`] looks into the second level.
 //! 3. [`Flights::join`] makes one fetch of many callers' requests.
 //! 4. [`Cache::ticket`], taken before the send, voids a fill that a purge overtook.
 //! 5. [`Policy::admit`] judges the answer's head, [`Entry::refresh`] a 304.
@@ -21,19 +22,25 @@
 //! repeated field, drops `Date`, does not add what a 304 brings anew, knows no
 //! `must-understand` and reads the clock itself. All of these are required here.
 //!
-//! Places left for later: the second level hangs under [`Cache::lookup`]'s miss
-//! and [`Cache::insert`]; codings choose within [`Hit::answer`].
+//! Bodies are stored as they came, or as the dialect's edits left them; other codings
+//! are made when somebody asks for one ([`Forms`]), and [`Hit::answer`] gives them.
 
 pub mod answer;
+pub mod coding;
 mod directives;
+pub mod disk;
+mod edition;
 pub mod entry;
 mod fields;
+mod forms;
 pub mod freshness;
 pub mod invalidate;
 pub mod join;
 pub mod key;
 pub mod policy;
+mod record;
 pub mod reuse;
+pub mod second;
 pub mod store;
 pub mod validate;
 mod vary;
@@ -48,14 +55,19 @@ use http::{HeaderMap, Method, StatusCode};
 use crate::clock::{Moment, UnixTime};
 use crate::config::ClientCacheControl;
 
-pub use answer::{Answer, AnswerBody};
+pub use answer::{Answer, AnswerBody, Shape};
+pub use coding::Coding;
 pub use directives::RequestDirectives;
+pub use disk::{Disk, DiskOptions};
+pub use edition::Editions;
 pub use entry::Entry;
+pub use forms::Forms;
 pub use freshness::Freshness;
 pub use join::{FlightError, FlightLimits, Flights, Joined, Landing, Lead, Listener, Pushed};
 pub use key::{FlightKey, Key, Scope, Selector};
 pub use policy::{Fate, NotStored, Policy, Sharing, Storable};
 pub use reuse::{Forward, Hit, Lookup, Occasion, Stale};
+pub use second::{SecondLevel, SecondTally, Unconfirmed};
 pub use store::{Cache, CacheLimits, Stored, Ticket};
 
 /// One reading of both clocks: ages are measured on the monotone one, dates in

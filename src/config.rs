@@ -13,7 +13,9 @@ mod report;
 mod scalar;
 mod schema;
 mod secrets;
+mod size;
 mod source;
+mod store;
 mod transport;
 mod tree;
 mod union;
@@ -35,8 +37,9 @@ use crate::quota::Plan;
 use crate::secret::{Secret, TokenHash};
 
 pub use mistake::Mistakes;
-pub use report::report;
+pub use report::{consumer_lines, report};
 pub use schema::schema;
+pub use store::{OnEmpty, OnLoss, Redis, Store};
 pub use transport::{
     CertificateProof, ClientAuth, ClientCertificates, ClientPair, Proxy, ServerTls, Transport,
 };
@@ -82,25 +85,6 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// Required off loopback.
     pub token: Option<Secret>,
-}
-
-/// `[store]`.
-#[derive(Clone, Debug)]
-pub struct Store {
-    /// The folder of ledger, cache and usage.
-    pub path: PathBuf,
-    /// What a ledger file that is new means.
-    pub on_empty: OnEmpty,
-}
-
-/// What a ledger file that is new means.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnEmpty {
-    /// Nothing has been spent.
-    #[default]
-    Trust,
-    /// All current windows are spent.
-    Cautious,
 }
 
 /// One vendor's API, reached with one account.
@@ -258,6 +242,8 @@ pub struct CacheRule {
     pub snap: Option<Snap>,
     /// Larger answers stream through uncached.
     pub max_bytes: u64,
+    /// Whether a GET of a list is one of all its pages.
+    pub all_pages: bool,
     /// Paths that are fetched anew after a successful write that this rule is for,
     /// beside what every write makes fresh; whatever their methods.
     pub invalidates: Vec<Pattern>,
@@ -272,6 +258,10 @@ pub struct Snap {
     pub end: String,
     /// To multiples of this; longer than zero.
     pub step: Duration,
+    /// How long after a window's end its data may still change.
+    pub settles: Duration,
+    /// Freshness lifetime of windows that have settled, instead of the rule's.
+    pub settled_ttl: Option<Duration>,
 }
 
 /// One internal caller.
@@ -330,12 +320,6 @@ pub enum ClientCacheControl {
     Honour,
     /// For callers who always send `no-cache`.
     Ignore,
-}
-
-/// The lines of a file that make a consumer known by a token of this hash.
-#[must_use]
-pub fn consumer_lines(name: &ConsumerName, token: TokenHash) -> String {
-    format!("[consumers.{name}]\ntoken = {{ sha256 = \"{}\" }}\n", token.to_hex())
 }
 
 /// Configurations are text; a larger file is another file.

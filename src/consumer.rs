@@ -23,7 +23,7 @@ use ipnet::IpNet;
 
 use crate::clock::Clock;
 use crate::config::{self, CertificateProof};
-use crate::secret::TokenHash;
+use crate::secret::{Secret, TokenHash};
 
 use door::Door;
 use failures::Failures;
@@ -63,6 +63,8 @@ pub enum SignIn {
     WrongAddress(ConsumerIx),
     /// A good credential, without the certificate that its consumer has.
     WrongCertificate(ConsumerIx),
+    /// A token that weir issued, and that is over: its client signs in again.
+    Expired,
     /// A bad credential, after too many others from the same address.
     TooManyFailures {
         /// Until the next failure is taken as one more mistake.
@@ -136,17 +138,55 @@ impl Consumers {
     /// [`SignIn`] says why not. What was presented is never kept.
     pub fn identify(&self, presented: Option<&[u8]>, peer: Peer<'_>) -> Result<ConsumerIx, SignIn> {
         let peer = Peer { address: peer.address.to_canonical(), ..peer };
-        let by_token = presented.and_then(|token| self.by_token(token));
+        self.let_in(presented.and_then(|token| self.by_token(token)), presented.is_some(), peer)
+    }
+
+    /// The consumer that one of these pairs of name and token proves, for clients that
+    /// sign in with both; otherwise as for [`Consumers::identify`].
+    ///
+    /// # Errors
+    /// [`SignIn`] says why not; one failure is counted, however many pairs there are.
+    pub fn sign_in(&self, pairs: &[(String, Secret)], peer: Peer<'_>) -> Result<ConsumerIx, SignIn> {
+        let peer = Peer { address: peer.address.to_canonical(), ..peer };
+        let proven = pairs.iter().find_map(|(name, token)| {
+            let known = self.by_token(token.expose().as_bytes())?;
+            (self.config(known).name.as_str() == name).then_some(known)
+        });
+        self.let_in(proven, true, peer)
+    }
+
+    /// The consumer of this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<ConsumerIx> {
+        self.list.iter().position(|known| known.config.name.as_str() == name).map(ConsumerIx)
+    }
+
+    /// The same consumer, whom a token that weir issued has proven, if it names nothing
+    /// that this connection lacks.
+    ///
+    /// # Errors
+    /// As for [`Consumers::identify`].
+    pub fn proven(&self, consumer: ConsumerIx, peer: Peer<'_>) -> Result<ConsumerIx, SignIn> {
+        let peer = Peer { address: peer.address.to_canonical(), ..peer };
+        self.let_in(Some(consumer), true, peer)
+    }
+
+    fn let_in(
+        &self,
+        by_token: Option<ConsumerIx>,
+        presents: bool,
+        peer: Peer<'_>,
+    ) -> Result<ConsumerIx, SignIn> {
         let refusal = match by_token.or_else(|| self.by_certificate(peer.certificate)) {
             Some(ix) => match self.lacks(ix, peer) {
                 None => return Ok(ix),
                 Some(lack) => lack,
             },
-            None => match (self.by_address(peer.address), presented) {
+            None => match (self.by_address(peer.address), presents) {
                 (Some(ix), _) => return Ok(ix),
                 // no credential is no guess: clients ask once without to be challenged
-                (None, None) => return Err(SignIn::Missing),
-                (None, Some(_)) => SignIn::Unknown,
+                (None, false) => return Err(SignIn::Missing),
+                (None, true) => SignIn::Unknown,
             },
         };
         match self.failures.count(peer.address) {
@@ -236,6 +276,7 @@ impl SignIn {
             Self::Unknown => "unknown_token",
             Self::WrongAddress(_) => "wrong_address",
             Self::WrongCertificate(_) => "wrong_certificate",
+            Self::Expired => "expired_token",
             Self::TooManyFailures { .. } => "too_many_failures",
         }
     }

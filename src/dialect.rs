@@ -19,18 +19,21 @@ mod privx;
 mod resource;
 mod sandbox;
 mod verdict;
+mod weir;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use crate::clock::UnixTime;
 use crate::quota::{Limit, RouteClass};
 use crate::secret::Secret;
 use crate::target::Target;
+
+use accept::supply_user_agent;
 
 pub use catchpoint::{Catchpoint, Usage};
 pub use generic::{Credential, Generic};
@@ -58,11 +61,13 @@ pub enum Dialect {
     Netskope,
     /// Any JSON API, by configuration alone.
     Generic(Generic),
+    /// Another weir.
+    Weir,
 }
 
-/// The names config knows, in the order of INTERFACE. Those without a dialect yet are refused at start.
+/// The names config knows, in the order of INTERFACE.
 pub const NAMES: &[&str] =
-    &["catchpoint", "catchpoint-v1", "recorded-future-sandbox", "privx", "netskope", "generic"];
+    &["catchpoint", "catchpoint-v1", "recorded-future-sandbox", "privx", "netskope", "generic", "weir"];
 
 impl Dialect {
     /// The name that config calls it by.
@@ -75,7 +80,14 @@ impl Dialect {
             Self::Privx => "privx",
             Self::Netskope => "netskope",
             Self::Generic(_) => "generic",
+            Self::Weir => "weir",
         }
+    }
+
+    /// Whether the other end is a weir, whose refusals and prices are passed on.
+    #[must_use]
+    pub fn is_weir(&self) -> bool {
+        matches!(self, Self::Weir)
     }
 
     /// The classes that a limit's `routes` may name.
@@ -84,7 +96,7 @@ impl Dialect {
         match self {
             Self::Catchpoint(_) | Self::CatchpointV1 => catchpoint::CLASSES,
             Self::Netskope => netskope::CLASSES,
-            Self::Sandbox(_) | Self::Privx | Self::Generic(_) => &[],
+            Self::Sandbox(_) | Self::Privx | Self::Generic(_) | Self::Weir => &[],
         }
     }
 
@@ -94,7 +106,7 @@ impl Dialect {
         match self {
             Self::Catchpoint(_) | Self::CatchpointV1 => catchpoint::default_limits(),
             Self::Netskope => netskope::default_limits(),
-            Self::Sandbox(_) | Self::Privx | Self::Generic(_) => Vec::new(),
+            Self::Sandbox(_) | Self::Privx | Self::Generic(_) | Self::Weir => Vec::new(),
         }
     }
 
@@ -105,7 +117,7 @@ impl Dialect {
             Self::Catchpoint(_) => catchpoint::class(method, path),
             Self::CatchpointV1 => catchpoint_v1::class(method, path),
             Self::Netskope => netskope::class(path),
-            Self::Sandbox(_) | Self::Privx | Self::Generic(_) => RouteClass("any"),
+            Self::Sandbox(_) | Self::Privx | Self::Generic(_) | Self::Weir => RouteClass("any"),
         }
     }
 
@@ -116,9 +128,7 @@ impl Dialect {
             Self::Catchpoint(_) => catchpoint::reads(method, path),
             Self::Privx => privx::reads(method, path),
             Self::Netskope => netskope::reads(method, path),
-            Self::CatchpointV1 | Self::Sandbox(_) | Self::Generic(_) => {
-                method == Method::GET || method == Method::HEAD
-            }
+            _ => method == Method::GET || method == Method::HEAD,
         }
     }
 
@@ -129,7 +139,7 @@ impl Dialect {
             Self::Sandbox(_) => sandbox::manner(path),
             Self::Privx => privx::manner(path),
             Self::Netskope => netskope::manner(path),
-            Self::Catchpoint(_) | Self::CatchpointV1 | Self::Generic(_) => Manner::Shared,
+            Self::Catchpoint(_) | Self::CatchpointV1 | Self::Generic(_) | Self::Weir => Manner::Shared,
         }
     }
 
@@ -138,9 +148,7 @@ impl Dialect {
     pub fn canonical(&self, target: Target) -> Target {
         match self {
             Self::Sandbox(dialect) => dialect.canonical(target),
-            Self::Catchpoint(_) | Self::CatchpointV1 | Self::Privx | Self::Netskope | Self::Generic(_) => {
-                target
-            }
+            _ => target,
         }
     }
 
@@ -150,7 +158,7 @@ impl Dialect {
         match self {
             Self::CatchpointV1 => Some(OAuth::CatchpointV1),
             Self::Privx => Some(OAuth::Privx),
-            Self::Catchpoint(_) | Self::Sandbox(_) | Self::Netskope | Self::Generic(_) => None,
+            _ => None,
         }
     }
 
@@ -163,6 +171,7 @@ impl Dialect {
             }
             Self::Netskope => netskope::presented(headers, target),
             Self::Generic(dialect) => dialect.presented(headers, target),
+            Self::Weir => weir::presented(headers),
         }
     }
 
@@ -208,7 +217,7 @@ impl Dialect {
     /// caller: otherwise its `Authorization` is meant for the vendor.
     pub fn strip(&self, headers: &mut HeaderMap, target: Target) -> Target {
         match self {
-            Self::Catchpoint(_) | Self::CatchpointV1 | Self::Sandbox(_) | Self::Privx => {
+            Self::Catchpoint(_) | Self::CatchpointV1 | Self::Sandbox(_) | Self::Privx | Self::Weir => {
                 headers.remove(http::header::AUTHORIZATION);
                 target
             }
@@ -234,6 +243,7 @@ impl Dialect {
             Self::CatchpointV1 => catchpoint_v1::shape(to),
             Self::Sandbox(_) | Self::Privx | Self::Netskope => accept::shape(from, to),
             Self::Generic(dialect) => dialect.shape(from, to),
+            Self::Weir => weir::shape(from, to),
         }
     }
 
@@ -242,7 +252,7 @@ impl Dialect {
         match self {
             Self::Catchpoint(_) => catchpoint::supply(headers),
             Self::CatchpointV1 => catchpoint_v1::supply(headers),
-            Self::Sandbox(_) | Self::Privx | Self::Netskope | Self::Generic(_) => supply_user_agent(headers),
+            _ => supply_user_agent(headers),
         }
     }
 
@@ -250,10 +260,8 @@ impl Dialect {
     #[must_use]
     pub fn accepts_key(&self, key: &Secret) -> bool {
         match self {
-            Self::Catchpoint(_) | Self::CatchpointV1 | Self::Sandbox(_) | Self::Privx | Self::Netskope => {
-                generic::bears(key)
-            }
             Self::Generic(dialect) => dialect.accepts_key(key),
+            _ => generic::bears(key),
         }
     }
 
@@ -275,6 +283,7 @@ impl Dialect {
             }
             Self::Netskope => netskope::sign(headers, target, place, key),
             Self::Generic(dialect) => dialect.sign(headers, target, key),
+            Self::Weir => weir::sign(headers, key),
         }
     }
 
@@ -287,7 +296,7 @@ impl Dialect {
             Self::CatchpointV1 => catchpoint_v1::edits(answer),
             Self::Sandbox(_) => sandbox::edits(path, answer),
             Self::Netskope => netskope::edits(path, answer),
-            Self::Privx | Self::Generic(_) => None,
+            Self::Privx | Self::Generic(_) | Self::Weir => None,
         }
     }
 
@@ -298,7 +307,7 @@ impl Dialect {
         match self {
             Self::Catchpoint(_) | Self::CatchpointV1 => true,
             Self::Sandbox(_) | Self::Netskope => self.manner(path) == Manner::Shared,
-            Self::Privx | Self::Generic(_) => false,
+            Self::Privx | Self::Generic(_) | Self::Weir => false,
         }
     }
 
@@ -311,7 +320,7 @@ impl Dialect {
             Self::CatchpointV1 => catchpoint_v1::keeping(observed),
             Self::Sandbox(_) => sandbox::keeping(observed),
             Self::Netskope => netskope::keeping(observed),
-            Self::Privx | Self::Generic(_) => Keeping::May,
+            Self::Privx | Self::Generic(_) | Self::Weir => Keeping::May,
         }
     }
 
@@ -344,6 +353,7 @@ impl Dialect {
             Self::Privx => privx::error_body(status, message),
             Self::Netskope => netskope::error_body(status, message),
             Self::Generic(_) => generic::error_body(status, message, request_id),
+            Self::Weir => weir::error_body(status, message, request_id),
         }
     }
 
@@ -370,7 +380,7 @@ impl Dialect {
             Self::CatchpointV1 => catchpoint_v1::freshness(method, target, now),
             Self::Sandbox(_) => sandbox::freshness(method, target),
             Self::Netskope => netskope::freshness(method, target, now),
-            Self::Privx | Self::Generic(_) => None,
+            Self::Privx | Self::Generic(_) | Self::Weir => None,
         }
     }
 
@@ -379,13 +389,9 @@ impl Dialect {
     #[must_use]
     pub fn is_about_the_asker(&self, name: &HeaderName) -> bool {
         let name = name.as_str();
+        if self.is_weir() {
+            return weir::is_about_the_asker(name);
+        }
         name.starts_with("ratelimit") || name.starts_with("x-ratelimit") || name == "retry-after"
     }
-}
-
-/// How weir calls itself where a caller said nothing.
-const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("weir/", env!("CARGO_PKG_VERSION")));
-
-fn supply_user_agent(headers: &mut HeaderMap) {
-    headers.entry(http::header::USER_AGENT).or_insert(USER_AGENT);
 }

@@ -1,14 +1,19 @@
 //! From a caller's request to an answer. `pipeline` tells it in order.
 //!
 //! * `call`: what is asked, and by whom: route, identify, allow, check.
+//! * `ahead`: request bodies that are read before they are sent on.
+//! * `issue`: weir as the token endpoint of consumers whose clients exchange tokens.
 //! * `pipeline`: the story, from the request to the answer.
 //! * `begin`: how a fetch begins: looked up, joined, alone, or behind a reader's back.
 //! * `listen`: a caller's wait for it, and the answer in that caller's form.
 //! * `wish`: what will be asked of the vendor, and who may share the answer.
+//! * `keyed_body`, `snap`: the one spelling of a cacheable POST and of a time window.
 //! * `fetch`, `receive`: the task that owns a permit, sends once, and fills flight and cache.
 //! * `sign`: the request as it leaves, with the vendor's key.
+//! * `tokens`, `sign_in`: the vendor's tokens, where a key is exchanged for one.
 //! * `written`: what a write makes untrue is dropped before the writer is answered.
 //! * `keys`, `breaker`: which value of a key is sent; when a vendor that is down is let be.
+//! * `relay`: what is passed on in front of another weir.
 //! * `pages`: all pages of a list as one answer, each a request of its own.
 //! * `learn`: what an answer tells about the vendor's own count.
 //! * `exchange`: what is said about it: headers, log line, counts.
@@ -19,15 +24,21 @@
 //! Not here: who is who (`consumer`), what may leave when (`budget`), what may be
 //! kept and joined (`cache`), how bytes reach the vendor (`upstream`).
 
+mod ahead;
 mod begin;
 mod body;
 mod breaker;
 mod cache_status;
 mod call;
+#[cfg(test)]
+mod dashboards;
 mod edit;
 mod exchange;
+mod fault;
 mod fetch;
 mod headers;
+mod issue;
+mod keyed_body;
 mod keys;
 mod learn;
 mod listen;
@@ -36,8 +47,12 @@ mod pipeline;
 mod ratelimit;
 mod receive;
 mod refusal;
+mod relay;
 mod sign;
+mod sign_in;
+mod snap;
 mod table;
+mod tokens;
 mod wish;
 mod written;
 
@@ -49,7 +64,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::budget::Budget;
-use crate::cache::{Cache, Flights, Scope};
+use crate::cache::{Cache, Flights, Forms, Scope};
 use crate::clock::{Clock, UnixTime};
 use crate::config;
 use crate::consumer::ConsumerIx;
@@ -60,12 +75,15 @@ use crate::upstream::Upstream;
 
 pub use body::Body;
 pub use keys::KeyState;
+pub use table::AdoptError;
 
 use breaker::Breaker;
-use fetch::{Fault, Shared};
+use fault::Fault;
+use fetch::Shared;
 use keys::Keys;
 use pages::Walks;
 use ratelimit::Views;
+use sign_in::Tokens;
 use table::{Changing, Parts, Table, Wire};
 
 /// Everything that answers consumers.
@@ -89,11 +107,14 @@ pub struct Lane {
     wire: Wire,
     cache: Arc<Cache>,
     flights: Flights<Shared, Fault>,
+    /// What is stored, in other codings.
+    forms: Arc<Forms>,
     links: Arc<Links>,
     /// Per key of the config: its scope in the cache.
     scopes: Vec<Scope>,
     tally: Arc<Tally>,
     keys: Keys,
+    tokens: Arc<Tokens>,
     breaker: Arc<Breaker>,
     views: Views,
     walks: Walks,
@@ -107,6 +128,20 @@ impl Gateway {
     /// From now on, whoever has no answer yet, or asks anew, is told to go elsewhere.
     pub fn last_call(&self) {
         self.last_call.send_replace(true);
+    }
+
+    /// Waits until every budget knows what others have charged, or that it cannot.
+    pub async fn joined(&self) {
+        for lane in self.lanes() {
+            lane.budget.joined().await;
+        }
+    }
+
+    /// Waits until the store has been told of every charge.
+    pub async fn told(&self) {
+        for lane in self.lanes() {
+            lane.budget.told().await;
+        }
     }
 
     /// Resolves with the last call.
@@ -124,6 +159,14 @@ impl Gateway {
 }
 
 impl Lane {
+    /// What a write dropped stays dropped, whatever happens to this process: before its
+    /// writer hears of it. A disk that does not say so holds up no answer for ever.
+    async fn confirm_purges(&self) {
+        if let Err(error) = self.cache.confirmed().await {
+            tracing::error!(upstream = %self.config.name, %error, "after a crash, old answers may come back");
+        }
+    }
+
     /// Its configuration.
     #[must_use]
     pub fn config(&self) -> &Arc<config::Upstream> {

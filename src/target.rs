@@ -118,6 +118,17 @@ impl Target {
         Self { path: self.path.clone(), query: (!kept.is_empty()).then(|| kept.join("&")) }
     }
 
+    /// The same with this value for the parameter whose decoded name is `name`, which
+    /// stands once. The value is in canonical spelling.
+    #[must_use]
+    pub fn replacing(&self, name: &str, value: &str) -> Self {
+        let replaced = query::pieces(self.query().unwrap_or_default()).map(|piece| {
+            let spelt = query::name(piece);
+            if query::decode(spelt) == name { format!("{spelt}={value}") } else { piece.to_owned() }
+        });
+        Self { path: self.path.clone(), query: Some(replaced.collect::<Vec<_>>().join("&")) }
+    }
+
     /// The query with one more parameter at its end, escaped as needed. It may
     /// be a secret, which is why it does not become a target.
     #[must_use]

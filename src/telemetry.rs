@@ -46,6 +46,8 @@ pub enum Outcome {
     Joined,
     /// Sent to the vendor at this caller's price.
     Paid,
+    /// A token that weir issues; nothing was asked of the vendor.
+    Issued,
     /// The budget or the inbound rate said no.
     Refused,
     /// Never got as far: unknown, not allowed, malformed.
@@ -61,11 +63,12 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, in the order of their index.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Fresh,
         Self::Stale,
         Self::Joined,
         Self::Paid,
+        Self::Issued,
         Self::Refused,
         Self::Rejected,
         Self::Failed,
@@ -81,6 +84,7 @@ impl Outcome {
             Self::Stale => "stale",
             Self::Joined => "joined",
             Self::Paid => "paid",
+            Self::Issued => "issued",
             Self::Refused => "refused",
             Self::Rejected => "rejected",
             Self::Failed => "failed",

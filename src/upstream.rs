@@ -4,9 +4,8 @@
 //! The budget pays for what leaves, so a request must not be repeated behind our
 //! back and the moment between "a connection stands" and "the first byte" must be
 //! ours. hyper-util's legacy client hides both (it connects, sends and repeats in
-//! one call); its composable pools keep connections without end or bound and their
-//! types cannot be named. So connections are made with hyper-util's connector and
-//! hyper's own handshakes, and `pool` keeps the idle ones: a list, an age, a bound.
+//! one call). So connections are made with hyper-util's connector and hyper's own
+//! handshakes, and `pool` keeps the idle ones; it says why hyper-util's pools do not.
 //!
 //! The order of one exchange, see [`Upstream::send`]:
 //! 1. a place among the exchanges under way, then a connection: idle, or new (DNS,
@@ -22,6 +21,7 @@
 mod body;
 mod connect;
 mod error;
+mod last_byte;
 mod pool;
 mod tls;
 mod tunnel;
@@ -36,13 +36,14 @@ use http::{HeaderValue, Request, Response, Uri, Version, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout_at;
 
 use crate::clock::{Clock, Moment};
 use crate::config::{self, Origin, Scheme, Transport};
 
 use connect::Connector;
+use last_byte::{Watch, Watched};
 use pool::{Connection, Pool};
 
 pub use body::{BodyError, UpstreamBody};
@@ -95,6 +96,8 @@ pub struct Ready<'a> {
     upstream: &'a Upstream,
     connection: Connection,
     place: OwnedSemaphorePermit,
+    /// The longest silence within the body.
+    idle: Duration,
 }
 
 impl Upstream {
@@ -162,7 +165,7 @@ impl Upstream {
             Err(_) => return Err(SendError::never(Reason::ConnectionLimitReached, "too many exchanges")),
         };
         let connection = self.connection(deadline).await.map_err(SendError::NeverLeft)?;
-        Ok(Ready { upstream: self, connection, place })
+        Ok(Ready { upstream: self, connection, place, idle: self.times.idle })
     }
 
     async fn place(&self) -> OwnedSemaphorePermit {
@@ -235,6 +238,11 @@ impl Upstream {
 }
 
 impl Ready<'_> {
+    /// The same for an answer that may be silent for so long.
+    pub fn silent_for(self, idle: Duration) -> Self {
+        Self { idle, ..self }
+    }
+
     /// Hands `request` over and waits for the head; see [`Upstream::send`].
     ///
     /// # Errors
@@ -244,18 +252,44 @@ impl Ready<'_> {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let Self { upstream, mut connection, place } = self;
+        self.send_watched(request, None).await
+    }
+
+    /// The same; `last_byte` is told when the request's last byte has been written to
+    /// the system. Dropped untold where that is not known: a broken connection, a
+    /// request with a body over HTTP/2.
+    ///
+    /// # Errors
+    /// As [`Upstream::send`].
+    pub async fn send_watched<B>(
+        self,
+        request: Request<B>,
+        last_byte: Option<oneshot::Sender<()>>,
+    ) -> Result<Response<UpstreamBody>, SendError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let Self { upstream, mut connection, place, idle } = self;
+        let watch = last_byte.map(Watch::new);
         let deadline = upstream.clock.now() + upstream.times.head;
         let path = upstream.path(request.uri())?;
-        let mut request = request.map(|body| UnsyncBoxBody::new(body.map_err(error::caller_body)));
+        let mut request = request.map(|body| {
+            let body = UnsyncBoxBody::new(body.map_err(error::caller_body));
+            match &watch {
+                None => body,
+                Some(watch) => UnsyncBoxBody::new(Watched::new(body, Arc::clone(watch))),
+            }
+        });
         for _ in 0..MAX_OFFERS {
             upstream.address(&mut request, &path, &connection);
+            watch.as_ref().inspect(|watch| connection.watch(watch));
             let offer = connection.offer(request, &upstream.pool);
             request = match timeout_at(upstream.clock.instant(deadline), offer).await {
                 Err(_) => {
                     return Err(SendError::maybe(Reason::HttpResponseTimeout, "no response head in time"));
                 }
-                Ok(Ok((response, kept))) => return Ok(upstream.listen(response, kept, place)),
+                Ok(Ok((response, kept))) => return Ok(upstream.listen(response, kept, place, idle)),
                 Ok(Err(mut refused)) => match refused.take_message() {
                     Some(given_back) => given_back,
                     None => return Err(SendError::MayHaveLeft(Failure::of_exchange(&refused.into_error()))),
@@ -278,9 +312,10 @@ impl Upstream {
         response: Response<hyper::body::Incoming>,
         connection: Option<Connection>,
         place: OwnedSemaphorePermit,
+        idle: Duration,
     ) -> Response<UpstreamBody> {
         let lease = pool::Lease::new(Arc::clone(&self.pool), connection, place);
-        response.map(|body| UpstreamBody::new(body, lease, self.clock, self.times.idle))
+        response.map(|body| UpstreamBody::new(body, lease, self.clock, idle))
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const LEAVES: &[&str] = &["quota", "clock", "id", "secret", "redis", "target", "pattern", "pem"];
+const LEAVES: &[&str] = &["quota", "clock", "id", "secret", "redis", "target", "pattern", "token", "pem"];
 
 /// Who may import whom, leaves aside (leaves may be imported by everybody).
 fn allowed(part: &str) -> &'static [&'static str] {
@@ -31,6 +31,7 @@ fn leaf_allowed(part: &str, leaf: &str) -> bool {
     match part {
         "emulator" => matches!(leaf, "clock" | "secret"),
         "clock" | "id" | "secret" | "pattern" | "target" | "pem" => false,
+        "token" => matches!(leaf, "clock" | "secret"),
         "quota" => matches!(leaf, "clock" | "id" | "pattern"),
         _ => true,
     }

@@ -6,13 +6,17 @@
 
 mod calendar;
 mod caps;
+mod contention;
 mod faults;
 mod guide;
 mod hang_up;
 mod learning;
+mod promise;
 mod refusals;
+mod retry_after;
 mod saturation;
 mod shares;
+mod zones;
 
 use std::time::Duration;
 

@@ -11,6 +11,7 @@ use weir::config;
 /// What the fixtures and examples may refer to.
 const ENV: &[(&str, &str)] = &[
     ("CATCHPOINT_API_KEY", "vendor-key-1"),
+    ("REDIS_URL", "redis://redis.internal:6379"),
     ("CATCHPOINT_KEY_WEB", "vendor-key-2"),
     ("CATCHPOINT_KEY_PLATFORM", "vendor-key-3"),
     ("CATCHPOINT_KEY_CLIENT", "vendor-key-4"),
@@ -18,6 +19,7 @@ const ENV: &[(&str, &str)] = &[
     ("GRAFANA_TOKEN", "grafana-token-0123456789"),
     ("WEIR_TOKEN_GRAFANA", "grafana-token-0123456789"),
     ("WEIR_TOKEN_WEB_EXPORTER", "web-exporter-token-0123456789"),
+    ("WEIR_TOKEN_SIDECAR", "sidecar-token-0123456789"),
     ("WEIR_TOKEN_TERRAFORM", "terraform-token-0123456789"),
     ("WEIR_TOKEN_ONCALL_BOT", "oncall-bot-token-0123456789"),
     ("WEIR_TOKEN_NIGHTLY_REPORT", "nightly-report-token-0123456789"),
@@ -63,7 +65,7 @@ fn every_mistake_has_its_sentence() {
 
 #[test]
 fn the_examples_we_ship_are_right() {
-    for example in ["config/minimal.toml", "config/weir.toml"] {
+    for example in ["config/minimal.toml", "config/weir.toml", "config/sidecar-to-central.toml"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(example);
         let config = config::load(&path, env()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         assert_eq!(config.warnings, [""; 0], "{example}");

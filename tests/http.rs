@@ -1,9 +1,11 @@
 //! HTTP at weir's door and towards the vendor: what is refused, what goes on, what comes back.
 
+mod codings;
 mod failing;
 mod logs;
 mod passing;
 mod refusals;
+mod rules;
 mod sameness;
 mod scopes;
 mod stored;

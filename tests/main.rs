@@ -4,12 +4,15 @@
 
 mod admin;
 mod architecture;
+mod bodies;
 mod budget;
+mod cache;
 mod config;
 mod dashboard;
 mod deploy;
 mod egress;
 mod emulator;
+mod fleet;
 mod gateway;
 mod http;
 mod ledger;
@@ -17,4 +20,6 @@ mod ops;
 mod secrets;
 mod support;
 mod tls;
+mod tokens;
+mod topologies;
 mod vendors;

@@ -2,6 +2,8 @@
 //! go wrong; then everything that came out is searched for every secret in every
 //! form that a program might write it in.
 
+mod exchanged;
+
 use std::process::Command;
 
 use base64::Engine as _;

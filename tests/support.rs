@@ -5,6 +5,7 @@
 
 pub(crate) mod load;
 pub(crate) mod pki;
+pub(crate) mod redis;
 pub(crate) mod relay;
 mod wire;
 
@@ -140,6 +141,13 @@ impl Weir {
         std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap())
     }
 
+    /// As an operator would end it, keeping its store.
+    pub(crate) fn stop_keeping(mut self) -> TempDir {
+        let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
+        self.stop();
+        folder
+    }
+
     /// Starts what was [killed](Weir::kill) again, on the same config and store.
     pub(crate) fn again(folder: TempDir) -> Self {
         Self::launch("json", folder, &[])
@@ -154,12 +162,24 @@ impl Weir {
         self.address
     }
 
-    /// An operator, by the address that the log names.
-    pub(crate) fn admin(&self) -> Caller {
+    /// What it has in memory now.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1_024
+    }
+
+    /// Where operators reach it.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
         let output = self.output();
         let line = output.lines().find(|line| line.contains("admin listening")).unwrap();
         let event: Value = serde_json::from_str(line).unwrap();
-        Caller::at(format!("http://{}", event["address"].as_str().unwrap()), None)
+        event["address"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Its operators' listener.
+    pub(crate) fn admin(&self) -> Caller {
+        Caller::at(format!("http://{}", self.admin_address()), None)
     }
 
     /// Puts another config in the place of its own, as an editor would: all at once.
@@ -182,6 +202,11 @@ impl Weir {
         }
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
         (status, self.output(), folder)
+    }
+
+    /// What `/api/v1/status` says of its only upstream.
+    pub(crate) async fn status(&self) -> Value {
+        self.admin().get("/api/v1/status").await.json()["upstreams"][0].clone()
     }
 
     /// All that it has printed so far.
@@ -231,7 +256,7 @@ impl Caller {
         Self { base, token, client }
     }
 
-    /// Scheme and authority of whom it asks.
+    /// Where it asks.
     pub(crate) fn base(&self) -> &str {
         &self.base
     }
@@ -370,6 +395,16 @@ fn follow(
             output.push('\n');
         }
     })
+}
+
+/// The body of a GET, for who cannot wait otherwise.
+pub(crate) fn blocking_get(address: SocketAddr, path: &str) -> String {
+    use std::io::Write;
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text.split_once("\r\n\r\n").unwrap().1.to_owned()
 }
 
 /// The doors of consumers; the plain one is told first.

@@ -9,7 +9,7 @@ use axum::{Json, Router};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Admin, events, openapi, reload, status, usage};
+use super::{Admin, events, openapi, purge, reload, status, usage};
 
 /// Everything below `/api/v1`, behind the guard. What changes something is a POST.
 pub(super) fn router() -> Router<Arc<Admin>> {
@@ -18,6 +18,7 @@ pub(super) fn router() -> Router<Arc<Admin>> {
         .route("/events", get(events::show))
         .route("/usage", get(usage::show))
         .route("/history", get(usage::history))
+        .route("/cache/purge", post(purge::purge))
         .route("/reload", post(reload::ask))
         .route("/openapi.json", get(openapi::show))
 }

@@ -12,6 +12,7 @@ use utoipa::OpenApi;
         super::events::show,
         super::usage::show,
         super::usage::history,
+        super::purge::purge,
         super::reload::ask,
         show,
     )

@@ -1,5 +1,7 @@
 //! `GET /api/v1/status`: every budget, key and cache at this moment.
 
+mod keys;
+
 use std::sync::Arc;
 
 use axum::Json;
@@ -8,11 +10,14 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Admin, KeyHealth, Watched};
-use crate::budget::{LimitState, Node, NodeState};
+use super::{Admin, Watched};
+use crate::budget::{LimitState, Node, NodeState, Snapshot, VendorView};
+use crate::cache::SecondTally;
 use crate::clock::UnixTime;
 use crate::quota;
 use crate::telemetry::{Counts, Outcome, Refused};
+
+use keys::{KeyStatus, keys};
 
 /// Everything at one moment.
 #[derive(Debug, Serialize, ToSchema)]
@@ -38,6 +43,10 @@ struct UpstreamStatus {
     waiting: usize,
     /// Of the account.
     limits: Vec<LimitStatus>,
+    /// Seconds by which the time to a response head differs; even spacing allows for it.
+    latency_spread: f64,
+    /// Seconds after the last byte within which the vendor has counted, while that is believed.
+    counted_within: Option<f64>,
     divisions: Vec<NodeStatus>,
     consumers: Vec<NodeStatus>,
     /// Over all consumers since the start.
@@ -64,6 +73,22 @@ struct LimitStatus {
     kind: &'static str,
     /// Seconds until something comes back, at the reset of a calendar window all of it.
     next_release: Option<f64>,
+    /// Of the account: what is thought of the vendor's own count.
+    #[serde(flatten)]
+    vendor: Option<VendorCount>,
+}
+
+/// What is thought of the vendor's own count of one limit.
+#[derive(Debug, Serialize, ToSchema)]
+struct VendorCount {
+    /// Seconds until it opens again after a 429.
+    closed_for: Option<f64>,
+    /// What others are thought to have used.
+    used_by_others: u32,
+    /// `exact`, or `even` if requests keep a distance.
+    pace: &'static str,
+    /// That distance in seconds.
+    gap: Option<f64>,
 }
 
 /// A division or a consumer.
@@ -80,6 +105,8 @@ struct NodeStatus {
     admitted: u64,
     /// Callers since the start.
     refused: u64,
+    /// With `mode = "observe"`: what would have had to wait, or been refused.
+    held_up: u64,
     limits: Vec<LimitStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exchanges: Option<Exchanges>,
@@ -129,26 +156,6 @@ struct AnswerCount {
     count: u64,
 }
 
-/// One vendor key; its values are valid side by side.
-#[derive(Debug, Serialize, ToSchema)]
-struct KeyStatus {
-    name: String,
-    /// Whole days of each value; null if it has no date.
-    days_left: Vec<Option<u64>>,
-    values: Vec<KeyValueStatus>,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-struct KeyValueStatus {
-    /// RFC 3339: the first moment at which it is no longer valid.
-    expires: Option<String>,
-    days_left: Option<u64>,
-    /// The vendor has refused it.
-    is_refused: bool,
-    /// It is the one that is sent.
-    is_in_use: bool,
-}
-
 #[derive(Debug, Serialize, ToSchema)]
 struct RefusalStatus {
     /// RFC 3339.
@@ -166,6 +173,18 @@ struct CacheStatus {
     /// Answers that are kept.
     keys: u64,
     bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disk: Option<DiskStatus>,
+}
+
+/// The part of the cache that outlives a restart.
+#[derive(Debug, Serialize, ToSchema)]
+struct DiskStatus {
+    entries: u64,
+    bytes: u64,
+    queued_bytes: u64,
+    found: u64,
+    dropped: u64,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -194,7 +213,11 @@ pub(super) fn of(admin: &Admin) -> Status {
         version: env!("CARGO_PKG_VERSION"),
         at: now.to_string(),
         upstreams: admin.upstreams().iter().map(|watched| upstream(watched, now)).collect(),
-        cache: CacheStatus { keys: cache.len(), bytes: cache.weight_bytes() },
+        cache: CacheStatus {
+            keys: cache.len(),
+            bytes: cache.weight_bytes(),
+            disk: cache.second_tally().map(disk),
+        },
         reloads: ReloadStatus {
             adopted,
             refused,
@@ -203,6 +226,11 @@ pub(super) fn of(admin: &Admin) -> Status {
         },
         store_is_up: (admin.sources.can_book)(),
     }
+}
+
+fn disk(tally: SecondTally) -> DiskStatus {
+    let SecondTally { entries, bytes, queued_bytes, found, dropped } = tally;
+    DiskStatus { entries, bytes, queued_bytes, found, dropped }
 }
 
 fn upstream(watched: &Watched, now: UnixTime) -> UpstreamStatus {
@@ -230,7 +258,9 @@ fn upstream(watched: &Watched, now: UnixTime) -> UpstreamStatus {
         dialect: config.dialect.name(),
         mode: config.mode.as_str(),
         waiting: snapshot.waiting,
-        limits: limits(&snapshot.account),
+        limits: account(&snapshot, &plan.limits),
+        latency_spread: snapshot.latency_spread.as_secs_f64(),
+        counted_within: snapshot.counted_within.map(|within| within.as_secs_f64()),
         divisions: divisions.collect(),
         consumers: consumers.collect(),
         exchanges: exchanges(&watched.tally.total()),
@@ -260,9 +290,24 @@ fn node(state: &NodeState, share: u32, limits: Vec<LimitStatus>) -> NodeStatus {
         waiting: state.waiting,
         admitted: state.admitted,
         refused: state.refused,
+        held_up: state.held_up,
         limits,
         exchanges: None,
     }
+}
+
+fn account(snapshot: &Snapshot, of: &[quota::Limit]) -> Vec<LimitStatus> {
+    let both = limits(&snapshot.account, of).into_iter().zip(&snapshot.vendor);
+    let one = |(limit, view): (LimitStatus, &VendorView)| LimitStatus {
+        vendor: Some(VendorCount {
+            closed_for: view.closed.map(|closed| closed.as_secs_f64()),
+            used_by_others: view.others,
+            pace: if view.gap.is_some() { "even" } else { "exact" },
+            gap: view.gap.map(|gap| gap.as_secs_f64()),
+        }),
+        ..limit
+    };
+    both.map(one).collect()
 }
 
 fn limits(states: &[LimitState], limits: &[quota::Limit]) -> Vec<LimitStatus> {
@@ -280,6 +325,7 @@ fn limits(states: &[LimitState], limits: &[quota::Limit]) -> Vec<LimitStatus> {
                 Some(quota::Window::Sliding(_)) | None => "sliding",
             },
             next_release: state.next_release.map(|after| after.as_secs_f64()),
+            vendor: None,
         }
     };
     states.iter().map(one).collect()
@@ -314,31 +360,6 @@ fn vendor(watched: &Watched, is_let_be: bool) -> VendorStatus {
         latency_p50: vendor.latency().quantile(0.5).filter(|bound| *bound < f64::MAX),
         latency_p95: vendor.latency().quantile(0.95).filter(|bound| *bound < f64::MAX),
     }
-}
-
-fn keys(states: &[KeyHealth], now: UnixTime) -> Vec<KeyStatus> {
-    let mut keys: Vec<KeyStatus> = Vec::new();
-    for state in states {
-        let days_left = state.expires.map(|end| end.since(now).as_secs() / 86_400);
-        let value = KeyValueStatus {
-            expires: state.expires.map(|end| end.to_string()),
-            days_left,
-            is_refused: state.is_refused,
-            is_in_use: state.is_in_use,
-        };
-        match keys.last_mut().filter(|key| key.name == state.name) {
-            Some(key) => {
-                key.days_left.push(days_left);
-                key.values.push(value);
-            }
-            None => keys.push(KeyStatus {
-                name: state.name.clone(),
-                days_left: vec![days_left],
-                values: vec![value],
-            }),
-        }
-    }
-    keys
 }
 
 impl RefusalStatus {

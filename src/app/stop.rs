@@ -6,7 +6,7 @@
 //! 3. The last call: whoever still waits is told 503, to try elsewhere.
 //! 4. When the grace is over, connections are cut.
 //! 5. What was sent is waited for until its charge has its end, as long as the
-//!    grace lasts; then usage is written and the ledger let go, for a successor.
+//!    grace lasts; then usage is written, ledger and cache let go, for a successor.
 //!
 //! A second signal ends all of this at once. That is safe (law 8): what left is in
 //! the ledger as pending, and counts as given up at the restart.
@@ -81,7 +81,8 @@ impl App {
         self.beside.iter().for_each(tokio::task::AbortHandle::abort);
         self.chronicle.tick();
         self.usage.close().await;
-        self.ledger.close().await;
+        self.gateway.told().await;
+        tokio::join!(self.store.close(), self.cache.close());
         self.over.send_replace(true);
         let mut admin_served = self.admin_served;
         tokio::select! {

@@ -60,7 +60,7 @@ impl Bid {
             match outcome {
                 Outcome::Granted(grant) => {
                     let face = face.unwrap_or_else(|| Arc::clone(&self.door.budget));
-                    return Some(Permit::new(face, grant));
+                    return Some(Permit::of_bid(face, grant));
                 }
                 Outcome::Over => return None,
                 Outcome::Waiting => {}
@@ -108,12 +108,27 @@ impl Door {
 
 impl Entry {
     /// Resolves, once, when this caller is refused because its own deadline has
-    /// come; never, if it or another caller of the fetch has been admitted.
+    /// come, or can no longer be kept; never, if it or another caller of the fetch
+    /// has been admitted.
     pub async fn refused(&self) -> Refusal {
-        self.budget.core.clock.sleep_until(self.deadline).await;
-        match self.budget.change(|desk, now| desk.time_out(self.id, now)) {
-            Some(refusal) => refusal,
-            None => std::future::pending().await,
+        let mut deadline = std::pin::pin!(self.budget.core.clock.sleep_until(self.deadline));
+        let mut is_over = false;
+        loop {
+            // Made before the look, so that no news falls in between.
+            let news = self.budget.core.turned_away.notified();
+            if let Some(refusal) = self.budget.core.state.lock().desk.turned_away(self.id) {
+                return refusal;
+            }
+            tokio::select! {
+                () = &mut deadline, if !is_over => {
+                    if let Some(refusal) = self.budget.change(|desk, now| desk.time_out(self.id, now)) {
+                        return refusal;
+                    }
+                    // Admitted; or the shared ledger has been asked, and may still say no.
+                    is_over = true;
+                }
+                () = news => {}
+            }
         }
     }
 

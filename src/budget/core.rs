@@ -7,7 +7,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::Budget;
-use super::desk::{BidId, Desk, Grant};
+use super::desk::{BidId, Desk};
+use super::shared::{Fleet, Replica};
 use crate::clock::{Clock, Moment};
 
 /// What all plans of one upstream share.
@@ -16,11 +17,17 @@ pub(super) struct Core {
     pub(super) state: Mutex<State>,
     /// Tells the timer that it may have to wake earlier.
     rearm: Arc<Notify>,
+    /// Tells those who wait that some of them are refused before their deadline.
+    pub(super) turned_away: Notify,
+    /// With whom the account is shared, if it is.
+    pub(super) fleet: Option<Fleet>,
     me: Weak<Self>,
 }
 
 pub(super) struct State {
     pub(super) desk: Desk,
+    /// What is known of the others' charges.
+    pub(super) replica: Option<Replica>,
     /// Whom to tell of a bid's outcome.
     pub(super) signals: HashMap<BidId, Arc<Notify>>,
     /// The budget whose plan the desk follows.
@@ -40,12 +47,16 @@ struct Armed {
 }
 
 impl Core {
-    pub(super) fn new(desk: Desk, clock: Clock) -> Arc<Self> {
-        let state = State { desk, signals: HashMap::new(), face: Weak::new(), timer: None, timers: 0 };
+    pub(super) fn new(desk: Desk, clock: Clock, shared: Option<(Fleet, Replica)>) -> Arc<Self> {
+        let (fleet, replica) = shared.unzip();
+        let signals = HashMap::new();
+        let state = State { desk, replica, signals, face: Weak::new(), timer: None, timers: 0 };
         Arc::new_cyclic(|me| Self {
             clock,
             state: Mutex::new(state),
             rearm: Arc::new(Notify::new()),
+            turned_away: Notify::new(),
+            fleet,
             me: me.clone(),
         })
     }
@@ -56,10 +67,7 @@ impl Core {
     }
 
     /// Charges, and says whose plan the grant's indices are of.
-    pub(super) fn grant(
-        &self,
-        charge: impl FnOnce(&mut Desk, Moment) -> Option<Grant>,
-    ) -> (Option<Grant>, Option<Arc<Budget>>) {
+    pub(super) fn grant<T>(&self, charge: impl FnOnce(&mut Desk, Moment) -> T) -> (T, Option<Arc<Budget>>) {
         self.change_state(|state, now| (charge(&mut state.desk, now), state.face.upgrade()))
     }
 
@@ -68,17 +76,29 @@ impl Core {
         // Read under the lock, so that the core's time never goes back.
         let now = self.clock.now();
         if state.desk.has_edges() {
-            state.desk.follow_wall(now, self.clock.wall());
+            let wall = state.replica.as_ref().and_then(|replica| replica.wall(now));
+            state.desk.follow_wall(now, wall.unwrap_or_else(|| self.clock.wall()));
         }
         state.desk.pump(now);
         let result = change(&mut state, now);
         state.desk.pump(now);
+        if state.desk.take_has_turned_away() {
+            self.turned_away.notify_waiters();
+        }
         for bid in state.desk.take_decided() {
             if let Some(signal) = state.signals.get(&bid) {
                 signal.notify_one();
             }
         }
-        self.arm(&mut state);
+        let state = &mut *state;
+        if let (Some(replica), Some(fleet)) = (&mut state.replica, &self.fleet) {
+            let nominees = state.desk.take_nominees();
+            if !nominees.is_empty() {
+                fleet.work.notify_one();
+            }
+            nominees.into_iter().for_each(|nominee| replica.ask_for_bid(nominee));
+        }
+        self.arm(state);
         result
     }
 

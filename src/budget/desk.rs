@@ -4,12 +4,15 @@
 //! who could leave. The desk reads no clock: `now` is given, and never falls.
 
 mod charges;
+mod fleet;
+mod foresee;
 mod learn;
 mod past;
 mod refuse;
 mod replan;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -19,13 +22,15 @@ use crate::quota::{LimitSet, Plan};
 
 use super::eras::Eras;
 use super::hierarchy::{Books, Place};
-use super::learn::Lessons;
+use super::learn::{Lessons, Others};
 use super::log::Seat;
 use super::queue::{EntryId, Queue, Waiter};
 use super::refusal::{Denied, Reason, Refusal};
 use super::vendor_clock::Shift;
 
-pub(super) use charges::Flight;
+pub(super) use charges::{Flight, Standing};
+use fleet::Claims;
+pub(super) use fleet::{Bound, Bounds, Nominee};
 use past::Past;
 
 /// One fetch that wants to leave.
@@ -46,11 +51,12 @@ pub struct Ask {
 /// were when it was handed out; the desk knows by the id what they are now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Grant {
-    pub(super) id: u64,
     pub(super) seat: Seat,
     pub(super) set: LimitSet,
     pub(super) at: Moment,
     pub(super) waited: Duration,
+    /// Its number here; never zero.
+    pub(super) ticket: u64,
 }
 
 /// What a bid has come to.
@@ -68,11 +74,15 @@ pub(super) struct Tally {
     pub(super) waiting: usize,
     pub(super) admitted: u64,
     pub(super) refused: u64,
+    /// Observed: admitted although it would have had to wait.
+    pub(super) held_up: u64,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Desk {
-    plan: Plan,
+    plan: Arc<Plan>,
+    /// The plan's, until the vendor breaks it.
+    counted_within: Option<Duration>,
     books: Books,
     queue: Queue,
     bids: HashMap<BidId, Bid>,
@@ -86,6 +96,12 @@ pub(super) struct Desk {
     eras: Eras,
     /// Grants that have not come to an end.
     outstanding: HashMap<u64, Owed>,
+    /// What has to be asked for where replicas share the account.
+    claims: Claims,
+    others: Others,
+    /// Waiters refused before their deadline, until they have heard of it.
+    turned_away: HashMap<EntryId, Refusal>,
+    has_turned_away: bool,
     /// Bids whose outcome is no longer `Waiting`, since last asked.
     decided: Vec<BidId>,
     /// Something has changed since the last look at who may leave.
@@ -112,6 +128,8 @@ struct Bid {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
+    /// Chosen to go next, if the shared ledger agrees.
+    Nominated(Grant),
     Granted(Grant),
     /// The permit has been handed out.
     Taken,
@@ -124,6 +142,7 @@ struct Entry {
     seat: Seat,
     urgency: u8,
     since: Moment,
+    deadline: Moment,
     fate: Fate,
 }
 
@@ -150,10 +169,15 @@ impl Desk {
             lessons: Lessons::new(plan.limits.len()),
             eras: Eras::new(),
             outstanding: HashMap::new(),
+            claims: Claims::default(),
+            others: Others::new(plan.limits.len()),
+            turned_away: HashMap::new(),
+            has_turned_away: false,
             decided: Vec::new(),
             dirty: true,
             next_wake: None,
-            plan,
+            counted_within: plan.counted_within,
+            plan: Arc::new(plan),
         }
     }
 
@@ -170,18 +194,24 @@ impl Desk {
         let id = self.fresh_id();
         let fetch = self.bids.get_mut(&bid).ok_or(Denied::Closed)?;
         let fate = match fetch.state {
-            State::Open => Fate::Waiting,
+            State::Open | State::Nominated(_) => Fate::Waiting,
             State::Granted(_) | State::Taken => Fate::Free,
             State::Over => return Err(Denied::Closed),
         };
         let seat = Seat::try_from(ask.seat).unwrap_or(Seat::MAX);
-        self.entries.insert(id, Entry { bid, seat, urgency: ask.urgency.min(7), since: now, fate });
+        let (urgency, deadline) = (ask.urgency.min(7), ask.deadline);
+        self.entries.insert(id, Entry { bid, seat, urgency, since: now, deadline, fate });
         if fate == Fate::Free {
             return Ok(id);
         }
         let first = fetch.waiting.first().copied();
         fetch.waiting.push(id);
-        let waiter = Waiter { id, seat, set: fetch.set, urgency: ask.urgency.min(7) };
+        let waiter = Waiter { id, seat, set: fetch.set, urgency };
+        if matches!(fetch.state, State::Nominated(_)) {
+            // It stands in no queue unless its bid is put back.
+            self.tallies[ask.seat].waiting += 1;
+            return Ok(id);
+        }
         self.queue.push(waiter, &self.books);
         self.dirty = true;
         self.tallies[ask.seat].waiting += 1;
@@ -190,6 +220,9 @@ impl Desk {
             self.queue.join(waiter, &self.books);
         }
         self.pump(now);
+        if self.is_nominated(id) {
+            return Ok(id);
+        }
         match self.unwelcome(waiter, ask.deadline, now) {
             None => Ok(id),
             Some(reason) => {
@@ -205,19 +238,24 @@ impl Desk {
     pub(super) fn leave(&mut self, id: EntryId, now: Moment) {
         if let Some(waiter) = self.waiter(id) {
             self.withdraw(waiter);
-            self.close_if_empty(id);
+            self.close_if_empty(id, now);
         }
         self.entries.remove(&id);
+        self.turned_away.remove(&id);
         self.pump(now);
     }
 
     /// The caller's deadline has come: a refusal, unless it no longer waits.
     pub(super) fn time_out(&mut self, id: EntryId, now: Moment) -> Option<Refusal> {
         self.pump(now);
-        let waiter = self.waiter(id)?;
+        if let Some(refusal) = self.turned_away(id) {
+            return Some(refusal);
+        }
+        // Who is nominated hears what the shared ledger says: it is not waited for long.
+        let waiter = self.waiter(id).filter(|_| !self.is_nominated(id))?;
         let refusal = self.refuse(waiter, Reason::WaitOver, now);
         self.withdraw(waiter);
-        self.close_if_empty(id);
+        self.close_if_empty(id, now);
         Some(refusal)
     }
 
@@ -230,7 +268,7 @@ impl Desk {
     pub(super) fn take(&mut self, bid: BidId) -> Outcome {
         let Some(bid) = self.bids.get_mut(&bid) else { return Outcome::Over };
         match bid.state {
-            State::Open => Outcome::Waiting,
+            State::Open | State::Nominated(_) => Outcome::Waiting,
             State::Granted(grant) => {
                 bid.state = State::Taken;
                 Outcome::Granted(grant)
@@ -250,7 +288,7 @@ impl Desk {
                 self.queue.remove(waiter, &self.books);
             }
         }
-        if let State::Granted(grant) = fetch.state {
+        if let State::Granted(grant) | State::Nominated(grant) = fetch.state {
             self.refund(grant, now);
         }
         self.pump(now);
@@ -263,20 +301,18 @@ impl Desk {
             self.dirty = true;
             self.queue.refresh(seat, &self.books);
         }
-        if self.past.is_unknown || (!self.dirty && self.next_wake.is_none_or(|at| now < at)) {
+        if self.is_held_up(now) || (!self.dirty && self.next_wake.is_none_or(|at| now < at)) {
             return;
         }
         while let Some(waiter) = self.queue.next(&self.books, now) {
-            self.grant(waiter, now);
+            if self.claims.are_asked {
+                self.nominate(waiter, now);
+            } else {
+                self.grant(waiter, now);
+            }
         }
         self.dirty = false;
-        let sets = self.queue.wanted();
-        let openings = sets.filter_map(|(set, by_account)| match by_account {
-            true => self.books.next_opening(set, now),
-            // All of them are capped: any lapse may be one of theirs.
-            false => set.iter().filter_map(|limit| self.books.next_release(limit)).min(),
-        });
-        self.next_wake = openings.min();
+        self.next_wake = self.queue.next_chance(&self.books, now);
     }
 
     /// When, if nothing happens before, [`Desk::pump`] may have something to do.
@@ -365,12 +401,14 @@ impl Desk {
         }
     }
 
-    fn close_if_empty(&mut self, id: EntryId) {
+    fn close_if_empty(&mut self, id: EntryId, now: Moment) {
         let Some(bid) = self.entries.get(&id).map(|entry| entry.bid) else { return };
-        if let Some(fetch) =
-            self.bids.get_mut(&bid).filter(|b| b.state == State::Open && b.waiting.is_empty())
-        {
-            fetch.state = State::Over;
+        let Some(fetch) = self.bids.get_mut(&bid).filter(|bid| bid.waiting.is_empty()) else { return };
+        if matches!(fetch.state, State::Open | State::Nominated(_)) {
+            if let State::Nominated(grant) = std::mem::replace(&mut fetch.state, State::Over) {
+                self.books.refund(grant.seat, grant.set, grant.at, now);
+                self.moved(grant.seat);
+            }
             self.decided.push(bid);
         }
     }

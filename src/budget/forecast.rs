@@ -47,13 +47,7 @@ fn account_slot(books: &Books, waiter: Waiter, limit: usize, ahead: u64, now: Mo
     } else {
         released(books, limit, ahead, now)
     };
-    match books.pacing().next(limit) {
-        Some(next) => {
-            let ahead = u32::try_from(ahead).unwrap_or(u32::MAX);
-            slot.max(next + books.pacing().gap_of(limit).saturating_mul(ahead))
-        }
-        None => slot,
-    }
+    slot.max(books.not_before(limit, ahead))
 }
 
 /// For a calendar window: when enough of what is held has been let go, or the next edge.

@@ -5,6 +5,7 @@
 //! kept in step with that log, so a charge enters and leaves all of its nodes
 //! in one step (DESIGN, law 2) and an idle consumer costs a few words.
 
+mod bounds;
 mod obstacle;
 mod replan;
 mod restore;
@@ -37,6 +38,8 @@ pub(super) struct Books {
     stretches: Vec<Stretch>,
     scopes: Vec<Scope>,
     pacing: Pacing,
+    /// By limit: nothing leaves before, since the vendor has said no.
+    closed: Vec<Moment>,
     holds: Holds,
     clock: VendorClock,
     divisions: usize,
@@ -89,6 +92,7 @@ impl Books {
             },
             stretches: plan.limits.iter().map(|limit| limit.window.clone()).collect(),
             pacing: Pacing::new(&plan.limits, plan.pace),
+            closed: vec![Moment::ZERO; limits],
             holds: Holds::new(limits, nodes, nodes),
             scopes: plan.limits.iter().map(|limit| limit.scope).collect(),
             clock,
@@ -163,7 +167,7 @@ impl Books {
         let mut gate = Gate::Open;
         for limit in set.iter() {
             let free = self.windows[limit].free();
-            if free == 0 || self.pacing.next(limit).is_some_and(|next| now < next) {
+            if free == 0 || now < self.not_before(limit, 0) {
                 return Gate::Shut;
             }
             if free <= self.holds.total(limit) {
@@ -180,24 +184,25 @@ impl Books {
         tight.all(|limit| self.holds.is_covered(division, consumer, limit))
     }
 
-    /// When the gate for `set` may open further, if nothing in flight is answered.
+    /// When the gate for `set` may open further, for anybody or for an owner, if
+    /// nothing in flight is answered.
     pub(super) fn next_opening(&self, set: LimitSet, now: Moment) -> Option<Moment> {
-        let mut opening = Moment::ZERO;
+        let (mut opening, mut owners) = (now, None::<Moment>);
         for limit in set.iter() {
             let (window, held) = (&self.windows[limit], self.holds.total(limit));
-            let mut at = if window.free() == 0 {
-                window.next_release(&self.clock)?
+            if window.free() == 0 {
+                opening = opening.max(window.next_release(&self.clock)?);
             } else if window.free() <= held {
-                window.next_release(&self.clock).unwrap_or(Moment::NEVER).min(self.holds.next_stale())
-            } else {
-                now
-            };
-            if let Some(next) = self.pacing.next(limit) {
-                at = at.max(next);
+                // Whoever's charge lapses first may be the one whose reserve covers it then.
+                let release = window.next_release(&self.clock).unwrap_or(Moment::NEVER);
+                let next = release.min(self.holds.next_stale());
+                owners = Some(owners.map_or(next, |owners| owners.min(next)));
             }
-            opening = opening.max(at);
+            opening = opening.max(self.not_before(limit, 0));
         }
-        Some(opening)
+        // While it is shut to all, owners may go as soon as it opens; while it is open to
+        // owners, the next change may be for one of them, or for all.
+        Some(owners.filter(|_| opening <= now).unwrap_or(opening))
     }
 
     /// Charges one request of `seat` to every limit of `set` at every node, whether it fits or not.
@@ -227,10 +232,10 @@ impl Books {
         }
     }
 
-    /// It was counted by `until` already, not only by `later` as assumed when it was settled.
-    pub(super) fn settle_earlier(&mut self, (seat, set): (Seat, LimitSet), later: Moment, until: Moment) {
+    /// It was counted by `until`, not by the moment `assumed` when it was settled.
+    pub(super) fn resettle(&mut self, (seat, set): (Seat, LimitSet), assumed: Moment, until: Moment) {
         for limit in set.iter() {
-            self.windows[limit].settle_earlier(later, until, seat);
+            self.windows[limit].resettle(assumed, until, seat);
         }
     }
 
@@ -299,9 +304,15 @@ impl Books {
 
     /// How `node` stands on the limits of `set`.
     pub(super) fn standing(&self, node: NodeIndex, set: LimitSet) -> Standing {
-        if set.iter().any(|limit| self.capped(node, limit)) {
+        self.standing_after(node, set, 0)
+    }
+
+    /// The same, had it used so many more.
+    pub(super) fn standing_after(&self, node: NodeIndex, set: LimitSet, more: u32) -> Standing {
+        let used = |limit: usize| self.used_by(node, limit) + more;
+        if set.iter().any(|limit| used(limit) >= self.caps[self.cell(node, limit)]) {
             Standing::Capped
-        } else if set.iter().all(|limit| self.used_by(node, limit) < self.fair[self.cell(node, limit)]) {
+        } else if set.iter().all(|limit| used(limit) < self.fair[self.cell(node, limit)]) {
             Standing::Below
         } else {
             Standing::Borrowing
@@ -357,6 +368,7 @@ impl Books {
     }
 
     /// Whether `node` has used up its cap on `limit`.
+    #[cfg(test)]
     pub(super) fn capped(&self, node: NodeIndex, limit: usize) -> bool {
         let cell = self.cell(node, limit);
         self.used[cell] >= self.caps[cell]

@@ -4,7 +4,7 @@
 mod fair;
 mod reloads;
 mod restarts;
-mod vendor;
+pub(in crate::budget) mod vendor;
 mod world;
 
 use std::num::NonZeroU32;
@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use crate::quota::*;
 
 use vendor::Vendor;
-use world::{Caller, Fate, World};
+use world::{Caller, Fate, Refused, World};
 
 const MS: u64 = 1_000_000;
 
@@ -170,6 +170,38 @@ proptest! {
         let mut world = World::new(&plan, vec![vec![Vendor::weighted(requests, millis * MS, phase % (millis * MS))]]);
         // The spread has to be known beforehand: two seconds there and back, and the linger of a lost one.
         world.teach_spread(Duration::from_millis(2_500));
+        world.run(&callers);
+        prop_assert!(world.starved().is_empty(), "{:?}", world.starved());
+    }
+
+    /// Clocks that run at different rates, within what `slack` allows for.
+    #[test]
+    fn slack_covers_clocks_that_drift(
+        limits in limits(), callers in callers(4), phase: u64, drift_ppm in -499i64..=499,
+    ) {
+        let mut plan = plan(&limits, 4);
+        for limit in &mut plan.limits {
+            limit.slack = (limit.window.length() / 2_000).max(Duration::from_millis(2));
+        }
+        let mut world = World::new(&plan, vendors(&plan, phase));
+        world.drift(drift_ppm);
+        world.run(&callers);
+        prop_assert!(world.starved().is_empty(), "{:?}", world.starved());
+    }
+
+    /// Somebody else uses the account: a window that the vendor closed stays closed, who
+    /// cannot wait for it is told at once, and nobody starves. `World::check` holds throughout.
+    #[test]
+    fn what_the_vendor_refuses_is_learnt(
+        limits in limits(), callers in callers(4), phase: u64, counts: bool, auto: bool,
+        outsiders in prop::collection::vec(0u64..20_000, 0..40),
+    ) {
+        let mut plan = plan(&limits, 4);
+        if auto {
+            plan.pace = Pace::Auto;
+        }
+        let mut world = World::new(&plan, vendors(&plan, phase));
+        world.with_outsiders(&outsiders, if counts { Refused::Counts } else { Refused::CountsNot });
         world.run(&callers);
         prop_assert!(world.starved().is_empty(), "{:?}", world.starved());
     }

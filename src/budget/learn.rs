@@ -25,6 +25,52 @@ pub struct Closed {
     pub lasts: Duration,
     /// Whether its requests are evenly spaced from now on.
     pub spaced_out: bool,
+    /// Whether the vendor has broken what `counted_within` promised, which no longer holds.
+    pub withdrawn: bool,
+}
+
+/// What others are thought to have used, as far as it still counts; outlives a restart.
+#[derive(Clone, Debug)]
+pub(super) struct Others {
+    /// By limit: so many requests, counted by then; the earliest first.
+    used: Vec<Vec<(Moment, u32)>>,
+}
+
+/// More than this are remembered as fewer, later ones.
+const MAX_REMEMBERED: usize = 32;
+
+impl Others {
+    pub(super) fn new(limits: usize) -> Self {
+        Self { used: vec![Vec::new(); limits] }
+    }
+
+    /// They have used `requests` of `limit` more, by `until`; what `is_over` is forgotten.
+    pub(super) fn add(
+        &mut self,
+        limit: usize,
+        (until, requests): (Moment, u32),
+        is_over: impl Fn(Moment) -> bool,
+    ) {
+        let used = &mut self.used[limit];
+        used.retain(|(until, _)| !is_over(*until));
+        let at = used.partition_point(|(other, _)| *other <= until);
+        used.insert(at, (until, requests));
+        if used.len() > MAX_REMEMBERED {
+            // As if the earliest two had come together, with the later one.
+            let (_, first) = used.remove(0);
+            used[0].1 += first;
+        }
+    }
+
+    /// The same for another plan of `limits` limits.
+    pub(super) fn replanned(&self, map: &Map, limits: usize) -> Self {
+        let before = |limit| map.limit_before(limit).map(|old| self.used[old].clone()).unwrap_or_default();
+        Self { used: (0..limits).map(before).collect() }
+    }
+
+    pub(super) fn of(&self, limit: usize) -> &[(Moment, u32)] {
+        &self.used[limit]
+    }
 }
 
 /// The 429s of one upstream so far, by the limit that was blamed.
@@ -64,12 +110,13 @@ impl Budget {
     /// The vendor reports `used` requests on the limit at `limit` (an index into the
     /// plan's): counts as used from now on, if it is more than is counted here.
     pub fn raise(&self, limit: usize, used: u32) {
-        self.change(|desk, now| {
-            if let Some(limit) = desk.eras().limit(self.era, limit).filter(|l| *l < desk.plan().limits.len())
-            {
-                desk.raise(limit, used, now);
-            }
+        let is_news = self.change(|desk, now| {
+            let limit = desk.eras().limit(self.era, limit).filter(|limit| *limit < desk.plan().limits.len());
+            limit.is_some_and(|limit| desk.raise(limit, used, now))
         });
+        if is_news {
+            self.remember_others(limit);
+        }
     }
 
     /// The vendor has refused (429) a request that was sent at `sent` and counts
@@ -84,10 +131,35 @@ impl Budget {
             let limits = desk.eras().limits(self.era, limits);
             desk.refused_by_vendor(limits, sent, retry_after, now)
         })?;
-        if let Some(link) = self.link.as_ref().filter(|_| closed.spaced_out) {
-            link.remember_spacing(&closed.limit);
+        if let Some(link) = &self.link {
+            if closed.spaced_out {
+                link.remember_spacing(&closed.limit);
+            }
+            if let Some(promised) = self.plan.counted_within.filter(|_| closed.withdrawn) {
+                link.remember_broken_promise(promised);
+            }
+            let limit = self.plan.limits.iter().position(|limit| limit.name == closed.limit);
+            if let Some(limit) = limit {
+                self.remember_others(limit);
+                let closed = {
+                    let desk = &self.core.state.lock().desk;
+                    desk.eras().limit(self.era, limit).and_then(|limit| desk.books().closed(limit))
+                };
+                closed.inspect(|until| link.remember_closed(&self.plan.limits[limit].name, *until));
+            }
         }
         Some(closed)
+    }
+
+    /// A restart must not forget what others have used.
+    pub(super) fn remember_others(&self, limit: usize) {
+        let Some(link) = &self.link else { return };
+        let used = {
+            let desk = &self.core.state.lock().desk;
+            let Some(limit) = desk.eras().limit(self.era, limit) else { return };
+            desk.others().of(limit).to_vec()
+        };
+        link.remember_others(&self.plan.limits[limit].name, &used);
     }
 }
 
@@ -100,6 +172,16 @@ impl Lessons {
     pub(super) fn replanned(&self, map: &Map, limits: usize) -> Self {
         let before = |limit| map.limit_before(limit).and_then(|old| self.last[old]);
         Self { last: (0..limits).map(before).collect() }
+    }
+
+    /// Whether `limit` was closed after `since`, and still is.
+    pub(super) fn is_closed_since(&self, limit: usize, since: Moment, now: Moment) -> bool {
+        self.last[limit].is_some_and(|lesson| lesson.closed_at > since && lesson.open_at > now)
+    }
+
+    /// Until when `limit` is closed after a 429, if it is.
+    pub(super) fn closed_until(&self, limit: usize, now: Moment) -> Option<Moment> {
+        self.last[limit].map(|lesson| lesson.open_at).filter(|&open_at| open_at > now)
     }
 
     /// Whom to blame for the 429 to a request that was sent at `sent`; `suspects`
@@ -168,6 +250,19 @@ mod tests {
         assert_eq!(lessons.blame(&quiet, at(72), None, at(73)), close(1, HOUR, false));
         // Long after, it begins anew.
         assert_eq!(lessons.blame(&quiet, at(9_000), None, at(9_001)), close(0, MINUTE, false));
+    }
+
+    #[test]
+    fn what_others_used_is_remembered_in_a_few_words() {
+        let mut others = Others::new(1);
+        for secs in 0..100 {
+            others.add(0, (at(secs), 1), |until| until < at(10));
+        }
+        let used = others.of(0);
+        assert_eq!((used.len(), used.iter().map(|(_, n)| n).sum::<u32>()), (MAX_REMEMBERED, 90));
+        assert_eq!(used[0], (at(68), 59), "later than they were, never earlier");
+        others.add(0, (at(50), 3), |until| until < at(70));
+        assert_eq!(others.of(0).first(), Some(&(at(50), 3)));
     }
 
     #[test]

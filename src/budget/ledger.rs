@@ -17,6 +17,7 @@
 
 mod file;
 mod inbox;
+mod recall;
 mod record;
 mod replan;
 pub(super) mod restore;
@@ -35,17 +36,18 @@ use tokio::sync::oneshot;
 
 use crate::clock::{BootId, Clock, Moment, Present, UnixTime};
 use crate::config::OnEmpty;
-use crate::id::{LimitName, UpstreamName};
-use crate::quota::{self, LimitSet, Pace, Plan};
+use crate::id::UpstreamName;
+use crate::quota::{LimitSet, Plan};
 
-use super::Budget;
 use super::desk::Grant;
 use file::{Folder, Place};
 use inbox::{Inbox, Status, Ticket};
 use writer::Writer;
 
 pub(super) use record::{Record, Stamp, State};
-pub(super) use restore::{Restored, Undated, restore};
+#[cfg(test)]
+pub(super) use restore::restore;
+pub(super) use restore::{Restored, Undated};
 
 /// The longest that a booking may take; then it counts as impossible.
 const BOOKING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -264,21 +266,6 @@ impl Link {
     pub(super) fn forget(&self, booking: &Booking) {
         self.ledger.inbox.change(&self.upstream, booking.ticket, None);
     }
-
-    /// `limit` is evenly spaced from now on, after a restart too.
-    pub(super) fn remember_spacing(&self, limit: &LimitName) {
-        self.ledger.remember(&restore::spacing_name(&self.upstream, limit), &[1]);
-    }
-
-    fn is_spaced(&self, limit: &LimitName) -> bool {
-        self.ledger.remembered(&restore::spacing_name(&self.upstream, limit)).is_some()
-    }
-
-    /// The vendor's clock is now known as the budget knows it.
-    pub(super) fn remember_clock(&self, dated: super::vendor_clock::Dated) {
-        let bytes = restore::clock_bytes(dated, &self.ledger.present());
-        self.ledger.inbox.note(restore::clock_name(&self.upstream), bytes);
-    }
 }
 
 /// How a charge ended.
@@ -315,53 +302,6 @@ impl fmt::Debug for Link {
     }
 }
 
-impl Budget {
-    /// A budget whose charges outlive the process. It admits nobody until it is
-    /// told the past by [`Budget::recall`].
-    #[must_use]
-    pub fn durable(plan: Plan, clock: Clock, link: Link) -> Arc<Self> {
-        let budget = Self::build(plan, clock, Some(link));
-        budget.core.state.lock().desk.shut();
-        budget
-    }
-
-    /// Takes up what was charged before this process, and begins to admit. To be
-    /// called once the ledger is [loaded](Ledger::loaded), within a runtime.
-    pub fn recall(&self) {
-        let Some(link) = &self.link else { return };
-        let ledger = &link.ledger;
-        let (restored, names) = {
-            let mut past = ledger.past.lock();
-            let records = past.charges.remove(&link.upstream).unwrap_or_default();
-            let present = ledger.present();
-            let restored =
-                restore(&self.plan, &link.upstream, &records, (&past, ledger.options.on_empty), &present);
-            (restored, restore::known_limits(&self.plan))
-        };
-        for remark in &restored.remarks {
-            tracing::warn!(upstream = %link.upstream, "{remark}");
-        }
-        tracing::info!(
-            upstream = %link.upstream,
-            charges = restored.charges.len(),
-            spent = restored.spent.len(),
-            "ledger loaded: {}",
-            restored.policy
-        );
-        if let Some(spent) = &restored.note_spent {
-            ledger.remember(&restore::spent_name(&link.upstream), spent);
-        }
-        ledger.remember(&restore::limits_name(&link.upstream), &names);
-        self.change(|desk, now| desk.open_books(restored, now));
-        for (index, limit) in self.plan.limits.iter().enumerate() {
-            if self.plan.pace == Pace::Auto && link.is_spaced(&limit.name) {
-                tracing::warn!(upstream = %link.upstream, limit = %limit.name, "evenly spaced, as learnt before the restart");
-                self.space_out(index);
-            }
-        }
-    }
-}
-
 pub(super) fn record_of(plan: &Plan, grant: Grant, state: State, at: Stamp, linger: Duration) -> Record {
     let (consumer, division) = match plan.consumers.get(grant.seat as usize) {
         Some(consumer) => (consumer.name.clone(), plan.divisions[consumer.division].name.clone()),
@@ -379,13 +319,9 @@ pub(super) fn record_of(plan: &Plan, grant: Grant, state: State, at: Stamp, ling
 }
 
 /// How long after it was counted a charge can count against a limit of `set`.
-fn keep(plan: &Plan, set: LimitSet) -> Duration {
+pub(super) fn keep(plan: &Plan, set: LimitSet) -> Duration {
     /// The vendor's clock may be this much off what it was.
     const MARGIN: Duration = Duration::from_secs(60);
-    let each = set.iter().map(|limit| match &plan.limits[limit].window {
-        quota::Window::Sliding(length) => *length + plan.limits[limit].slack + MARGIN,
-        // At an edge that is uncertain a charge counts in the next period too.
-        quota::Window::Calendar(_) => plan.limits[limit].window.length() * 2 + MARGIN,
-    });
+    let each = set.iter().map(|limit| restore::reach(&plan.limits[limit]) + MARGIN);
     each.max().unwrap_or_default()
 }

@@ -93,6 +93,18 @@ impl Pacing {
         }
     }
 
+    /// The request that was to leave at `booked` leaves only now: from when on it keeps
+    /// its distance to those that left meanwhile, if it has to. It counts as leaving then.
+    pub(super) fn put_off(&mut self, limit: usize, booked: Moment, now: Moment) -> Option<Moment> {
+        let spacing = self.spacings.get(limit).filter(|spacing| spacing.is_even)?;
+        let last = spacing.last.filter(|&last| last != booked);
+        let at = last.map_or(now, |last| now.max(last + self.gap(spacing)));
+        let spacing = &mut self.spacings[limit];
+        spacing.before_last = last.or(spacing.before_last);
+        spacing.last = Some(at);
+        Some(at)
+    }
+
     /// The earliest moment for the next request on `limit`, if it has to keep a distance.
     pub(super) fn next(&self, limit: usize) -> Option<Moment> {
         let spacing = self.spacings.get(limit).filter(|spacing| spacing.is_even)?;
@@ -114,9 +126,14 @@ impl Pacing {
         self.now.samples += 1;
     }
 
-    fn gap(&self, spacing: &Spacing) -> Duration {
+    /// How much the latencies of late differ.
+    pub(super) fn spread(&self) -> Duration {
         let most = self.now.most.max(self.before.most);
-        let spread = most.saturating_sub(self.now.least.min(self.before.least));
+        most.saturating_sub(self.now.least.min(self.before.least))
+    }
+
+    fn gap(&self, spacing: &Spacing) -> Duration {
+        let spread = self.spread();
         // Rounded up: one nanosecond less would let N + 1 into a window.
         (spacing.window + spread) / spacing.gaps + Duration::from_nanos(1)
     }

@@ -12,7 +12,7 @@ use crate::clock::Moment;
 use crate::id::{ConsumerName, DivisionName};
 
 use super::Budget;
-use super::desk::{Desk, Flight, Grant};
+use super::desk::{Desk, Flight, Grant, Standing};
 use super::ledger::{Booking, End, LedgerDown, Link};
 
 /// The right to send one request, charged to every limit on its path.
@@ -24,10 +24,23 @@ pub struct Permit {
     budget: Arc<Budget>,
     grant: Grant,
     booking: Option<Booking>,
+    shares: Shares,
     /// Observed: nothing may hold it up, so it leaves whether it is durable or not.
     is_observed: bool,
     sent: bool,
 }
+
+/// Whether the ledger that replicas share, if they do, knows of a permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shares {
+    Unasked,
+    Booked,
+}
+
+/// A grant that grew old while the vendor closed the window it was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the vendor has refused others since this was granted")]
+pub struct Outdated;
 
 /// A request that has left, or may have.
 ///
@@ -44,7 +57,14 @@ pub struct Charge {
 
 impl Permit {
     pub(super) fn new(budget: Arc<Budget>, grant: Grant) -> Self {
-        Self { budget, grant, booking: None, is_observed: false, sent: false }
+        Self { budget, grant, booking: None, shares: Shares::Unasked, is_observed: false, sent: false }
+    }
+
+    /// A bid's, whose turn it was by all that replicas know.
+    pub(super) fn of_bid(budget: Arc<Budget>, grant: Grant) -> Self {
+        let mut permit = Self::new(budget, grant);
+        permit.shares = Shares::Booked;
+        permit
     }
 
     pub(super) fn observed(budget: Arc<Budget>, grant: Grant) -> Self {
@@ -60,6 +80,9 @@ impl Permit {
     /// # Errors
     /// The ledger cannot be written: the permit is to be dropped.
     pub async fn booked(&mut self) -> Result<(), LedgerDown> {
+        if self.budget.core.fleet.is_some() && !self.grant.set.is_empty() {
+            return self.booked_by_all().await;
+        }
         let Some(link) = self.link() else { return Ok(()) };
         if self.booking.is_none() {
             let vendor = self.budget.change(|desk, now| desk.books().vendor_clock().at_most(now));
@@ -73,6 +96,24 @@ impl Permit {
             Some(booking) if !self.is_observed => booking.durable(self.budget.core.clock).await,
             _ => Ok(()),
         }
+    }
+
+    /// A bid's permit is booked already where replicas share the account.
+    async fn booked_by_all(&mut self) -> Result<(), LedgerDown> {
+        match self.shares {
+            Shares::Booked => {}
+            Shares::Unasked if self.is_observed => {
+                let grant = self.grant;
+                self.budget.tell(|replica, now| replica.add(grant, now));
+                self.shares = Shares::Booked;
+            }
+            Shares::Unasked => {
+                self.budget.book_now(self.grant).await?;
+                self.shares = Shares::Booked;
+            }
+        }
+        // After a long pause of this process it may have lapsed there.
+        if self.is_observed || self.budget.may_be_sent(self.grant) { Ok(()) } else { Err(LedgerDown) }
     }
 
     /// What it has to be written to; what counts against no limit need not outlive anything.
@@ -98,6 +139,26 @@ impl Permit {
         self.grant.at
     }
 
+    /// Looks once more at a grant that has grown older than a second (law 1), and
+    /// waits where requests keep their distance. To be awaited last before
+    /// [`Permit::sent`]. Safe to drop and call again.
+    ///
+    /// # Errors
+    /// The vendor has refused others meanwhile: the permit is to be dropped, and asked for anew.
+    pub async fn still_stands(&mut self) -> Result<(), Outdated> {
+        let standing = self.budget.change(|desk, now| desk.look_again(self.grant, now));
+        match standing {
+            _ if self.is_observed => Ok(()),
+            Standing::Good => Ok(()),
+            Standing::Closed => Err(Outdated),
+            Standing::From(at) => {
+                self.grant.at = at;
+                self.budget.core.clock.sleep_until(at).await;
+                Ok(())
+            }
+        }
+    }
+
     /// To be called right before the first byte: from here on the charge stands.
     pub fn sent(mut self) -> Charge {
         self.sent = true;
@@ -113,7 +174,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         if !self.sent {
             self.budget.change(|desk, now| desk.refund(self.grant, now));
-            forget(&self.budget, self.booking.as_ref());
+            forget(&self.budget, self.booking.as_ref(), self.grant);
         }
     }
 }
@@ -133,29 +194,39 @@ impl Charge {
         self.flight.sent
     }
 
+    /// Whether anything follows from [`Charge::last_byte`].
+    #[must_use]
+    pub fn wants_last_byte(&self) -> bool {
+        self.budget.plan.counted_within.is_some()
+            && self.flight.counted_by.is_none()
+            && self.budget.core.state.lock().desk.counted_within().is_some()
+    }
+
     /// The last byte of the request has left just now. Has an effect, once, under
     /// `counted_within`: the charge then lapses W after the earlier of the head
     /// and that long after now.
     pub fn last_byte(&mut self) {
-        let Some(linger) = self.budget.plan.counted_within.filter(|_| self.flight.counted_by.is_none())
-        else {
-            return;
-        };
-        self.flight.counted_by = self.end(linger, |desk, grant, _, now| desk.all_sent(grant, now));
+        if self.flight.counted_by.is_none() {
+            self.flight.counted_by = self.end(|desk, grant, _, now| desk.all_sent(grant, now));
+        }
     }
 
     /// The response head (not a 1xx) has come just now.
     pub fn settled(mut self) {
         self.over = true;
-        self.end(Duration::ZERO, Desk::settle);
+        self.end(|desk, grant, flight, now| Some(desk.settle(grant, flight, now)));
     }
 
     /// Nothing has left after all: the connection that stood died before it took
     /// the request. To be called only where that is certain.
     pub fn never_left(mut self) {
+        if self.flight.counted_by.is_some() {
+            // Its last byte had been written: what follows can be no refund.
+            return;
+        }
         self.over = true;
         self.budget.change(|desk, now| desk.refund(self.grant, now));
-        forget(&self.budget, self.booking.as_ref());
+        forget(&self.budget, self.booking.as_ref(), self.grant);
     }
 
     /// Given up just now without a head, or with one that an intermediary may
@@ -164,30 +235,36 @@ impl Charge {
         drop(self);
     }
 
-    /// It ends now, as `change` says, counted at most `linger` later.
-    fn end<T>(&self, linger: Duration, change: impl FnOnce(&mut Desk, Grant, Flight, Moment) -> T) -> T {
-        let (result, at, vendor) = self.budget.change(|desk, now| {
-            let result = change(desk, self.grant, self.flight, now);
-            (result, now, desk.books().vendor_clock().at_most(now))
+    /// `change` tells by when it was, or will have been, counted.
+    fn end(&self, change: impl FnOnce(&mut Desk, Grant, Flight, Moment) -> Option<Moment>) -> Option<Moment> {
+        let (until, at, vendor) = self.budget.change(|desk, now| {
+            let until = change(desk, self.grant, self.flight, now);
+            (until, now, desk.books().vendor_clock().at_most(now))
         });
-        // What was promised for all that was sent holds, unless the head came before it.
-        let is_promised = self.flight.counted_by.is_some_and(|promised| !linger.is_zero() || promised <= at);
-        if let (Some(link), Some(booking), false) = (&self.budget.link, &self.booking, is_promised) {
-            link.settle(booking, &self.budget.plan, self.grant, End { at, vendor, linger });
+        // What was promised, and is over by now, is in the ledger as it was promised.
+        if let (Some(link), Some(booking), Some(until)) =
+            (&self.budget.link, &self.booking, until.filter(|&until| until >= at))
+        {
+            let end = End { at, vendor, linger: until.since(at) };
+            link.settle(booking, &self.budget.plan, self.grant, end);
         }
-        result
+        if let Some(until) = until.filter(|&until| until >= at) {
+            self.budget.tell(|replica, _| replica.settle(self.grant.ticket, until));
+        }
+        until
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
         if !self.over {
-            self.end(self.budget.plan.linger, Desk::lose);
+            self.end(|desk, grant, flight, now| Some(desk.lose(grant, flight, now)));
         }
     }
 }
 
-fn forget(budget: &Budget, booking: Option<&Booking>) {
+fn forget(budget: &Budget, booking: Option<&Booking>, grant: Grant) {
+    budget.tell(|replica, now| replica.forget(grant.ticket, now));
     if let (Some(link), Some(booking)) = (&budget.link, booking) {
         link.forget(booking);
     }

@@ -12,6 +12,7 @@
 //! class and never walks past those that cannot go, and every change of a
 //! count, by a charge, a refund or a lapse, moves one consumer: O(log n).
 
+mod fleet;
 mod rank;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,6 +22,7 @@ use crate::quota::{LimitSet, Plan};
 
 use super::hierarchy::{Books, Gate, NodeIndex, Standing};
 use super::log::Seat;
+pub(super) use fleet::{Place, Rank};
 use rank::{Group, Key, Ranks};
 
 /// One caller that waits; ids grow in the order of arrival.
@@ -187,6 +189,30 @@ impl Queue {
                 class.lanes.remove(&division);
             }
         }
+    }
+
+    /// When, if nothing happens before, somebody may be able to leave.
+    pub(super) fn next_chance(&self, books: &Books, now: Moment) -> Option<Moment> {
+        let chances = self.wanted().filter_map(|(set, by_account)| match by_account {
+            true => books.next_opening(set, now),
+            // All of them are capped: any lapse may be one of theirs.
+            false => set.iter().filter_map(|limit| books.next_release(limit)).min(),
+        });
+        chances.min()
+    }
+
+    /// Everybody who waits, by consumer and class in turn: who it is, on which limits,
+    /// its index among them, and how many of them may be paid for by others (`None`
+    /// if it may be itself).
+    pub(super) fn in_turn(&self) -> impl Iterator<Item = (EntryId, LimitSet, usize, Option<usize>)> {
+        let flows = self.classes.iter().flat_map(|class| {
+            class.lanes.values().flat_map(|lane| lane.flows.values()).map(|flow| (class.set, flow))
+        });
+        flows.flat_map(|(set, flow)| {
+            flow.callers.iter().enumerate().map(move |(index, ((_, id), claim))| {
+                (*id, set, index, (*claim == Claim::Sole).then_some(flow.joined))
+            })
+        })
     }
 
     /// The sets of limits that somebody waits for, and whether anybody of them is

@@ -17,6 +17,12 @@ pub struct Snapshot {
     pub at: Moment,
     /// The account (with its per-address limits), one item per limit.
     pub account: Vec<LimitState>,
+    /// What is thought of the vendor's own count, one item per limit.
+    pub vendor: Vec<VendorView>,
+    /// How much the time to a response head differed of late, if even spacing needs to know.
+    pub latency_spread: Duration,
+    /// How long after its last byte the vendor has counted a request: as configured, until a 429.
+    pub counted_within: Option<Duration>,
     /// Divisions in the plan's order.
     pub divisions: Vec<NodeState>,
     /// Consumers in the plan's order.
@@ -38,6 +44,8 @@ pub struct NodeState {
     pub admitted: u64,
     /// Callers refused since the start.
     pub refused: u64,
+    /// Requests that would have had to wait, or been refused, had weir not only observed.
+    pub held_up: u64,
 }
 
 /// One limit at one node.
@@ -53,6 +61,17 @@ pub struct LimitState {
     pub held: u32,
     /// Until something comes back at the account even if nothing in flight is answered.
     pub next_release: Option<Duration>,
+}
+
+/// One limit as the vendor seems to count it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VendorView {
+    /// Until it opens again, after a 429.
+    pub closed: Option<Duration>,
+    /// Requests that others are thought to have used, of those that count now.
+    pub others: u32,
+    /// The distance that requests keep, if they are evenly spaced.
+    pub gap: Option<Duration>,
 }
 
 /// One limit as one consumer sees it: for `RateLimit` headers.
@@ -84,19 +103,20 @@ impl Snapshot {
             )
         });
         let node_state = |node: Node, index: NodeIndex, seats: &mut dyn Iterator<Item = usize>| {
-            let (mut waiting, mut admitted, mut refused) = (0, 0, 0);
+            let (mut waiting, mut admitted, mut refused, mut held_up) = (0, 0, 0, 0);
             for seat in seats {
                 let tally = desk.tally(seat);
                 waiting += tally.waiting;
                 admitted += tally.admitted;
                 refused += tally.refused;
+                held_up += tally.held_up;
             }
             let limits = (0..books.limits()).map(|limit| {
                 let allowed = books.cap_of(index, limit).unwrap_or(books.window(limit).requests());
                 let held = books.holds().held_for(index, limit);
                 limit_state(desk, plan, limit, (allowed, books.used_by(index, limit), held), now)
             });
-            NodeState { node, limits: limits.collect(), waiting, admitted, refused }
+            NodeState { node, limits: limits.collect(), waiting, admitted, refused, held_up }
         };
         let mut members = vec![Vec::new(); plan.divisions.len()];
         for (seat, consumer) in plan.consumers.iter().enumerate() {
@@ -109,9 +129,17 @@ impl Snapshot {
             let index = plan.divisions.len() + seat;
             node_state(Node::Consumer(consumer.name.clone()), index, &mut std::iter::once(seat))
         });
+        let vendor = (0..books.limits()).map(|limit| VendorView {
+            closed: desk.closed_until(limit, now).map(|until| until.since(now)),
+            others: desk.counted_of_others(limit, now),
+            gap: books.pacing().is_even(limit).then(|| books.pacing().gap_of(limit)),
+        });
         Self {
             at: now,
             account: account.collect(),
+            vendor: vendor.collect(),
+            latency_spread: books.pacing().spread(),
+            counted_within: desk.counted_within(),
             divisions: divisions.collect(),
             consumers: consumers.collect(),
             waiting: desk.waiting(),

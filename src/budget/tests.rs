@@ -2,6 +2,7 @@
 
 use super::laws::plan;
 use super::*;
+use crate::quota::{Calendar, Window};
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
@@ -160,7 +161,8 @@ async fn a_background_refresh_takes_only_what_nobody_wants() {
     assert!(budget.try_now(first, 3).is_none(), "somebody waits for the other limit and wants this one too");
     drop(entry);
     assert!(budget.try_now(first, 3).is_some());
-    let over = budget.charge_anyway(all(&budget), 2);
+    let (over, held_up) = budget.charge_anyway(all(&budget), 2);
+    assert_eq!(held_up.unwrap().to_string(), "account: limit1");
     assert_eq!(budget.snapshot().account[1].used, 2);
     assert_eq!(budget.view(2, all(&budget))[1].remaining, 0);
     drop(over);
@@ -199,4 +201,143 @@ async fn a_consumer_sees_what_is_left_for_it() {
     drop(charge);
     let view = budget.view(2, all(&budget)).remove(0);
     assert_eq!((view.allowed, view.window, view.reset), (5, 1_000 * MS, 1_500 * MS));
+}
+
+/// Grants come at these edges and at no moment before: of a day in Los Angeles, over
+/// the night that has 25 hours, and of its months.
+#[tokio::test(start_paused = true)]
+async fn edges_of_another_zone_are_its_own_through_daylight_saving() {
+    let wall = |text: &str| {
+        let stamp: jiff::Timestamp = text.parse().unwrap();
+        UnixTime::from_nanos(stamp.as_nanosecond().try_into().unwrap())
+    };
+    let (at, zone) = (jiff::civil::Time::midnight(), jiff::tz::TimeZone::get("America/Los_Angeles").unwrap());
+    let day = Calendar::Daily { at, zone: zone.clone() };
+    let month = Calendar::Monthly { at, zone };
+    for (calendar, edges) in [
+        (day, ["2026-11-01T07:00:00Z", "2026-11-02T08:00:00Z", "2026-11-03T08:00:00Z"]),
+        (month, ["2026-11-01T07:00:00Z", "2026-12-01T08:00:00Z", "2027-01-01T08:00:00Z"]),
+    ] {
+        let mut plan = plan(&[(2, 1_000)], 4);
+        plan.limits[0].window = Window::Calendar(calendar);
+        let budget = Budget::new(plan, Clock::virtual_at(wall("2026-10-31T20:00:00Z")));
+        for edge in edges.map(wall) {
+            for _ in 0..2 {
+                spend(&budget, 0).await.settled();
+            }
+            let bid = budget.bid(all(&budget));
+            let hasty = bid.enter(ask(&budget, 1, MS));
+            let Err(Denied::Refused(refusal)) = hasty else { panic!("a third is admitted") };
+            let left = edge.since(budget.clock().wall());
+            // The vendor's clock may be behind ours by as much as is not known of it.
+            let late = refusal.retry_after.checked_sub(left).expect("never before the edge");
+            assert!(late <= 3_000 * MS, "{late:?} after the edge");
+            pass(&budget, refusal.retry_after).await;
+        }
+    }
+}
+
+fn refused_by_vendor(budget: &Budget, after: Duration) -> super::Closed {
+    let (set, sent) = (all(budget), budget.now());
+    budget.refused_by_vendor(set, sent, Some(after)).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_be_served_in_time_any_more_is_told_at_once() {
+    let budget = budget(&[(1, 1_000)]);
+    spend(&budget, 0).await.settled();
+    let bids = [budget.bid(all(&budget)), budget.bid(all(&budget)), budget.bid(all(&budget))];
+    let short = bids[0].enter(ask(&budget, 1, 4_500 * MS)).unwrap();
+    let joined = bids[0].enter(ask(&budget, 3, 2_000 * MS)).unwrap();
+    let long = bids[1].enter(ask(&budget, 2, 30_000 * MS)).unwrap();
+    let behind = bids[2].enter(ask(&budget, 2, 10_900 * MS)).unwrap();
+    pass(&budget, 500 * MS).await;
+    // Ten seconds from now on, says the vendor; whoever has no more is refused now.
+    refused_by_vendor(&budget, 10_000 * MS);
+    for (entry, retry_at) in [(short, 10_500), (joined, 10_500), (behind, 11_500)] {
+        let refusal = entry.refused().await;
+        assert_eq!((refusal.reason, budget.now()), (Reason::Limit, at(500)));
+        assert!(refusal.retry_at >= at(retry_at), "{refusal:?}");
+        drop(entry);
+    }
+    assert!(bids[0].granted().await.is_none());
+    let granted = bids[1].granted().await.unwrap();
+    assert_eq!((granted.seat(), granted.granted_at(), long.has_paid()), (2, at(10_500), true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_grew_old_is_looked_at_again() {
+    let budget = budget(&[(4, 10_000)]);
+    let permits = [0, 1].map(|seat| budget.try_now(all(&budget), seat).unwrap());
+    pass(&budget, 500 * MS).await;
+    refused_by_vendor(&budget, 3_000 * MS);
+    let [mut young, mut old] = permits;
+    assert_eq!(young.still_stands().await, Ok(()), "in a second nothing is looked at");
+    pass(&budget, 600 * MS).await;
+    assert_eq!(old.still_stands().await, Err(super::Outdated));
+    drop(old);
+    drop(young);
+    // Where requests keep their distance, they keep it when one of them was held up.
+    budget.space_out(0);
+    let gap = budget.snapshot().vendor[0].gap.unwrap();
+    pass(&budget, 20_000 * MS).await;
+    let mut held_up = budget.try_now(all(&budget), 0).unwrap();
+    pass(&budget, gap).await;
+    let (second, at) = (budget.try_now(all(&budget), 1).unwrap(), budget.now());
+    pass(&budget, 100 * MS).await;
+    assert_eq!(held_up.still_stands().await, Ok(()));
+    let late = budget.now().since(at + gap);
+    assert!(late <= MS, "{late:?}");
+    assert!(budget.try_now(all(&budget), 2).is_none(), "and the next one keeps it to that");
+    drop((held_up, second));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_promise_lasts_until_the_vendor_breaks_it() {
+    let mut plan = plan(&[(1, 1_000)], 4);
+    plan.counted_within = Some(100 * MS);
+    let budget = Budget::new(plan, Clock::virtual_at(UnixTime::from_secs(1_000)));
+    let mut charge = spend(&budget, 0).await;
+    assert!(charge.wants_last_byte());
+    charge.last_byte();
+    pass(&budget, 1_100 * MS).await;
+    assert_eq!(budget.snapshot().account[0].used, 0, "W after the promise, though no head has come");
+    charge.settled();
+    assert_eq!(budget.snapshot().account[0].used, 0);
+    let mut in_flight = spend(&budget, 0).await;
+    in_flight.last_byte();
+    pass(&budget, 50 * MS).await;
+    let closed = refused_by_vendor(&budget, 10 * MS);
+    assert!(closed.withdrawn && budget.snapshot().counted_within.is_none());
+    pass(&budget, 700 * MS).await;
+    in_flight.settled();
+    pass(&budget, 900 * MS).await;
+    assert_eq!(budget.snapshot().account[0].used, 1, "W after the head, as without a promise");
+    pass(&budget, 100 * MS).await;
+    assert_eq!(budget.snapshot().account[0].used, 0);
+    assert!(!refused_by_vendor(&budget, 10 * MS).withdrawn, "once");
+    pass(&budget, 10_000 * MS).await;
+    let charge = spend(&budget, 0).await;
+    assert!(!charge.wants_last_byte());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_ahead_is_counted_whoever_it_is() {
+    let budget = budget(&[(2, 1_000)]);
+    spend(&budget, 0).await.settled();
+    pass(&budget, 300 * MS).await;
+    spend(&budget, 1).await.settled();
+    let told = |seat| {
+        let bid = budget.bid(all(&budget));
+        let Err(Denied::Refused(refusal)) = bid.enter(ask(&budget, seat, Duration::ZERO)) else {
+            panic!("nothing is free")
+        };
+        refusal.retry_at
+    };
+    assert_eq!(told(2), at(1_000));
+    let bids = [budget.bid(all(&budget)), budget.bid(all(&budget))];
+    let _waiting = bids.each_ref().map(|bid| bid.enter(ask(&budget, 3, 60_000 * MS)).unwrap());
+    // Two of another consumer, of another division, wait for the two slots there are; by
+    // its share this one goes between them.
+    assert_eq!((told(2), told(3)), (at(1_300), at(2_000)));
 }

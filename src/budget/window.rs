@@ -123,9 +123,9 @@ impl Window {
         self.log.insert(until, seat);
     }
 
-    /// It was counted by `until` already, not only by the `later` that was assumed.
-    pub(super) fn settle_earlier(&mut self, later: Moment, until: Moment, seat: Seat) {
-        if self.log.remove(later, seat) {
+    /// It was counted by `until`, and not by the moment that was `assumed`. What has lapsed has lapsed.
+    pub(super) fn resettle(&mut self, assumed: Moment, until: Moment, seat: Seat) {
+        if self.log.remove(assumed, seat) {
             self.log.insert(until, seat);
         }
     }
@@ -165,6 +165,20 @@ impl Window {
             Rule::Sliding { life } => self.log.nth(0).map(|until| until + *life),
             Rule::Calendar { edge, .. } => Some(clock.around(*edge).1),
         }
+    }
+
+    /// The first moment at which the edge before the present period may have been; none
+    /// for sliding windows.
+    pub(super) fn last_edge(&self, now: Moment, clock: &VendorClock) -> Option<Moment> {
+        let Rule::Calendar { calendar, .. } = &self.rule else { return None };
+        // A period is at most a tenth longer than its length: months are counted as 30 days.
+        let mut edge = calendar.next_edge(clock.at_least(now) - calendar_reach(calendar));
+        let mut last = None;
+        while clock.around(edge).1 <= now {
+            last = Some(clock.around(edge).0);
+            edge = calendar.next_edge(edge);
+        }
+        last
     }
 
     /// When all of it has come back, if nothing new is charged and what is in flight is answered now.
@@ -233,6 +247,19 @@ impl Window {
         self.pending
     }
 
+    /// Tells the owner of each settled charge.
+    pub(super) fn each_seat(&self, mut tell: impl FnMut(Seat)) {
+        self.log.iter().for_each(|(_, seat)| tell(seat));
+    }
+
+    /// What is only promised to be counted later has been counted by `now`.
+    pub(super) fn count_all_by(&mut self, now: Moment) {
+        if self.counts_early {
+            let later: Vec<_> = self.log.iter().filter(|(until, _)| *until > now).collect();
+            later.into_iter().for_each(|(until, seat)| self.resettle(until, now, seat));
+        }
+    }
+
     /// Settled charges in the order in which they lapse at the earliest, with the moment.
     pub(super) fn lapses(&self, now: Moment) -> impl Iterator<Item = (Moment, Seat)> {
         let life = self.life().unwrap_or(Duration::MAX);
@@ -274,6 +301,10 @@ impl Window {
             }
         }
     }
+}
+
+fn calendar_reach(calendar: &Calendar) -> Duration {
+    quota::Window::Calendar(calendar.clone()).length() * 2
 }
 
 /// The charges of one node on one limit.

@@ -4,20 +4,20 @@
 use std::convert::Infallible;
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{
     AGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, VARY,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
 use super::Asked;
+use super::coding::{self, Coding};
 use super::directives::split;
-use super::entry::Entry;
+use super::entry::{Body as Stored, Entry};
 use super::freshness::date;
 use super::reuse::Hit;
 use crate::clock::UnixTime;
@@ -36,11 +36,22 @@ pub struct Answer {
 /// A stored body, or a range of it, on its way out. Copies nothing.
 #[derive(Debug)]
 pub struct AnswerBody {
-    entry: Arc<Entry>,
+    stored: Stored,
     block: usize,
     /// Bytes of the current block to leave out.
     skip: usize,
     left: u64,
+}
+
+/// In which coding a stored body is given.
+#[derive(Clone, Debug)]
+pub enum Shape {
+    /// As it is stored; there is no other.
+    Stored,
+    /// As it is stored, though others take it in other codings.
+    Identity,
+    /// In this coding.
+    Coded(Coding, Stored),
 }
 
 /// What a caller's conditions and range make of an answer.
@@ -52,15 +63,46 @@ enum Form {
     Unsatisfiable,
 }
 
-impl Hit {
-    /// The answer for this caller.
+impl Entry {
+    /// Whether it may be given in other codings than the one it is stored in.
     #[must_use]
-    pub fn answer(&self, asked: &Asked<'_>) -> Answer {
+    pub fn is_codable(&self) -> bool {
+        coding::is_codable(self.status(), self.fields.iter())
+    }
+}
+
+impl Hit {
+    /// The coding in which this caller should get it, if it may be given in others.
+    /// Ranges are of the identity, and so is what is asked for by one.
+    #[must_use]
+    pub fn coding(&self, asked: &Asked<'_>) -> Coding {
+        let reads = matches!(*asked.method, Method::GET | Method::HEAD);
+        if !reads || asked.caller.contains_key(RANGE) || !self.entry.is_codable() {
+            return Coding::Identity;
+        }
+        Coding::preferred(asked.caller)
+    }
+
+    /// The answer for this caller, its body in this shape.
+    #[must_use]
+    pub fn answer(&self, asked: &Asked<'_>, as_is: Shape) -> Answer {
         let entry = &self.entry;
-        let length = entry.body().len();
         let mut headers = entry.headers();
         headers.insert(AGE, HeaderValue::from(self.age.as_secs()));
-        let form = form(entry, asked);
+        let body = match as_is {
+            Shape::Stored => entry.body().clone(),
+            Shape::Identity => {
+                vary_by_coding(&mut headers);
+                entry.body().clone()
+            }
+            Shape::Coded(coding, body) => {
+                vary_by_coding(&mut headers);
+                describe_coded(&mut headers, coding);
+                body
+            }
+        };
+        let length = body.len();
+        let form = form(entry, headers.get(ETAG), asked);
         let (status, range) = match form {
             Form::Whole => (entry.status(), 0..length),
             Form::NotModified => (StatusCode::NOT_MODIFIED, 0..0),
@@ -80,7 +122,7 @@ impl Hit {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
         }
         let sent = if *asked.method == Method::HEAD { 0..0 } else { range };
-        Answer { status, headers, body: AnswerBody::new(entry.clone(), sent) }
+        Answer { status, headers, body: AnswerBody::new(body, sent) }
     }
 }
 
@@ -104,15 +146,37 @@ pub fn describe_not_modified(headers: &mut HeaderMap) {
     }
 }
 
+/// Says that the answer depends on what codings the caller takes (RFC 9110, section
+/// 12.5.5), once.
+pub fn vary_by_coding(headers: &mut HeaderMap) {
+    let says_so = |name: &[u8]| name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding");
+    if !headers.get_all(VARY).iter().flat_map(|line| split(line.as_bytes())).any(says_so) {
+        headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
+}
+
+/// The head of the form in `coding`: what was about the identity's bytes goes.
+fn describe_coded(headers: &mut HeaderMap, coding: Coding) {
+    const OF_THE_BYTES: [&str; 5] =
+        ["accept-ranges", "content-md5", "digest", "content-digest", "repr-digest"];
+    for name in OF_THE_BYTES {
+        headers.remove(name);
+    }
+    headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
+    if let Some(tag) = headers.get(ETAG).map(|etag| coding.tag(etag)) {
+        headers.insert(ETAG, tag);
+    }
+}
+
 /// RFC 9110, section 8.8.3.2.
 pub(super) fn weakly_equal(a: &[u8], b: &[u8]) -> bool {
     opaque(a) == opaque(b)
 }
 
 impl AnswerBody {
-    fn new(entry: Arc<Entry>, range: Range<u64>) -> Self {
+    fn new(stored: Stored, range: Range<u64>) -> Self {
         let (mut block, mut before) = (0, 0);
-        for bytes in entry.body().blocks() {
+        for bytes in stored.blocks() {
             let end = before + bytes.len() as u64;
             if end > range.start {
                 break;
@@ -121,7 +185,7 @@ impl AnswerBody {
         }
         // Less than the length of one block, which is in memory.
         let skip = usize::try_from(range.start - before.min(range.start)).unwrap_or(usize::MAX);
-        Self { entry, block, skip, left: range.end - range.start }
+        Self { stored, block, skip, left: range.end - range.start }
     }
 }
 
@@ -136,7 +200,7 @@ impl Body for AnswerBody {
         if self.left == 0 {
             return Poll::Ready(None);
         }
-        let Some(block) = self.entry.body().blocks().get(self.block) else { return Poll::Ready(None) };
+        let Some(block) = self.stored.blocks().get(self.block) else { return Poll::Ready(None) };
         let mut bytes = block.slice(self.skip.min(block.len())..);
         bytes.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
         self.left -= bytes.len() as u64;
@@ -156,13 +220,13 @@ impl Body for AnswerBody {
 
 /// RFC 9110, section 13.2.2: conditions first, the range last; and none of them
 /// unless the answer would be a 200.
-fn form(entry: &Entry, asked: &Asked<'_>) -> Form {
+fn form(entry: &Entry, etag: Option<&HeaderValue>, asked: &Asked<'_>) -> Form {
     if entry.status() != StatusCode::OK || !matches!(*asked.method, Method::GET | Method::HEAD) {
         return Form::Whole;
     }
     // Section 4.3.2: without `Last-Modified`, `Date` stands in.
     let modified = [LAST_MODIFIED, DATE].iter().find_map(|name| entry.field(name)).and_then(date);
-    if not_modified(asked.caller, entry.field(&ETAG), modified) {
+    if not_modified(asked.caller, etag, modified) {
         return Form::NotModified;
     }
     if *asked.method != Method::GET || !range_applies(entry, asked.caller) {

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
@@ -13,6 +14,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::freshness::Freshness;
 use super::key::Key;
+use super::second::Name;
 use super::vary::Vary;
 use crate::clock::Moment;
 
@@ -36,9 +38,16 @@ pub(super) struct Fields {
 /// A whole body, in few pieces. Cloning copies a pointer.
 #[derive(Clone)]
 pub struct Body {
+    id: BodyId,
     blocks: Arc<[Bytes]>,
     len: u64,
 }
+
+/// Tells bodies apart for as long as this process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct BodyId(u64);
+
+static NEXT_BODY: AtomicU64 = AtomicU64::new(0);
 
 /// Pieces smaller than this are put together when a body is complete.
 const BLOCK_BYTES: usize = 64 * 1024;
@@ -88,6 +97,10 @@ impl Entry {
             + self.vary.weight()
             + self.fields.weight()
             + self.body.weight()
+    }
+
+    pub(super) fn name(&self) -> Name {
+        (self.key.hash(), self.vary.digest())
     }
 
     /// When it came from the vendor, or was last validated there.
@@ -171,7 +184,11 @@ impl Body {
             blocks.push(exact(&mut small));
         }
         let len = blocks.iter().map(|block| block.len() as u64).sum();
-        Self { blocks: blocks.into(), len }
+        Self { id: BodyId(NEXT_BODY.fetch_add(1, Ordering::Relaxed)), blocks: blocks.into(), len }
+    }
+
+    pub(super) fn id(&self) -> BodyId {
+        self.id
     }
 
     /// Its length in bytes.
@@ -192,9 +209,16 @@ impl Body {
         &self.blocks
     }
 
-    fn weight(&self) -> usize {
+    pub(super) fn weight(&self) -> usize {
         // A shared block has a counter and a vector's header beside its bytes.
         self.blocks.iter().map(|block| block.len() + size_of::<Bytes>() + 32).sum()
+    }
+}
+
+impl fmt::Debug for Body {
+    /// Without its bytes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Body({} bytes)", self.len)
     }
 }
 

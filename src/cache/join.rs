@@ -10,11 +10,14 @@
 //! Memory: while an answer may be kept, its whole body is, once, whatever the
 //! number and pace of listeners: slow readers slow only themselves. Past its
 //! `max_bytes` (or all flights' [`FlightLimits::max_kept_bytes`]), or when it is
-//! uncacheable, only a window is, and the slowest listener sets the pace. Locks
-//! are taken board before flight, and none is held over an await.
+//! uncacheable, only a window is, and a lone listener sets the pace. Of several, who
+//! has read everything waits for those who lag by the window, for
+//! [`FlightLimits::patience`] in all; then they are cut off ([`FlightError::TooSlow`]).
+//! Locks are taken board before flight, and none is held over an await.
 
 mod flight;
 mod listener;
+mod pace;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -31,7 +34,7 @@ use super::Head;
 use super::entry::{Body, Entry};
 use super::key::{FlightKey, Hash, Selector};
 use super::policy::Fate;
-use crate::clock::Moment;
+use crate::clock::{Clock, Moment};
 
 pub use self::listener::{FlightError, Landing, Listener};
 
@@ -52,6 +55,8 @@ pub struct FlightLimits {
     pub window_bytes: usize,
     /// How long an uncacheable key is remembered.
     pub remember_alone: Duration,
+    /// How long the readers of one flight wait for slower ones, all in all.
+    pub patience: Duration,
 }
 
 /// What joining made of a caller. `H` is what the second look finds.
@@ -72,6 +77,7 @@ pub struct Lead<T, E> {
     flight: Arc<Flight<T, E>>,
     hash: Hash,
     on_board: bool,
+    patience_left: Duration,
 }
 
 /// What became of a piece of the body.
@@ -93,6 +99,8 @@ struct Board<T, E> {
     alone: moka::sync::Cache<Hash, Moment>,
     kept_bytes: Arc<AtomicU64>,
     limits: FlightLimits,
+    /// Without one, the slowest listener always sets the pace.
+    clock: Option<Clock>,
 }
 
 struct Open<T, E> {
@@ -110,6 +118,7 @@ impl Default for FlightLimits {
             max_kept_bytes: 256 * 1024 * 1024,
             window_bytes: 256 * 1024,
             remember_alone: Duration::from_secs(120),
+            patience: Duration::from_secs(1),
         }
     }
 }
@@ -137,12 +146,22 @@ impl Default for FlightLimits {
 //   listeners, whose bodies then end in an error, not in silence.
 
 impl<T, E: Clone> Flights<T, E> {
-    /// None under way.
+    /// None under way; the slowest listener sets the pace.
     #[must_use]
     pub fn new(limits: FlightLimits) -> Self {
+        Self::begun(limits, None)
+    }
+
+    /// None under way; patience with slow listeners is measured by `clock`.
+    #[must_use]
+    pub fn timed(limits: FlightLimits, clock: Clock) -> Self {
+        Self::begun(limits, Some(clock))
+    }
+
+    fn begun(limits: FlightLimits, clock: Option<Clock>) -> Self {
         let alone = moka::sync::Cache::new(MAX_ALONE);
         let kept_bytes = Arc::default();
-        Self { board: Arc::new(Board { open: Mutex::default(), alone, kept_bytes, limits }) }
+        Self { board: Arc::new(Board { open: Mutex::default(), alone, kept_bytes, limits, clock }) }
     }
 
     /// Joins the flight for `key`, or begins it. `again` is the second look into
@@ -208,7 +227,8 @@ impl<T, E: Clone> Flights<T, E> {
     fn begin(&self, hash: Hash, shared: T, on_board: bool) -> (Lead<T, E>, Listener<T, E>) {
         let flight = Arc::new(Flight::new(shared, self.board.kept_bytes.clone()));
         let listener = Listener::aboard(flight.clone(), true);
-        (Lead { board: self.board.clone(), flight, hash, on_board }, listener)
+        let patience_left = self.board.limits.patience;
+        (Lead { board: self.board.clone(), flight, hash, on_board, patience_left }, listener)
     }
 }
 
@@ -280,8 +300,7 @@ impl<T, E: Clone> Lead<T, E> {
             self.leave_board();
             self.flight.tell(flight::State::pass_through);
         }
-        let window = self.board.limits.window_bytes;
-        poll_fn(|cx| self.flight.state().poll_room(window, cx)).await;
+        self.room().await;
         self.flight.pass(piece)
     }
 

@@ -117,6 +117,17 @@ impl Key {
         FlightKey { hash: hash.finalize().into(), key: self.clone() }
     }
 
+    /// A key as a second level lists it: enough to purge by, without the query.
+    pub(super) fn listed(hash: Hash, scope: Scope, method: Method, path: &str) -> Self {
+        let parts = Parts { scope, method, folded: folded(path), path: path.into(), query: None };
+        Self { hash, parts: Arc::new(parts), head: false }
+    }
+
+    /// The same for a stored answer, which is never one to a HEAD.
+    pub(super) fn stored(&self) -> Self {
+        Self { head: false, ..self.clone() }
+    }
+
     /// Whose answer it is.
     #[must_use]
     pub fn scope(&self) -> &Scope {
@@ -127,6 +138,12 @@ impl Key {
     #[must_use]
     pub fn path(&self) -> &str {
         &self.parts.path
+    }
+
+    /// The method; GET also for a HEAD.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        &self.parts.method
     }
 
     pub(super) fn hash(&self) -> Hash {

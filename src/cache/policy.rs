@@ -36,6 +36,9 @@ pub struct Policy<'a> {
     /// What [`Dialect::freshness`] said of the request when it was sent; zero is
     /// "do not cache".
     pub default_ttl: Option<Duration>,
+    /// The rule's lifetime for a time window whose data no longer changes, if the
+    /// request is about one; it takes the place of the rule's `ttl`.
+    pub settled_ttl: Option<Duration>,
     /// Whose cache it is.
     pub sharing: Sharing,
 }
@@ -154,7 +157,7 @@ impl Policy<'_> {
     ) -> Result<Ranked, NotStored> {
         let answers = matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308);
         let negative = self.rule.and_then(|rule| rule.negative.iter().find(|(of, _)| *of == status));
-        let ttl = self.rule.and_then(|rule| rule.ttl).filter(|_| answers);
+        let ttl = self.settled_ttl.or(self.rule.and_then(|rule| rule.ttl)).filter(|_| answers);
         if let Some(lifetime) = negative.map(|(_, lifetime)| *lifetime).or(ttl) {
             let ranked = Ranked { lifetime: Some(lifetime), source: Source::Rule };
             return if lifetime.is_zero() { Err(NotStored::Rule) } else { Ok(ranked) };

@@ -1,4 +1,4 @@
-//! The first level: in memory, bounded in bytes.
+//! The first level: in memory, bounded in bytes; and the way to the second.
 //!
 //! moka holds one slot per key; a slot holds the variants that `Vary` tells
 //! apart. moka's clocks are not used: stale answers are wanted long after they
@@ -16,11 +16,14 @@
 //! 3. F inserts, under the read half: the log since its ticket selects its key,
 //!    so A, which may be older than what P was called for, is refused.
 //!
-//! If 3 comes before 2, the read half lets F finish first, and P removes A.
+//! If 3 comes before 2, the read half lets F finish first, and P removes A. The
+//! second level is told under the same halves, so that it hears of both in the same
+//! order; what is brought up from it is a fill like any other.
 
-mod index;
+pub(super) mod index;
+mod levels;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,12 +33,14 @@ use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 use moka::policy::EvictionPolicy;
 use parking_lot::RwLock;
+use tokio::sync::Mutex as Turn;
 
 use self::index::Index;
 use super::entry::Entry;
 use super::key::{Hash, Key, Selector};
 use super::policy::Policy;
 use super::reuse::{Forward, Lookup};
+use super::second::{Name, SecondLevel};
 use super::{Asked, Now};
 
 /// How much may be kept.
@@ -45,14 +50,21 @@ pub struct CacheLimits {
     pub max_bytes: u64,
 }
 
-/// All that is kept in memory.
+/// All that is kept.
 pub struct Cache {
     slots: moka::sync::Cache<Hash, Slot>,
     index: Arc<Index>,
     gate: RwLock<Log>,
     next_slot: AtomicU64,
     max_bytes: u64,
+    second: Option<Arc<dyn SecondLevel>>,
+    /// Those who miss one key look into the second level one after another.
+    turns: [Turn<()>; TURNS],
+    on_purge: RwLock<Vec<OnPurge>>,
 }
+
+/// Is told of every purge, once what it means is gone from both levels.
+type OnPurge = Box<dyn Fn(&Selector) + Send + Sync>;
 
 /// The state of purges and writes when a fetch was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +103,9 @@ struct Log {
 /// unseen.
 const MAX_LOGGED: usize = 1_024;
 
+/// Looks into the second level that do not wait for each other, if their keys differ.
+const TURNS: usize = 64;
+
 /// How many answers to one URL may differ by `Vary`.
 const MAX_VARIANTS: usize = 64;
 
@@ -101,9 +116,15 @@ impl Default for CacheLimits {
 }
 
 impl Cache {
-    /// An empty cache.
+    /// An empty cache without a second level.
     #[must_use]
     pub fn new(limits: CacheLimits) -> Self {
+        Self::over(limits, None)
+    }
+
+    /// An empty cache over what `second` holds.
+    #[must_use]
+    pub fn over(limits: CacheLimits, second: Option<Arc<dyn SecondLevel>>) -> Self {
         let index = Arc::new(Index::default());
         let told = index.clone();
         let slots = moka::sync::Cache::builder()
@@ -116,8 +137,16 @@ impl Cache {
                 }
             })
             .build();
-        let gate = RwLock::default();
-        Self { slots, index, gate, next_slot: AtomicU64::new(0), max_bytes: limits.max_bytes }
+        Self {
+            slots,
+            index,
+            gate: RwLock::default(),
+            next_slot: AtomicU64::new(0),
+            max_bytes: limits.max_bytes,
+            second,
+            turns: std::array::from_fn(|_| Turn::new(())),
+            on_purge: RwLock::default(),
+        }
     }
 
     /// What is kept for this request (RFC 9111, section 4).
@@ -137,8 +166,12 @@ impl Cache {
         Ticket(self.gate.read().count)
     }
 
-    /// Keeps an answer under its own key, unless something overtook it.
+    /// Keeps an answer under its own key, in both levels, unless something overtook it.
     pub fn insert(&self, ticket: Ticket, entry: Arc<Entry>) -> Stored {
+        self.fill(ticket, entry, self.second.as_deref())
+    }
+
+    fn fill(&self, ticket: Ticket, entry: Arc<Entry>, second: Option<&dyn SecondLevel>) -> Stored {
         if entry.weight_bytes() as u64 > self.max_bytes {
             return Stored::TooLarge;
         }
@@ -147,7 +180,7 @@ impl Cache {
             if log.overtook(ticket, entry.key()) {
                 return Stored::Overtaken;
             }
-            self.put(entry)
+            self.put(entry, second)
         };
         // Inserts are rare (each was paid for); evicting now keeps the bound exact.
         self.slots.run_pending_tasks();
@@ -164,20 +197,35 @@ impl Cache {
             },
             None => Op::Nop,
         });
+        if let Some(second) = &self.second {
+            second.forget(entry);
+        }
         self.slots.run_pending_tasks();
     }
 
-    /// Drops what the selector means, also what is on its way; says how many
-    /// entries went.
+    /// Drops what the selector means in both levels, also what is on its way; says how
+    /// many entries went. [`Cache::confirmed`] resolves when no restart brings them back.
     pub fn purge(&self, selector: &Selector) -> u64 {
-        self.gate.write().add(selector.clone());
-        let mut gone = 0;
+        let mut gone: HashSet<Name> = {
+            let mut log = self.gate.write();
+            log.add(selector.clone());
+            self.second.iter().flat_map(|second| second.purge(selector)).collect()
+        };
         for hash in self.index.select(selector) {
-            let slot = self.slots.remove(&hash);
-            gone += slot.map_or(0, |slot| slot.variants.len() as u64);
+            if let Some(slot) = self.slots.remove(&hash) {
+                gone.extend(slot.variants.iter().map(|entry| entry.name()));
+            }
         }
         self.slots.run_pending_tasks();
-        gone
+        self.on_purge.read().iter().for_each(|tell| tell(selector));
+        gone.len() as u64
+    }
+
+    /// Has every purge told, of whoever's writing: fetches that are under way must not
+    /// be joined any more. To be called once for each that is told; it must not come
+    /// back here.
+    pub fn on_purge(&self, tell: impl Fn(&Selector) + Send + Sync + 'static) {
+        self.on_purge.write().push(Box::new(tell));
     }
 
     /// What all entries weigh, in bytes.
@@ -198,7 +246,7 @@ impl Cache {
         self.len() == 0
     }
 
-    fn put(&self, entry: Arc<Entry>) -> Stored {
+    fn put(&self, entry: Arc<Entry>, second: Option<&dyn SecondLevel>) -> Stored {
         let key = entry.key().clone();
         let mut stored = Stored::Kept;
         self.slots.entry(key.hash()).and_compute_with(|slot| {
@@ -211,6 +259,8 @@ impl Cache {
             }
             let others = old.iter().filter(|is| is.vary != entry.vary).take(MAX_VARIANTS - 1);
             let variants = std::iter::once(&entry).chain(others).cloned().collect();
+            // Here, so that of two answers the same one is the last in both levels.
+            second.inspect(|second| second.keep(&entry));
             Op::Put(Slot { number: self.number(&key), key: key.clone(), variants })
         });
         stored

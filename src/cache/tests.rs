@@ -19,7 +19,7 @@ use super::entry::Body;
 use super::*;
 use crate::clock::{Moment, UnixTime};
 use crate::config::{CacheRule, ClientCacheControl};
-use crate::dialect::{Dialect, Generic};
+use crate::dialect::{Dialect, Generic, Links};
 use crate::target::Target;
 
 /// 2026-01-01T00:00:00Z, when each history begins.
@@ -51,6 +51,7 @@ impl World {
             dialect: &self.dialect,
             rule: self.rule.as_ref(),
             default_ttl: self.default_ttl,
+            settled_ttl: None,
             sharing: self.sharing,
         }
     }
@@ -78,6 +79,27 @@ impl World {
         let entry = Arc::new(storable.entry(&key(&method), body)?);
         self.cache.insert(ticket, entry.clone());
         Ok(entry)
+    }
+
+    /// What the gateway does when a request for `path` was answered so.
+    fn write(&self, method: &str, path: &str, status: u16, location: &str) {
+        let links = Links {
+            scheme: "https".into(),
+            authority: "api.example".into(),
+            base_path: String::new(),
+            mount: String::new(),
+            public_url: None,
+        };
+        let (method, status) = (method.parse().unwrap(), StatusCode::from_u16(status).unwrap());
+        if !invalidate::invalidates(&method, status) {
+            return;
+        }
+        let named =
+            Some(location).filter(|link| !link.is_empty()).and_then(|link| links.path_here(link, path));
+        let paths: Vec<&str> = std::iter::once(path).chain(named.as_deref()).collect();
+        for selector in self.policy().outdated(&"u".parse().unwrap(), &paths) {
+            self.cache.purge(&selector);
+        }
     }
 
     fn lookup(&self, at: u64, request: &str) -> Lookup {
@@ -125,6 +147,7 @@ fn rule() -> CacheRule {
         methods: vec![Method::GET],
         snap: None,
         max_bytes: 1_000,
+        all_pages: false,
         invalidates: Vec::new(),
     }
 }

@@ -49,6 +49,25 @@ impl Vary {
         self.names.is_empty() || self.values == values(&self.names, sent)
     }
 
+    /// The names, sorted, and the hash of their values.
+    pub(super) fn parts(&self) -> (&[HeaderName], Hash) {
+        (&self.names, self.values)
+    }
+
+    /// From its [parts](Self::parts).
+    pub(super) fn restored(names: Vec<HeaderName>, values: Hash) -> Self {
+        Self { names: names.into(), values }
+    }
+
+    /// Names it among the variants under one key.
+    pub(super) fn digest(&self) -> u64 {
+        let mut hash = Sha256::new();
+        self.names.iter().for_each(|name| key::field(&mut hash, name.as_str().as_bytes()));
+        hash.update(self.values);
+        let hash: Hash = hash.finalize().into();
+        hash.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    }
+
     /// Bytes on the heap.
     pub(super) fn weight(&self) -> usize {
         self.names.iter().map(|name| size_of::<HeaderName>() + name.as_str().len()).sum()

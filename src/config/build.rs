@@ -9,7 +9,9 @@ mod credentials;
 mod divisions;
 mod limits;
 mod listeners;
+mod patience;
 mod portions;
+mod redis;
 mod transport;
 mod upstream;
 
@@ -25,7 +27,7 @@ pub(super) fn config(file: &raw::File, walk: &mut Walk<'_>) -> Option<Config> {
     let server = listeners::server(file.server.value(), walk);
     let admin = listeners::admin(file.admin.value(), walk);
     listeners::apart(&server, &admin, file, walk);
-    let store = listeners::store(file.store.value());
+    let store = listeners::store(file.store.value(), walk);
 
     let nothing = file.upstreams.is_missing() || file.upstreams.value().is_some_and(Named::is_empty);
     if nothing {
@@ -36,10 +38,13 @@ pub(super) fn config(file: &raw::File, walk: &mut Walk<'_>) -> Option<Config> {
     }
     let upstreams = file.upstreams.things();
     let mut drafts: Vec<_> =
-        upstreams.iter().map(|(name, at)| upstream::draft(name, &at.value, walk)).collect();
+        upstreams.iter().map(|(name, at)| upstream::draft(name, &at.value, &store, walk)).collect();
     upstream::mounts_apart(upstreams, walk);
     let consumers = consumers::consumers(file, &mut drafts, walk);
-    let upstreams: Option<Vec<_>> = drafts.into_iter().map(|draft| draft.finish(walk)).collect();
+    let mut upstreams: Option<Vec<_>> = drafts.into_iter().map(|draft| draft.finish(walk)).collect();
+    if let Some(whole) = &mut upstreams {
+        patience::outlast(whole, &consumers, file, walk);
+    }
     Some(Config {
         server,
         admin,

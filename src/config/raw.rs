@@ -11,12 +11,15 @@ use super::scalar::{
     PatternText, PerText, RateText, ResetsText, SanText,
 };
 use super::secrets::{ClientIdValue, SecretValue, TokenValue};
+use super::size::SizeText;
 use super::union::{
-    CredentialValue, Dialects, FilesValue, KeyTables, LimitValue, OnLoss, QueueValue, ReserveValue,
+    CredentialValue, Dialects, FilesValue, KeyTables, LimitValue, OnLossWord, QueueValue, ReserveValue,
     RoutesValue,
 };
 use super::url::{HostText, MountText, PublicUrlText, UrlText};
-use super::word::{CacheControlWord, ClientAuthWord, ModeWord, OnEmptyWord, PaceWord, ScopeWord, WindowWord};
+use super::word::{
+    CacheControlWord, ClientAuthWord, ModeWord, OnEmptyWord, PaceWord, PagesWord, ScopeWord, WindowWord,
+};
 
 tables! {
     /// The configuration of weir.
@@ -73,8 +76,12 @@ tables! {
     Store {
         /// Folder of ledger, cache and usage; default data.
         path: String,
+        /// What cached answers may take in memory; default 256MiB.
+        cache_memory: SizeText,
+        /// What cached answers may take on disk, so that a restart keeps them; default 1GiB, 0MiB keeps none.
+        cache_disk: SizeText,
         /// Shared by replicas.
-        @not_built redis: Redis,
+        redis: Redis,
         /// What a ledger file that is new means: trust (nothing was spent) or cautious (all current windows are).
         on_empty: OnEmptyWord,
     }
@@ -83,12 +90,14 @@ tables! {
     Redis {
         /// redis:// or rediss:// URL.
         url: SecretValue,
+        /// PEM file of roots instead of the system's, for rediss://.
+        ca: String,
         /// Put before every key; default weir.
         prefix: String,
         /// How many weirs share it.
         replicas: u64,
         /// What a replica does that is cut off: closed, or share:FRACTION.
-        on_loss: OnLoss,
+        on_loss: OnLossWord,
     }
 
     /// One vendor's API, reached with one account.
@@ -115,8 +124,8 @@ tables! {
         mode: ModeWord,
         /// How charges are spread: exact, even or auto (default).
         pace: PaceWord,
-        /// The longest time after our last byte within which the vendor has counted.
-        @no_effect counted_within: Lasting,
+        /// The longest time after our last byte within which the vendor has counted: trades proof for speed with slow vendors. A 429 unsets it.
+        counted_within: Lasting,
         /// How long after giving up a request may still reach the vendor; default is `timeout`.
         linger: Lasting,
         /// Catchpoint: trust `usageLimits` in answers; default false.
@@ -232,11 +241,13 @@ tables! {
         /// What matters to the answer and what does not.
         key: CacheKey,
         /// Methods whose answers may be kept; default GET with HEAD.
-        @no_effect methods: List<MethodText>,
+        methods: List<MethodText>,
         /// Rounds time windows to a step.
-        @no_effect snap: Snap,
+        snap: Snap,
         /// Larger answers stream through uncached; default 16777216.
         max_bytes: u64,
+        /// all: as if each GET of a list asked for all of its pages with `Weir-Pages: all`.
+        pages: PagesWord,
         /// Paths that a successful write which this rule is for makes fresh, beside what every write does.
         invalidates: List<PathText>,
     }
@@ -255,8 +266,12 @@ tables! {
         start: String,
         /// Query parameter of the window's end.
         end: String,
-        /// To multiples of this.
+        /// To multiples of this, downwards.
         step: Lasting,
+        /// How long after a window's end its data may still change; default 15m.
+        settles: Lasting,
+        /// How long an answer about a window that has settled is fresh; default the rule's `ttl`.
+        settled_ttl: Lasting,
     }
 
     /// One internal caller, known by all of token, from and certificate that it names.

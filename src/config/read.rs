@@ -72,8 +72,6 @@ impl<T: Clone> Field<T> {
 pub(super) enum Standing {
     /// It works.
     Works,
-    /// It is checked and kept, but nothing follows from it in this version.
-    NoEffect,
     /// It cannot be ignored without danger, so it is refused.
     NotBuilt,
 }
@@ -83,7 +81,6 @@ impl Standing {
     pub(super) fn note(self) -> &'static str {
         match self {
             Self::Works => "",
-            Self::NoEffect => " (No effect yet.)",
             Self::NotBuilt => " (Not built yet: refused.)",
         }
     }
@@ -114,7 +111,6 @@ impl Keys {
         let place = node.place.clone();
         match standing {
             Standing::Works => {}
-            Standing::NoEffect => walk.warn(&place, "is checked but has no effect yet in this version"),
             Standing::NotBuilt => walk.wrong(&place, "not built yet in this version; remove it"),
         }
         match T::read(node, walk) {
@@ -264,8 +260,8 @@ pub(super) fn key_name(field: &'static str) -> &'static str {
     field.strip_prefix("r#").unwrap_or(field)
 }
 
-/// Declares tables of the file: one line per key. `@no_effect` and `@not_built`
-/// stand before keys of features that come later.
+/// Declares tables of the file: one line per key. `@not_built` stands before keys
+/// of features that come later.
 macro_rules! tables {
     ($($(#[doc = $about:literal])* $name:ident { $(
         $(#[doc = $doc:literal])+ $(@$mark:ident)? $key:ident: $type:ty,
@@ -321,9 +317,6 @@ macro_rules! tables {
 macro_rules! standing {
     () => {
         $crate::config::read::Standing::Works
-    };
-    (no_effect) => {
-        $crate::config::read::Standing::NoEffect
     };
     (not_built) => {
         $crate::config::read::Standing::NotBuilt

@@ -44,6 +44,10 @@ words! {
         "even" => Pace::Even,
         "auto" => Pace::Auto,
     }
+    /// Which pages of a list are read.
+    PagesWord(()) {
+        "all" => (),
+    }
     /// What a new ledger file means.
     OnEmptyWord(OnEmpty) {
         "trust" => OnEmpty::Trust,

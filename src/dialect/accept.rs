@@ -25,6 +25,13 @@ pub(super) fn shape(from: &HeaderMap, to: &mut HeaderMap) {
     respell(CONTENT_TYPE, Fold::Names, from, to);
 }
 
+/// How weir calls itself where a caller said nothing.
+const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("weir/", env!("CARGO_PKG_VERSION")));
+
+pub(super) fn supply_user_agent(headers: &mut HeaderMap) {
+    headers.entry(http::header::USER_AGENT).or_insert(USER_AGENT);
+}
+
 /// Whether an answer says that it is JSON, or does not say what it is.
 pub(super) fn is_json(answer: &HeaderMap) -> bool {
     is_json_or(answer, &[])

@@ -14,6 +14,7 @@
 //! a body may be shown, but not kept. Names are compared after unescaping. Bytes
 //! within strings are not checked to be UTF-8.
 
+mod canonical;
 mod member;
 mod scanner;
 
@@ -25,6 +26,7 @@ use self::member::Member;
 use self::scanner::{Scanner, Token};
 use super::links::{Links, Rewritten};
 
+pub use self::canonical::canonical;
 pub use self::scanner::MAX_DEPTH;
 
 /// The longest link that is looked at, with quotes and escapes; a longer one becomes `null`.

@@ -68,6 +68,8 @@ pub enum GrantError {
     Grant,
     /// Known, but without access to this upstream.
     Unauthorized,
+    /// Not now.
+    Unavailable,
 }
 
 /// How weir asks the vendor.
@@ -255,6 +257,7 @@ impl GrantError {
             Self::Client => "invalid_client",
             Self::Grant => "invalid_grant",
             Self::Unauthorized => "unauthorized_client",
+            Self::Unavailable => "temporarily_unavailable",
         }
     }
 }

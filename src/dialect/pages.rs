@@ -86,7 +86,8 @@ impl Dialect {
             Self::Privx => Some(Pages::Counted),
             Self::Netskope if netskope::is_v1(path) => Some(Pages::Until { list: "data", skip: "skip" }),
             Self::Netskope => Some(Pages::Until { list: "result", skip: "offset" }),
-            Self::Generic(_) => None,
+            // A weir behind this one walks for itself.
+            Self::Generic(_) | Self::Weir => None,
         }
     }
 }

@@ -23,9 +23,11 @@ impl Resource {
     }
 
     /// Whether what `path` (folded, no query) shows may change when this does: it
-    /// is the same, lies within it, or holds it.
+    /// is the same, lies within it, or holds it. A `search` shows what its collection holds.
     #[must_use]
     pub fn touches(&self, folded: &str) -> bool {
+        let folded = folded.trim_end_matches('/');
+        let folded = folded.strip_suffix("/search").unwrap_or(folded);
         self.segments.iter().zip(named(folded)).all(|(ours, theirs)| overlap(ours, theirs))
     }
 }
@@ -65,10 +67,18 @@ mod tests {
             "/api/v2/tests/2/alerts",
             "/api/v4/tests/2",
             "/api/v3.4/tests",
+            "/api/v2/tests/search",
+            "/api/v2/search",
         ] {
             assert!(test.touches(yes), "{yes}");
         }
-        for no in ["/api/v2/tests/3", "/api/v2/tests/12,22", "/api/v2/nodes", "/api/v2/tests/explorer/raw"] {
+        for no in [
+            "/api/v2/tests/3",
+            "/api/v2/tests/12,22",
+            "/api/v2/nodes",
+            "/api/v2/tests/explorer/raw",
+            "/api/v2/nodes/search",
+        ] {
             assert!(!test.touches(no), "{no}");
         }
     }

@@ -1,7 +1,7 @@
 //! Recorded Future Sandbox (tria.ge), v0.
 //!
 //! One API in three shapes: `/v0/…`, `/api/v0/…` and `/api/…`. Routes are looked
-//! at below that prefix. A configured `url` with a path says which shape this
+//! at below that prefix. A configured `url` that ends in one says which shape this
 //! vendor has: whatever shape a client was built for, its prefix makes way for it.
 //!
 //! Clients poll until a sample is `reported`, and repeat on 404; so neither an
@@ -20,8 +20,8 @@ use crate::target::Target;
 /// What config says about a sandbox.
 #[derive(Clone, Debug, Default)]
 pub struct Sandbox {
-    /// The configured `url` has a path, which is put before every path sent.
-    pub based: bool,
+    /// The configured `url` ends in the prefix of a shape.
+    based: bool,
 }
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -30,6 +30,14 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PREFIXES: [&str; 3] = ["/api/v0", "/api", "/v0"];
 
 impl Sandbox {
+    /// The one at this host and base path (empty, or without a trailing slash).
+    #[must_use]
+    pub fn at(host: &str, base_path: &str) -> Self {
+        // Of the public host, `/api` is only the beginning of `/api/v0`.
+        let is_private = base_path.ends_with("/api") && !host.eq_ignore_ascii_case("tria.ge");
+        Self { based: base_path.ends_with("/v0") || is_private }
+    }
+
     /// The target without the prefix that the client was built for, where config names another.
     pub(super) fn canonical(&self, target: Target) -> Target {
         let shapes = PREFIXES.iter().filter(|_| self.based);
@@ -153,6 +161,16 @@ mod tests {
 
     #[test]
     fn a_url_with_a_path_decides_the_shape() {
+        for (url, based) in [
+            (("api.tria.ge", "/v0"), true),
+            (("tria.ge", "/api/v0"), true),
+            (("tria.ge", "/api"), false),
+            (("private.tria.ge", "/api"), true),
+            (("tria.ge", ""), false),
+            (("gateway.internal", "/sandbox"), false),
+        ] {
+            assert_eq!(Sandbox::at(url.0, url.1).based, based, "{url:?}");
+        }
         for (based, asked, wanted) in [
             (true, "/v0/samples/1", "/samples/1"),
             (true, "/api/v0/samples", "/samples"),

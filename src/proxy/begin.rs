@@ -9,8 +9,10 @@ use std::sync::{Arc, OnceLock};
 
 use super::Lane;
 use super::call::Caller;
-use super::fetch::{Admission, Fault, Fetch, Shared};
+use super::fault::Fault;
+use super::fetch::{Admission, Fetch, Shared};
 use super::wish::Wish;
+use crate::budget::Refusal;
 use crate::cache::{Hit, Joined, Listener, Lookup, Now, Stale};
 use crate::config::Mode;
 use crate::quota::LimitSet;
@@ -21,6 +23,16 @@ pub(super) type Ear = Listener<Shared, Fault>;
 impl Wish {
     pub(super) fn lookup(&self) -> Lookup {
         self.lane.cache.lookup(&self.key, &self.policy(), &self.asked(), self.lane.now())
+    }
+
+    /// The same, and on a miss in the second level too.
+    pub(super) async fn look(&self) -> Lookup {
+        match self.lookup() {
+            Lookup::Miss(_) | Lookup::OnlyIfCached if self.lane.cache.bring_up(&self.key).await => {
+                self.lookup()
+            }
+            found => found,
+        }
     }
 
     /// The flight that will serve this wish: another's, or one that begins here.
@@ -86,9 +98,25 @@ impl Lane {
                 let door = Some(bid.door());
                 (Admission::Bid(bid), door)
             }
-            Mode::Observe => (Admission::Permit(self.budget.charge_anyway(limits, caller.access.seat)), None),
+            Mode::Observe => {
+                let (permit, held_up) = self.budget.charge_anyway(limits, caller.access.seat);
+                held_up.inspect(|held_up| self.observe(caller, held_up));
+                (Admission::Permit(permit), None)
+            }
         };
         (admission, Shared { door, told: OnceLock::new() })
+    }
+
+    /// Says what would have become of a request, had its limits been enforced.
+    fn observe(&self, caller: &Caller<'_>, held_up: &Refusal) {
+        tracing::info!(
+            upstream = %self.config.name,
+            consumer = %self.config.plan.consumers[caller.access.seat].name,
+            limit = %held_up,
+            wait_s = held_up.retry_after.as_secs_f64(),
+            would = if held_up.retry_at > caller.deadline { "refuse" } else { "wait" },
+            "observed: over the limit, and sent all the same"
+        );
     }
 
     /// Begins a fetch that nobody joins.

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::Full;
 
-use super::fetch::{Fault, Shared};
+use super::fault::Fault;
+use super::fetch::Shared;
 use crate::cache::{AnswerBody, FlightError, Listener};
 
 /// What goes to a caller. Copies nothing.

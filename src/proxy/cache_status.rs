@@ -28,8 +28,13 @@ pub(super) enum CacheStatus {
         /// Why it is not kept.
         detail: Option<&'static str>,
     },
-    /// Not concerned.
-    None,
+    /// weir answered for itself.
+    Own {
+        /// Why the vendor was asked, if it was.
+        why: Option<Forward>,
+        /// Why it answered for itself.
+        detail: &'static str,
+    },
 }
 
 impl CacheStatus {
@@ -37,13 +42,19 @@ impl CacheStatus {
         Self::Hit { ttl: hit.ttl, detail }
     }
 
-    /// The field's value; none where the cache was not concerned.
+    /// The field's value.
     pub(super) fn header(self) -> Option<HeaderValue> {
         const DETAIL: &KeyRef = KeyRef::constant("detail");
         let mut list = sfv::ListSerializer::new();
         let item = list.bare_item(TokenRef::constant("weir"));
         match self {
-            Self::None => return None,
+            Self::Own { why, detail } => {
+                let item = match why {
+                    Some(why) => item.parameter(KeyRef::constant("fwd"), word(why.as_str())),
+                    None => item,
+                };
+                let _ = item.parameter(DETAIL, word(detail));
+            }
             Self::Hit { ttl, detail } => {
                 let ttl = sfv::Integer::try_from(ttl).unwrap_or(sfv::Integer::MAX);
                 let item =
@@ -92,6 +103,9 @@ mod tests {
             text(CacheStatus::Hit { ttl: -5, detail: Some("limited") }),
             "weir;hit;ttl=-5;detail=limited"
         );
+        assert_eq!(text(CacheStatus::Own { why: None, detail: "day" }), "weir;detail=day");
+        let failed = CacheStatus::Own { why: Some(Forward::Stale), detail: "connection_refused" };
+        assert_eq!(text(failed), "weir;fwd=stale;detail=connection_refused");
         let forwarded = CacheStatus::Forwarded {
             why: Forward::UriMiss,
             status: Some(200),

@@ -3,9 +3,11 @@
 //! Nothing in here costs any of the allowance. A caller who is not known learns
 //! nothing but that: routes and rules are looked at after the sign-in.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri, Version};
@@ -17,8 +19,10 @@ use super::table::Table;
 use crate::clock::{Moment, UnixTime};
 use crate::config::{Access, Mount};
 use crate::consumer::{ConsumerIx, Peer};
-use crate::dialect::Verdict;
+use crate::dialect::{OAuth, Place, Verdict};
+use crate::secret::Secret;
 use crate::target::Target;
+use crate::token::Kind;
 
 /// A request that has a meaning: for one upstream, by a canonical target.
 pub(super) struct Call {
@@ -30,6 +34,11 @@ pub(super) struct Call {
     pub(super) headers: HeaderMap,
     /// Whether a body may follow the head.
     pub(super) has_body: bool,
+    /// The body, if it was read already, without the caller's credential.
+    pub(super) body: Option<Bytes>,
+    /// The credential that stood in it, and where credentials stand in this request.
+    pub(super) in_body: Option<Secret>,
+    pub(super) place: Place,
 }
 
 /// Who asks, and what it may.
@@ -75,7 +84,7 @@ impl Table {
         };
         let target = lane.config.dialect.canonical(target);
         let lane = Arc::clone(lane);
-        Ok(Call { lane, method: head.method, target, headers: head.headers, has_body })
+        Ok(Call::new(lane, (head.method, target), head.headers, has_body))
     }
 
     /// The upstream that a request seems to be for, even if it is malformed: an
@@ -105,14 +114,27 @@ impl Table {
     pub(super) fn identify(&self, call: &mut Call, peer: Peer<'_>) -> Result<Caller<'_>, No> {
         let dialect = &call.lane.config.dialect;
         let known = {
-            let presented = dialect.presented(&call.headers, &call.target);
-            self.consumers.identify(presented.as_deref(), peer).map_err(No::SignIn)?
+            let presented = match (&call.in_body, dialect.presented(&call.headers, &call.target)) {
+                (None, presented) => presented,
+                (Some(token), None) => Some(Cow::Borrowed(token.expose().as_bytes())),
+                // Two identities: whoever reads the other one sees somebody else.
+                (Some(_), Some(_)) => None,
+            };
+            let issued =
+                presented.as_deref().and_then(|it| self.by_issued(&call.lane, it, Kind::Access, peer));
+            let known = issued.unwrap_or_else(|| self.consumers.identify(presented.as_deref(), peer));
+            known.map_err(No::SignIn)?
         };
         // Without a key of weir's, a caller's own credential goes on, but never the token
         // that proved who it is.
         if !call.lane.is_keyless() || self.consumers.is_proven_by_token(known) {
             call.target = dialect.strip(&mut call.headers, call.target.clone());
         }
+        self.caller(call, known)
+    }
+
+    /// What is known of the caller at this upstream.
+    pub(super) fn caller(&self, call: &Call, known: ConsumerIx) -> Result<Caller<'_>, No> {
         let access = self.consumers.access(known, call.lane.index).ok_or_else(No::no_access)?;
         let (wait, clipped_wait) =
             patience(&call.headers, access.max_wait.unwrap_or(call.lane.config.max_wait));
@@ -147,6 +169,23 @@ impl Table {
     /// The caller's own inbound rate: guards weir itself, cache hits included.
     pub(super) fn admit_inbound(&self, caller: &Caller<'_>) -> Result<(), No> {
         self.consumers.admit_inbound(caller.consumer).map_err(|wait| No::Inbound { retry_after: wait.0 })
+    }
+}
+
+impl Call {
+    /// One of whose body nothing was read yet.
+    pub(super) fn new(
+        lane: Arc<Lane>,
+        (method, target): (Method, Target),
+        headers: HeaderMap,
+        has_body: bool,
+    ) -> Self {
+        Self { lane, method, target, headers, has_body, body: None, in_body: None, place: Place::default() }
+    }
+
+    /// Whether it asks for a token, and in which way.
+    pub(super) fn asks_token(&self) -> Option<OAuth> {
+        self.lane.config.dialect.oauth().filter(|oauth| oauth.is_token_path(self.target.path()))
     }
 }
 

@@ -11,7 +11,9 @@ use super::body::Body;
 use super::cache_status::CacheStatus;
 use super::call::{Call, Caller};
 use super::refusal::No;
+use crate::cache::Forward;
 use crate::clock::{Clock, Moment};
+use crate::dialect::OAuth;
 use crate::id::{ConsumerName, RequestId};
 use crate::quota::LimitSet;
 use crate::telemetry::{self, Outcome, Refused};
@@ -30,6 +32,8 @@ pub(super) struct Exchange {
     path: String,
     trace: Option<String>,
     lane: Option<Arc<Lane>>,
+    /// A token is asked for, whose errors have another shape.
+    oauth: Option<OAuth>,
     consumer: Option<ConsumerName>,
     seat: Option<usize>,
     clipped_wait: Option<u64>,
@@ -41,6 +45,8 @@ pub(super) struct Exchange {
     pub(super) price: u32,
     /// Fetches of it that came to nothing and were paid for.
     pub(super) tries: u32,
+    /// Why the vendor was asked, if it was.
+    pub(super) forward: Option<Forward>,
     /// 429s of the vendor that sent it back to the queue.
     pub(super) refused_by_vendor: u32,
     ended: bool,
@@ -67,6 +73,7 @@ impl Exchange {
             path: head.uri.path().to_owned(),
             trace: trace_id(&head.headers).map(str::to_owned),
             lane: None,
+            oauth: None,
             consumer: None,
             seat: None,
             clipped_wait: None,
@@ -74,6 +81,7 @@ impl Exchange {
             waited: Duration::ZERO,
             price: 0,
             tries: 0,
+            forward: None,
             refused_by_vendor: 0,
             ended: false,
         }
@@ -90,6 +98,11 @@ impl Exchange {
         call.target.path().clone_into(&mut self.path);
     }
 
+    /// It asks for a token.
+    pub(super) fn asks_token_of(&mut self, oauth: OAuth) {
+        self.oauth = Some(oauth);
+    }
+
     /// The caller is known.
     pub(super) fn identified(&mut self, caller: &Caller<'_>, name: &ConsumerName) {
         self.consumer = Some(name.clone());
@@ -102,14 +115,20 @@ impl Exchange {
         let answer = answered.unwrap_or_else(|no| self.refused(&no));
         let mut response = answer.response;
         let headers = response.headers_mut();
-        if let Some(value) = answer.cache.header() {
-            headers.insert(CACHE_STATUS, value);
+        let relayed = self.lane.as_ref().is_some_and(|lane| lane.relays());
+        match answer.cache.header() {
+            // RFC 9211, section 2: whoever is nearer to the caller adds to the end.
+            Some(value) if relayed => drop(headers.append(CACHE_STATUS, value)),
+            Some(value) => drop(headers.insert(CACHE_STATUS, value)),
+            None => {}
         }
         headers.insert(WEIR_PRICE, self.price.into());
         if let Ok(id) = HeaderValue::try_from(self.id.to_string()) {
             headers.insert(REQUEST_ID, id);
         }
-        if let Some(Ok(wait)) = self.clipped_wait.map(|wait| HeaderValue::try_from(format!("wait={wait}"))) {
+        // A weir behind this one can only have clipped it further.
+        let clipped = self.clipped_wait.filter(|_| !(relayed && headers.contains_key("preference-applied")));
+        if let Some(Ok(wait)) = clipped.map(|wait| HeaderValue::try_from(format!("wait={wait}"))) {
             headers.insert("preference-applied", wait);
         }
         if let (Some(lane), Some(seat)) = (&self.lane, self.seat) {
@@ -160,7 +179,13 @@ impl Exchange {
                 retry_after: no.retry_after(),
             });
         }
-        Answer { reason: no.reason(), ..Answer::of(no.answer(dialect, self.id), no.outcome()) }
+        let why = self.forward.filter(|_| matches!(no, No::Vendor(_)));
+        let cache = CacheStatus::Own { why, detail: no.reason() };
+        Answer {
+            reason: no.reason(),
+            cache,
+            ..Answer::of(no.answer((dialect, self.oauth), self.id), no.outcome())
+        }
     }
 }
 
@@ -176,7 +201,8 @@ impl Answer {
     /// An answer of which nothing else is known yet.
     pub(super) fn of(response: Response<Body>, outcome: Outcome) -> Self {
         let upstream_time = Duration::ZERO;
-        Self { response, outcome, reason: outcome.as_str(), upstream_time, cache: CacheStatus::None }
+        let cache = CacheStatus::Own { why: None, detail: outcome.as_str() };
+        Self { response, outcome, reason: outcome.as_str(), upstream_time, cache }
     }
 }
 

@@ -6,27 +6,29 @@
 //! its permit is refunded; after it, the answer is read to its end if it may be
 //! kept, since it is paid for (law 3).
 
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AGE, DATE, RETRY_AFTER};
-use http::{Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty};
+use tokio::sync::oneshot;
 
-use super::Lane;
 use super::breaker::Leave;
-use super::keys;
+use super::fault::Fault;
 use super::receive::receive;
 use super::wish::Wish;
 use super::written;
-use crate::budget::{Bid, Charge, Door, LedgerDown, Permit};
+use super::{Lane, ahead};
+use crate::budget::{Bid, Charge, Door, Permit};
 use crate::cache::{Entry, Exchange, Lead, NotStored, Now, Ticket};
 use crate::clock::{Moment, UnixTime};
+use crate::quota::LimitSet;
 use crate::telemetry::Account;
 use crate::telemetry::route::RouteIx;
-use crate::upstream::{BodyError, BoxError, Failure, Reason, SendError, UpstreamBody};
+use crate::upstream::{BoxError, Ready, SendError, UpstreamBody};
 
 /// A request body on its way to the vendor.
 pub(super) type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -49,77 +51,8 @@ pub(super) struct Told {
     pub(super) status: StatusCode,
     /// Why the answer is not kept; none if it will be, as soon as it is complete.
     pub(super) not_stored: Option<NotStored>,
-}
-
-/// Why a fetch brought no answer, or broke off.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum Fault {
-    /// Nothing left; the charge was refunded.
-    #[error("{0}")]
-    Unsent(Failure),
-    /// It left, or may have, and no head came back.
-    #[error("{0}")]
-    Unanswered(Failure),
-    /// The body broke off.
-    #[error("{0}")]
-    Body(BodyError),
-    /// The body cannot be read.
-    #[error("its coding is corrupt")]
-    Corrupt,
-    /// The vendor has been failing; it is not asked for some seconds.
-    #[error("the vendor has been failing and is let be for some seconds")]
-    Open,
-    /// To be tried again, by whoever still wants it: paid for, and answered by
-    /// nothing that is worth passing on.
-    #[error("to be tried again")]
-    Again,
-    /// The vendor answered 429; back to the queue.
-    #[error("the vendor answered 429")]
-    Limited,
-    /// No usable key.
-    #[error("the vendor's key cannot be sent")]
-    Key,
-    /// It could not be booked, so it was not sent.
-    #[error("{0}")]
-    Ledger(LedgerDown),
-}
-
-impl Fault {
-    /// One word for log, metric and `Proxy-Status` (RFC 9209, section 2.3).
-    pub(super) fn as_str(&self) -> &'static str {
-        match self {
-            Self::Unsent(failure) | Self::Unanswered(failure) => failure.reason.as_str(),
-            Self::Body(error) => error.reason().as_str(),
-            Self::Corrupt => "http_response_content_coding",
-            Self::Open => "destination_unavailable",
-            Self::Again => "retry",
-            Self::Limited => "http_request_denied",
-            Self::Key => "proxy_configuration_error",
-            Self::Ledger(_) => "proxy_internal_error",
-        }
-    }
-
-    /// Whether it is the caller's own body that broke off, or grew too large.
-    pub(super) fn is_callers(&self) -> bool {
-        matches!(self, Self::Unsent(f) | Self::Unanswered(f) if f.reason == Reason::HttpRequestError)
-    }
-
-    /// Whether the account was charged all the same.
-    pub(super) fn was_charged(&self) -> bool {
-        match self {
-            Self::Unanswered(_) | Self::Body(_) | Self::Corrupt | Self::Again | Self::Limited => true,
-            Self::Unsent(_) | Self::Open | Self::Key | Self::Ledger(_) => false,
-        }
-    }
-
-    /// Whether the vendor was too slow: 504 and not 502.
-    pub(super) fn is_timeout(&self) -> bool {
-        match self {
-            Self::Unsent(failure) | Self::Unanswered(failure) => failure.reason.is_timeout(),
-            Self::Body(error) => error.reason().is_timeout(),
-            Self::Corrupt | Self::Open | Self::Again | Self::Limited | Self::Key | Self::Ledger(_) => false,
-        }
-    }
+    /// What a weir behind this one charged; none if it is no weir.
+    pub(super) price: Option<u32>,
 }
 
 /// By what right a fetch leaves.
@@ -145,9 +78,9 @@ pub(super) struct Fetch {
 pub(super) type FetchLead = Lead<Shared, Fault>;
 
 impl Fetch {
-    /// A fetch without a body, in the foreground.
+    /// A fetch in the foreground, with what was read of the body.
     pub(super) fn of(wish: &Arc<Wish>, stale: Option<Arc<Entry>>) -> Self {
-        let body = UnsyncBoxBody::new(Empty::new().map_err(|never| match never {}));
+        let body = wish.body.clone().map_or_else(ahead::empty, ahead::full);
         Self { wish: Arc::clone(wish), body, stale, in_background: false, tries: 0 }
     }
 
@@ -174,10 +107,13 @@ impl Fetch {
         let (wish, stale, tries) = (Arc::clone(&self.wish), self.stale.clone(), self.tries);
         let outcome = self.send(permit, &lead).await;
         lane.remember_health(leave, &outcome);
-        if is_refusal(&outcome) && wish.shareable {
+        if is_refusal(&outcome) && wish.shareable && !lane.relays() {
             // Back to the queue, where the window that was closed for it keeps it
             // until its deadline.
             return lead.fail(Fault::Limited);
+        }
+        if may_sign_anew(&wish, tries, &outcome) {
+            return lead.fail(Fault::Again);
         }
         if is_worth_another_try(&wish, tries, &outcome) && lane.breaker.may_retry() {
             // Spread, so that those who failed together do not come back together.
@@ -190,7 +126,7 @@ impl Fetch {
             Ok(None) => {}
             Err(fault) => {
                 if fault.was_charged() {
-                    written::lost(&wish);
+                    written::lost(&wish).await;
                 }
                 lead.fail(fault);
             }
@@ -200,29 +136,37 @@ impl Fetch {
     /// Sends once; nothing if everyone left before the first byte.
     async fn send(self, mut permit: Permit, lead: &FetchLead) -> Result<Option<Answered>, Fault> {
         let lane = &self.wish.lane;
-        let (request, key) = self.wish.signed(self.stale.as_deref(), lane.clock.wall(), self.body)?;
+        let (request, signature) = self.wish.signed(self.stale.as_deref(), lane.clock.wall(), self.body)?;
         let connect = async { lane.upstream.ready().await.map_err(|e| Fault::Unsent(e.into_failure())) };
         // What may leave is on disk before it leaves (law 8), while the connection is made.
         let book = async { permit.booked().await.map_err(Fault::Ledger) };
         let ((), ready) = tokio::try_join!(book, connect)?;
+        let granted = permit.granted_at();
+        // Who shares with nobody has nobody who could ask anew.
+        if permit.still_stands().await.is_err() && self.wish.shareable {
+            return Err(Fault::Outdated);
+        }
         if lead.listeners() == 0 && !self.in_background {
             return Ok(None);
         }
         // Taken before the first byte: a purge or a write from here on voids what comes back.
         let ticket = lane.cache.ticket();
-        let granted = permit.granted_at();
-        let charge = permit.sent();
+        let ready = match self.wish.is_stream {
+            true => ready.silent_for(lane.config.stream_idle_timeout),
+            false => ready,
+        };
+        let mut charge = permit.sent();
         let sent = charge.sent_at();
-        let leaving = Leaving::of(&self.wish, &charge, self.in_background);
+        let leaving =
+            Leaving::of((lane, self.wish.target.path()), self.wish.limits, &charge, self.in_background);
         lane.count_sent(&leaving);
-        match ready.send(request).await {
-            Ok(response) => {
+        match left(ready, request, &mut charge).await {
+            Ok(mut response) => {
                 let received = Now { at: lane.clock.now(), wall: lane.clock.wall() };
                 let exchange = Exchange { sent, received };
                 lane.settle(charge, &response, &exchange);
-                lane.learn(&self.wish, sent, (response.status(), response.headers()));
-                let refused = key.filter(|_| keys::is_about_the_key(response.status(), response.headers()));
-                let another_key = refused.is_some_and(|key| lane.keys.refuse(key, received.wall));
+                lane.learn(self.wish.limits, sent, (response.status(), response.headers()));
+                let another_key = lane.refuses(signature, &mut response, received).await;
                 Ok(Some((response, Sent { granted, exchange, ticket, another_key })))
             }
             Err(SendError::NeverLeft(failure)) => {
@@ -238,12 +182,38 @@ impl Fetch {
     }
 }
 
+/// Hands it over and waits for the head; the charge hears of its last byte.
+async fn left(
+    ready: Ready<'_>,
+    request: Request<RequestBody>,
+    charge: &mut Charge,
+) -> Result<Response<UpstreamBody>, SendError> {
+    let (tell, last_byte) = charge.wants_last_byte().then(oneshot::channel).unzip();
+    let mut head = pin!(ready.send_watched(request, tell));
+    if let Some(last_byte) = last_byte {
+        tokio::select! {
+            biased;
+            head = &mut head => return head,
+            Ok(()) = last_byte => charge.last_byte(),
+        }
+    }
+    head.await
+}
+
 /// A response whose body is still to come, and what is known of its exchange.
 type Answered = (Response<UpstreamBody>, Sent);
 
 /// Whether the vendor answered 429. A CDN's page says it as well as the vendor's own.
 fn is_refusal(outcome: &Result<Option<Answered>, Fault>) -> bool {
     matches!(outcome, Ok(Some((response, _))) if response.status() == StatusCode::TOO_MANY_REQUESTS)
+}
+
+/// Whether the vendor refused its own token, so that it did nothing, and the same may
+/// be sent once more with another.
+fn may_sign_anew(wish: &Wish, tries: u32, outcome: &Result<Option<Answered>, Fault>) -> bool {
+    let exchanges = wish.lane.config.dialect.oauth().is_some();
+    let refused = matches!(outcome, Ok(Some((_, sent))) if sent.another_key);
+    exchanges && refused && tries == 0 && wish.is_repeatable
 }
 
 /// Whether the same request may be sent once more: only if it changes nothing at
@@ -255,6 +225,8 @@ fn is_worth_another_try(wish: &Wish, tries: u32, outcome: &Result<Option<Answere
     match outcome {
         Ok(None) => false,
         Ok(Some((_, sent))) if sent.another_key => true,
+        // It has been tried there, and paid for.
+        Ok(Some(_)) if wish.lane.relays() => false,
         // A vendor who says when to come back is not asked before. (A 429 has an
         // allowance of its own: it goes back to the queue.)
         Ok(Some((response, _))) => {
@@ -270,12 +242,12 @@ pub(super) struct Sent {
     pub(super) granted: Moment,
     pub(super) exchange: Exchange,
     pub(super) ticket: Ticket,
-    /// The vendor refused the key that was sent, and there is another.
+    /// The vendor refused the key or the token that was sent, and there is another.
     pub(super) another_key: bool,
 }
 
 /// Whom a request which is leaving is counted for.
-struct Leaving {
+pub(super) struct Leaving {
     /// Who was admitted with it; none if a reload has removed it meanwhile.
     account: Option<Arc<Account>>,
     route: RouteIx,
@@ -286,19 +258,24 @@ struct Leaving {
 }
 
 impl Leaving {
-    fn of(wish: &Wish, charge: &Charge, in_background: bool) -> Self {
-        let tally = &wish.lane.tally;
+    pub(super) fn of(
+        (lane, path): (&Lane, &str),
+        limits: LimitSet,
+        charge: &Charge,
+        in_background: bool,
+    ) -> Self {
+        let tally = &lane.tally;
         Self {
             account: charge.payer().and_then(|(consumer, division)| tally.account_of(consumer, division)),
-            route: tally.route(wish.target.path(), true),
-            is_paid: !wish.limits.is_empty(),
+            route: tally.route(path, true),
+            is_paid: !limits.is_empty(),
             is_refresh: in_background,
         }
     }
 }
 
 impl Lane {
-    fn count_sent(&self, leaving: &Leaving) {
+    pub(super) fn count_sent(&self, leaving: &Leaving) {
         self.vendor.count_sent();
         let Some(account) = &leaving.account else { return };
         if leaving.is_paid {
@@ -309,7 +286,7 @@ impl Lane {
         }
     }
 
-    fn take_back_sent(&self, leaving: &Leaving) {
+    pub(super) fn take_back_sent(&self, leaving: &Leaving) {
         self.vendor.take_back_sent();
         let Some(account) = &leaving.account else { return };
         if leaving.is_paid {
@@ -323,9 +300,9 @@ impl Lane {
     /// Tells the breaker how an exchange went.
     fn remember_health(&self, leave: Leave<'_>, outcome: &Result<Option<Answered>, Fault>) {
         let failed = match outcome {
-            Ok(None) | Err(Fault::Key | Fault::Ledger(_)) => return,
+            Ok(None) | Err(Fault::Key | Fault::TokenGone | Fault::Ledger(_) | Fault::Outdated) => return,
             Err(fault) if fault.is_callers() => return,
-            Ok(Some((response, _))) => response.status().is_server_error(),
+            Ok(Some((response, _))) => response.status().is_server_error() && !self.relays(),
             Err(_) => true,
         };
         if !failed {
@@ -337,7 +314,7 @@ impl Lane {
 
     /// The head has come: the charge ends one window later, and the vendor's clock
     /// is known better. An intermediary's own error says nothing about the vendor.
-    fn settle(&self, charge: Charge, response: &Response<UpstreamBody>, exchange: &Exchange) {
+    pub(super) fn settle(&self, charge: Charge, response: &Response<UpstreamBody>, exchange: &Exchange) {
         let status = response.status();
         let date =
             response.headers().get(DATE).and_then(|v| httpdate::parse_http_date(v.to_str().ok()?).ok());

@@ -35,8 +35,10 @@ pub struct KeyState {
 /// One value of one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Chosen {
-    key: usize,
-    value: usize,
+    /// Index into the upstream's keys.
+    pub(super) key: usize,
+    /// Index into its values.
+    pub(super) value: usize,
 }
 
 impl Keys {
@@ -57,6 +59,22 @@ impl Keys {
             }
         }
         next
+    }
+
+    /// Whether these are the same keys, values and all.
+    pub(super) fn are(&self, keys: &[Key]) -> bool {
+        let is_same = |(old, new): (&KeyValue, &KeyValue)| {
+            let clients = match (&old.client, &new.client) {
+                (None, None) => true,
+                (Some(old), Some(new)) => old.id.is_same(&new.id) && old.secret.is_same(&new.secret),
+                _ => false,
+            };
+            clients && old.value.is_same(&new.value)
+        };
+        let pairs = || self.keys.iter().zip(keys);
+        self.keys.len() == keys.len()
+            && pairs().all(|(old, new)| old.name == new.name && old.values.len() == new.values.len())
+            && pairs().all(|(old, new)| old.values.iter().zip(&new.values).all(is_same))
     }
 
     /// Every value as it stands at `now`.
@@ -105,8 +123,12 @@ impl Keys {
 
 /// Whether an answer says that the key is no good. A CDN's page says nothing about it.
 pub(super) fn is_about_the_key(status: StatusCode, headers: &HeaderMap) -> bool {
-    let html = headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/html"));
-    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) && !html
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) && !is_page(headers)
+}
+
+/// Whether an answer is a page for people, as intermediaries make them.
+pub(super) fn is_page(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/html"))
 }
 
 #[cfg(test)]

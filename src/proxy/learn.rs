@@ -10,8 +10,8 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 
 use super::Lane;
-use super::wish::Wish;
 use crate::clock::{Moment, UnixTime};
+use crate::quota::LimitSet;
 
 /// The longest `Retry-After` that is believed.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
@@ -26,12 +26,16 @@ struct Reported {
 }
 
 impl Lane {
-    /// Learns from the head of a live answer to `wish`, sent at `sent`.
-    pub(super) fn learn(&self, wish: &Wish, sent: Moment, (status, headers): (StatusCode, &HeaderMap)) {
+    /// Learns from the head of a live answer to what these limits count, sent at `sent`.
+    pub(super) fn learn(&self, counted: LimitSet, sent: Moment, (status, headers): (StatusCode, &HeaderMap)) {
+        // A weir's no is not the vendor's, and its windows are the caller's own.
+        if self.relays() {
+            return;
+        }
         if let Some(reported) = Reported::of(headers) {
             // Which of the limits is meant is told by its size; otherwise nothing is learnt.
             let limits = &self.config.plan.limits;
-            let meant = wish.limits.iter().find(|&index| limits[index].requests.get() == reported.limit);
+            let meant = counted.iter().find(|&index| limits[index].requests.get() == reported.limit);
             if let Some(limit) = meant {
                 self.budget.raise(limit, reported.limit.saturating_sub(reported.remaining));
             }
@@ -40,15 +44,24 @@ impl Lane {
             return;
         }
         let retry_after = retry_after(headers, self.clock.wall());
-        match self.budget.refused_by_vendor(wish.limits, sent, retry_after) {
-            Some(closed) => tracing::error!(
+        match self.budget.refused_by_vendor(counted, sent, retry_after) {
+            Some(closed) => {
+                if closed.withdrawn {
+                    tracing::error!(
+                        upstream = %self.config.name,
+                        "counted_within is broken: the vendor answered 429 while charges ended that long after their \
+                         last byte; from now on they last until the response head. Unset it, or set a longer one"
+                    );
+                }
+                tracing::error!(
                 upstream = %self.config.name,
                 limit = %closed.limit,
                 closed_s = closed.lasts.as_secs_f64(),
                 spaced_out = closed.spaced_out,
                 "the vendor answered 429: someone else uses this account, its limits are lower than configured, \
                  or it only estimates; this window is closed for a while"
-            ),
+                );
+            }
             None => {
                 tracing::error!(upstream = %self.config.name, "the vendor answered 429 to what no limit counts")
             }
@@ -82,7 +95,7 @@ impl Reported {
 }
 
 /// `Retry-After` in either form (RFC 9110, section 10.2.3).
-fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match value.parse() {
         Ok(seconds) => Duration::from_secs(seconds),

@@ -3,6 +3,7 @@
 //! Dropping a wait is a caller who hangs up: the place in the queue and the ear on
 //! the flight go with it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
@@ -12,17 +13,21 @@ use super::body::Body;
 use super::cache_status::CacheStatus;
 use super::call::Caller;
 use super::exchange::{Answer, Exchange};
-use super::fetch::Fault;
+use super::fault::Fault;
 use super::refusal::No;
 use super::wish::Wish;
 use crate::budget::{Ask, Denied, Entry as Place, Refusal};
-use crate::cache::{self, FlightError, Forward, Head, Hit, Landing, Occasion, Stale, answer};
+use crate::cache::{
+    self, Coding, FlightError, Forward, Head, Hit, Landing, Occasion, Shape, Stale, answer, coding,
+};
 use crate::telemetry::Outcome;
 
 /// Why a fetch gave this caller nothing.
 pub(super) enum Missed {
     /// It ended without a word: look again.
     Again,
+    /// It says itself that the same may be sent again.
+    Anew,
     /// This is the word.
     No(No),
 }
@@ -37,6 +42,7 @@ impl Wish {
         why: Forward,
     ) -> Result<Answer, Missed> {
         let entered = self.lane.clock.now();
+        exchange.forward = Some(why);
         let ask = Ask { seat: caller.access.seat, deadline: caller.deadline, urgency: caller.urgency };
         let place = match listener.shared().door.as_ref().map(|door| door.enter_as(&self.lane.budget, ask)) {
             None => None,
@@ -52,11 +58,12 @@ impl Wish {
         };
         let landed = tokio::select! {
             biased;
-            landed = listener.landing() => landed,
+            // First, since a fetch also ends when the last of its callers is refused.
             refusal = refusal_of(place.as_ref()) => {
                 exchange.waited = self.lane.clock.now().since(entered);
                 return Err(Missed::No(No::Budget(refusal)));
             }
+            landed = listener.landing() => landed,
         };
         let told = listener.shared().told.get().copied();
         exchange.waited = told.map_or(Duration::ZERO, |told| told.granted.since(entered));
@@ -73,20 +80,32 @@ impl Wish {
         };
         let mut answer = match landed {
             Ok(Landing::Head(head)) => self.live(&head, listener),
-            Ok(Landing::Entry(entry)) => self.stored(&Hit::at(entry, self.lane.now()), None),
+            Ok(Landing::Entry(entry)) => self.stored(&Hit::at(entry, self.lane.now()), None).await,
             Err(FlightError::Failed(Fault::Ledger(_))) => return Err(Missed::No(No::Ledger)),
             Err(FlightError::Failed(fault)) => {
                 exchange.price += u32::from(pays && fault.was_charged());
                 match fault {
                     Fault::Again => exchange.tries += 1,
-                    Fault::Limited => exchange.refused_by_vendor += 1,
+                    Fault::Limited | Fault::Outdated => exchange.refused_by_vendor += 1,
+                    Fault::TokenGone => {}
                     fault => return Err(Missed::No(No::Vendor(fault))),
                 }
+                return Err(Missed::Anew);
+            }
+            Err(FlightError::Abandoned | FlightError::GoAlone | FlightError::TooSlow) => {
                 return Err(Missed::Again);
             }
-            Err(FlightError::Abandoned | FlightError::GoAlone) => return Err(Missed::Again),
         };
-        exchange.price += u32::from(pays);
+        exchange.price += match told.and_then(|told| told.price) {
+            Some(price) => {
+                if leads {
+                    price
+                } else {
+                    0
+                }
+            }
+            None => u32::from(pays),
+        };
         answer.cache = forwarded;
         answer.outcome = if pays || leads { Outcome::Paid } else { Outcome::Joined };
         answer.reason = why.as_str();
@@ -102,6 +121,9 @@ impl Wish {
             self.policy().strip_for_followers(&mut headers);
         }
         let mut status = head.status;
+        if self.shareable && !self.lane.is_keyless() && coding::is_codable(status, &headers) {
+            answer::vary_by_coding(&mut headers);
+        }
         let mut body = Body::from(listener);
         if self.shareable && answer::is_not_modified(&self.caller, status, &headers) {
             status = http::StatusCode::NOT_MODIFIED;
@@ -114,8 +136,8 @@ impl Wish {
         Answer::of(response, Outcome::Paid)
     }
 
-    pub(super) fn stored(&self, hit: &Hit, detail: Option<&'static str>) -> Answer {
-        let stored = hit.answer(&self.asked());
+    pub(super) async fn stored(&self, hit: &Hit, detail: Option<&'static str>) -> Answer {
+        let stored = hit.answer(&self.asked(), self.shape(hit).await);
         let mut response = Response::new(Body::from(stored.body));
         *response.status_mut() = stored.status;
         *response.headers_mut() = stored.headers;
@@ -126,15 +148,36 @@ impl Wish {
         answer
     }
 
+    /// In which coding this caller gets it. A plain cache gives what it was given.
+    async fn shape(&self, hit: &Hit) -> Shape {
+        if self.lane.is_keyless() || !hit.entry.is_codable() {
+            return Shape::Stored;
+        }
+        let coding = hit.coding(&self.asked());
+        if coding == Coding::Identity {
+            return Shape::Identity;
+        }
+        let form = match self.lane.forms.ready(hit.entry.body(), coding) {
+            Some(form) => form,
+            None => {
+                let (forms, body) = (Arc::clone(&self.lane.forms), hit.entry.body().clone());
+                // Dropped with its caller, the work goes on and is there for the next.
+                let made = tokio::task::spawn_blocking(move || forms.make(&body, coding));
+                made.await.unwrap_or_default()
+            }
+        };
+        form.map_or(Shape::Identity, |body| Shape::Coded(coding, body))
+    }
+
     /// A stale answer rather than none, if the policy allows it now.
-    pub(super) fn rather_stale(
+    pub(super) async fn rather_stale(
         &self,
         stale: Option<&Stale>,
         on: Occasion,
         detail: &'static str,
     ) -> Option<Answer> {
         let hit = stale?.may_serve(on, self.lane.now())?;
-        Some(self.stored(&hit, Some(detail)))
+        Some(self.stored(&hit, Some(detail)).await)
     }
 }
 

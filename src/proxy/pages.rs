@@ -1,10 +1,11 @@
-//! `Weir-Pages: all`: a list that the vendor gives out in pages, as one.
+//! `Weir-Pages: all`, or a rule: a list that the vendor gives out in pages, as one.
 //!
 //! The walk asks for one page after another, each as any other request of this
 //! caller would be: from the cache, joined, or admitted, charged and kept. It
 //! answers when it has read the last page, and never with less: at the caller's
 //! deadline it is refused as one page would be, and [`Begun`] remembers since when
-//! its pages count, so that the retry does not pay for them again.
+//! its pages count, so that the retry does not pay for them again; likewise if the
+//! vendor fails, or the caller hangs up.
 //!
 //! What is a page, and where the next one is, the dialect says. Pages and bytes are
 //! bounded, those of one walk and of all together.
@@ -62,8 +63,22 @@ impl Default for Walks {
     }
 }
 
-/// Whether all pages are asked for; an error if anything else is.
-pub(super) fn is_asked(headers: &HeaderMap) -> Result<bool, No> {
+/// Whether all pages are asked for, by the caller or by a rule; an error if the caller
+/// asks for anything else.
+pub(super) fn is_asked(call: &Call) -> Result<bool, No> {
+    let config = &call.lane.config;
+    let by_rule = || {
+        let path = call.target.path();
+        let rule = config.cache.iter().find(|rule| rule.pattern.matches(&call.method, path));
+        rule.is_some_and(|rule| rule.all_pages)
+            && call.method == Method::GET
+            && !call.has_body
+            && config.dialect.pages(path).is_some()
+    };
+    Ok(asked_in(&call.headers)? || by_rule())
+}
+
+fn asked_in(headers: &HeaderMap) -> Result<bool, No> {
     let mut asked = headers.get_all(WEIR_PAGES).iter();
     match (asked.next(), asked.next()) {
         (None, _) => Ok(false),
@@ -105,16 +120,15 @@ impl Gateway {
         for name in OF_ONE_ANSWER.iter().chain(&[WEIR_PAGES]) {
             headers.remove(name);
         }
-        let since = lane.walks.begun.since(caller.consumer, &call.target, self.clock.now());
-        let began = since.unwrap_or(self.clock.now());
+        let attempt = lane.walks.begun.attempt(caller.access.seat, call.target.clone(), self.clock.now());
+        let since = attempt.since;
+        let here = Arc::clone(&lane);
         let mut tour =
-            Tour { gateway: self, table, caller, lane, headers, since, page: 0, bytes: 0, age_secs: 0 };
-        let answered = tour.walk(exchange, call.target.clone(), pages).await;
-        let begun = &tour.lane.walks.begun;
-        match &answered {
-            // What was paid for so far is worth keeping for whoever comes back in time.
-            Err(No::Budget(..)) => begun.remember(caller.consumer, call.target, began),
-            _ => begun.forget(caller.consumer, &call.target),
+            Tour { gateway: self, table, caller, lane: here, headers, since, page: 0, bytes: 0, age_secs: 0 };
+        let answered = tour.walk(exchange, call.target, pages).await;
+        // Otherwise what was paid for is worth keeping for whoever comes back in time.
+        if answered.as_ref().err().is_none_or(is_for_good) {
+            attempt.finish();
         }
         answered
     }
@@ -160,14 +174,14 @@ impl Tour<'_> {
     async fn ask(&self, exchange: &mut Exchange, target: Target) -> Result<Answer, No> {
         let headers = self.headers.clone();
         let lane = Arc::clone(&self.lane);
-        let call = Call { lane, method: Method::GET, target, headers, has_body: false };
+        let call = Call::new(lane, (Method::GET, target), headers, false);
         let now = self.gateway.clock.wall();
         self.table.check(&call, self.caller, now)?;
-        let wish = Arc::new(Wish::of(call, self.caller, now));
+        let wish = Arc::new(Wish::of(call, None, self.caller, now));
         exchange.limits = wish.limits;
         (exchange.tries, exchange.refused_by_vendor) = (0, 0);
         if let Some(hit) = self.since.and_then(|since| paid_before(&wish, since)) {
-            return Ok(wish.stored(&hit, Some("walk")));
+            return Ok(wish.stored(&hit, Some("walk")).await);
         }
         let waited = exchange.waited;
         let answer = self.gateway.shared(exchange, &wish, self.caller).await;
@@ -211,6 +225,17 @@ impl Tour<'_> {
         headers.insert(WEIR_PAGES, self.page.into());
         let outcome = if exchange.price > 0 { Outcome::Paid } else { first.outcome };
         Answer { reason: "walk", cache: first.cache, ..Answer::of(response, outcome) }
+    }
+}
+
+/// Whether the same walk, gone on with, would end in the same way.
+fn is_for_good(no: &No) -> bool {
+    match no {
+        No::Pages(why) => {
+            !matches!(why, NotWhole::Full | NotWhole::Answered { .. } | NotWhole::BrokeOff { .. })
+        }
+        No::Budget(..) | No::Vendor(_) | No::Ledger | No::Abandoned | No::Stopping => false,
+        _ => true,
     }
 }
 
@@ -296,8 +321,8 @@ mod tests {
     fn only_all_is_asked_for() {
         let with =
             |value: &'static str| HeaderMap::from_iter([(WEIR_PAGES, http::HeaderValue::from_static(value))]);
-        assert!(!is_asked(&HeaderMap::new()).unwrap());
-        assert!(is_asked(&with("All")).unwrap());
-        assert!(is_asked(&with("3")).is_err());
+        assert!(!asked_in(&HeaderMap::new()).unwrap());
+        assert!(asked_in(&with("All")).unwrap());
+        assert!(asked_in(&with("3")).is_err());
     }
 }

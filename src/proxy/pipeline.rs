@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body_util::Limited;
 use http_body_util::combinators::UnsyncBoxBody;
 
@@ -19,7 +19,9 @@ use super::Gateway;
 use super::body::Body;
 use super::call::Caller;
 use super::exchange::{Answer, Exchange};
-use super::fetch::{Fault, Fetch, RequestBody};
+use super::fault::Fault;
+use super::fetch::{Fetch, RequestBody};
+use super::keyed_body::{self, Read};
 use super::listen::Missed;
 use super::pages;
 use super::refusal::No;
@@ -73,6 +75,10 @@ impl Gateway {
         exchange.seems_for(table.nearest(&head));
         let mut call = table.route(head, size.is_some())?;
         exchange.routed(&call);
+        if let Some(oauth) = call.asks_token() {
+            return table.issue(exchange, (oauth, &call), body, peer).await;
+        }
+        let body = call.read_credential(body).await?;
         let caller = table.identify(&mut call, peer)?;
         exchange.identified(&caller, &table.consumers.config(caller.consumer).name);
         caller.may(&call)?;
@@ -82,21 +88,63 @@ impl Gateway {
         if size.is_some_and(|bytes| bytes > MAX_REQUEST_BODY_BYTES as u64) {
             return Err(No::TooLarge);
         }
-        if pages::is_asked(&call.headers)? {
+        if !call.lane.relays() && pages::is_asked(&call)? {
             return Box::pin(self.walk(&table, exchange, call, &caller)).await;
         }
-        let wish = Arc::new(Wish::of(call, &caller, now));
+        let (body, keyed) = match keyed_body::is_wanted(&call) {
+            true => self.keyed_body(body, &caller).await?,
+            false => (body, None),
+        };
+        let body = call.read_repeatable(body).await?;
+        let wish = Arc::new(Wish::of(call, keyed, &caller, now));
         exchange.limits = wish.limits;
         if wish.shareable {
             self.shared(exchange, &wish, &caller).await
         } else {
-            let flight = wish.lane.launch(Fetch { body, ..Fetch::of(&wish, None) }, &caller);
-            let why = if wish.method.is_safe() { Forward::Bypass } else { Forward::Method };
-            match wish.listen(exchange, &caller, flight, why).await {
-                Ok(answer) => Ok(answer),
-                Err(Missed::No(no)) => Err(no),
-                Err(Missed::Again) => Err(No::Abandoned),
+            self.alone(exchange, &wish, &caller, body).await
+        }
+    }
+
+    /// An answer for this caller alone. Sent again only if the fetch says that it may be.
+    async fn alone(
+        &self,
+        exchange: &mut Exchange,
+        wish: &Arc<Wish>,
+        caller: &Caller<'_>,
+        body: RequestBody,
+    ) -> Result<Answer, No> {
+        let why = if wish.method.is_safe() { Forward::Bypass } else { Forward::Method };
+        let mut streamed = (!wish.is_repeatable).then_some(body);
+        for _ in 0..MAX_LOOKS {
+            wish.signed_in(caller).await?;
+            let mut fetch = Fetch { tries: exchange.tries, ..Fetch::of(wish, None) };
+            if let Some(body) = streamed.take() {
+                fetch.body = body;
             }
+            match wish.listen(exchange, caller, wish.lane.launch(fetch, caller), why).await {
+                Ok(answer) => return Ok(answer),
+                Err(Missed::No(no)) => return Err(no),
+                Err(Missed::Anew) if wish.is_repeatable => {}
+                Err(Missed::Again | Missed::Anew) => break,
+            }
+        }
+        Err(No::Abandoned)
+    }
+
+    /// The body of a POST that a rule calls a read, as far as it can be part of a key.
+    async fn keyed_body(
+        &self,
+        body: RequestBody,
+        caller: &Caller<'_>,
+    ) -> Result<(RequestBody, Option<Bytes>), No> {
+        let read = tokio::select! {
+            read = keyed_body::read(body) => read,
+            () = self.clock.sleep_until(caller.deadline) => return Err(No::Malformed("its body did not arrive in time")),
+        };
+        match read {
+            Ok(Read::Keyed(text)) => Ok((UnsyncBoxBody::default(), Some(text))),
+            Ok(Read::AsItCame(body)) => Ok((body, None)),
+            Err(_) => Err(No::Malformed("its body broke off, or is too large")),
         }
     }
 
@@ -111,37 +159,46 @@ impl Gateway {
         // A vendor's 429 is bounded by the caller's deadline: its window is closed.
         while looks < MAX_LOOKS + exchange.refused_by_vendor.min(MAX_REFUSALS) {
             looks += 1;
-            let (stale, why) = match wish.lookup() {
-                Lookup::Fresh(hit) => return Ok(wish.stored(&hit, None)),
+            let (stale, why) = match wish.look().await {
+                Lookup::Fresh(hit) => return Ok(wish.stored(&hit, None).await),
                 Lookup::OnlyIfCached => return Err(No::OnlyIfCached),
                 Lookup::Miss(why) => (None, why),
                 Lookup::Stale(stale) => {
                     if let Some(hit) = stale.may_serve(Occasion::Revalidating, wish.lane.now()) {
                         wish.refresh(&stale, caller);
-                        return Ok(wish.stored(&hit, Some("revalidating")));
+                        return Ok(wish.stored(&hit, Some("revalidating")).await);
                     }
                     let why = stale.why;
                     (Some(stale), why)
                 }
             };
+            if let Err(no) = wish.signed_in(caller).await {
+                let instead = wish.rather_stale(stale.as_ref(), Occasion::Error, "error").await;
+                return instead.ok_or(no);
+            }
             let listener = match wish.join(stale.as_ref(), caller, exchange.tries) {
                 Ok(listener) => listener,
-                Err(hit) => return Ok(wish.stored(&hit, None)),
+                Err(hit) => return Ok(wish.stored(&hit, None).await),
             };
             match wish.listen(exchange, caller, listener, why).await {
-                Ok(answer) if validate::is_error(answer.response.status()) => {
-                    return Ok(wish.rather_stale(stale.as_ref(), Occasion::Error, "error").unwrap_or(answer));
-                }
-                Ok(answer) => return Ok(answer),
-                Err(Missed::Again) => {}
-                Err(Missed::No(no)) => {
-                    let instead = match &no {
-                        No::Budget(..) => wish.rather_stale(stale.as_ref(), Occasion::Limited, "limited"),
-                        No::Ledger | No::Vendor(_) => {
-                            wish.rather_stale(stale.as_ref(), Occasion::Error, "error")
-                        }
-                        _ => None,
+                Ok(answer) => {
+                    let (on, detail) = match answer.response.status() {
+                        // The honest no of a weir behind this one.
+                        StatusCode::TOO_MANY_REQUESTS => (Occasion::Limited, "limited"),
+                        status if validate::is_error(status) => (Occasion::Error, "error"),
+                        _ => return Ok(answer),
                     };
+                    let instead = wish.rather_stale(stale.as_ref(), on, detail).await;
+                    return Ok(instead.unwrap_or(answer));
+                }
+                Err(Missed::Again | Missed::Anew) => {}
+                Err(Missed::No(no)) => {
+                    let (on, detail) = match &no {
+                        No::Budget(..) => (Occasion::Limited, "limited"),
+                        No::Ledger | No::Vendor(_) => (Occasion::Error, "error"),
+                        _ => return Err(no),
+                    };
+                    let instead = wish.rather_stale(stale.as_ref(), on, detail).await;
                     return instead.ok_or(no);
                 }
             }

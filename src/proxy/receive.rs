@@ -9,7 +9,8 @@ use http_body_util::BodyExt;
 
 use super::Lane;
 use super::edit::{Corrupt, Edit};
-use super::fetch::{Fault, FetchLead, Sent, Told};
+use super::fault::Fault;
+use super::fetch::{FetchLead, Sent, Told};
 use super::headers;
 use super::wish::Wish;
 use super::written;
@@ -37,11 +38,13 @@ pub(super) async fn receive(
     let (parts, body) = response.into_parts();
     let lane = &wish.lane;
     let mut head = Head { status: parts.status, headers: parts.headers };
-    written::answered(wish, head.status, &head.headers);
+    written::answered(wish, head.status, &head.headers).await;
     headers::from_vendor(&mut head.headers, lane.is_keyless());
     rewrite_location(lane, &mut head.headers);
     let upstream_time = sent.exchange.received.at.since(sent.exchange.sent);
-    let told = |not_stored| Told { granted: sent.granted, upstream_time, status: parts.status, not_stored };
+    let price = lane.price_there(&head.headers);
+    let told =
+        |not_stored| Told { granted: sent.granted, upstream_time, status: parts.status, not_stored, price };
     if let (Some(stale), StatusCode::NOT_MODIFIED) = (stale, head.status) {
         let _ = lead.shared().told.set(told(None));
         return renew(wish, stale, &head, &sent, lead);

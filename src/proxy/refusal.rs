@@ -11,11 +11,12 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use sfv::{KeyRef, StringRef, TokenRef};
 
 use super::body::Body;
-use super::fetch::Fault;
+use super::fault::Fault;
 use super::pages::NotWhole;
 use crate::budget;
 use crate::consumer::SignIn;
-use crate::dialect::Dialect;
+use crate::dialect::oauth::GrantError;
+use crate::dialect::{Dialect, OAuth};
 use crate::id::RequestId;
 use crate::target::BadTarget;
 use crate::telemetry::Outcome;
@@ -33,6 +34,8 @@ pub(super) enum No {
     TooLarge,
     /// Unknown caller.
     SignIn(SignIn),
+    /// A token is asked for in a way that gives none.
+    Grant(GrantError),
     /// Known, but not allowed there; says what is missing.
     Forbidden(String),
     /// No upstream at this path or host.
@@ -75,6 +78,7 @@ impl No {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SignIn(SignIn::TooManyFailures { .. }) => StatusCode::TOO_MANY_REQUESTS,
             Self::SignIn(_) => StatusCode::UNAUTHORIZED,
+            Self::Grant(_) => StatusCode::BAD_REQUEST,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotRouted => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
@@ -101,6 +105,7 @@ impl No {
             Self::Invalid(_) => "invalid",
             Self::TooLarge => "too-large",
             Self::SignIn(why) => why.as_str(),
+            Self::Grant(why) => why.as_str(),
             Self::Forbidden(_) => "not-allowed",
             Self::NotRouted => "no-upstream",
             Self::Method => "method",
@@ -129,6 +134,7 @@ impl No {
             | Self::Invalid(_)
             | Self::TooLarge
             | Self::SignIn(_)
+            | Self::Grant(_)
             | Self::Forbidden(_)
             | Self::NotRouted
             | Self::Method
@@ -140,9 +146,10 @@ impl No {
     fn proxy_error(&self) -> &'static str {
         match self {
             Self::Target(_) | Self::Malformed(_) | Self::Invalid(_) | Self::TooLarge => "http_request_error",
-            Self::SignIn(_) | Self::Forbidden(_) | Self::Method | Self::NotImplemented => {
+            Self::SignIn(_) | Self::Grant(_) | Self::Forbidden(_) | Self::Method | Self::NotImplemented => {
                 "http_request_denied"
             }
+            Self::Budget(refusal) if refusal.reason == budget::Reason::StoreLost => "proxy_internal_error",
             Self::Inbound { .. } | Self::Budget(..) | Self::OnlyIfCached => "http_request_denied",
             Self::NotRouted => "destination_not_found",
             Self::Pages(why) if why.is_callers() => "http_request_error",
@@ -160,6 +167,9 @@ impl No {
             Self::Inbound { .. } => "inbound rate".to_owned(),
             Self::Budget(refusal) if refusal.reason == budget::Reason::Loading => {
                 "the ledger is not loaded yet".to_owned()
+            }
+            Self::Budget(refusal) if refusal.reason == budget::Reason::StoreLost => {
+                "the shared ledger cannot be reached".to_owned()
             }
             Self::Budget(refusal) => refusal.to_string(),
             Self::Ledger => "the ledger cannot be written".to_owned(),
@@ -181,14 +191,21 @@ impl No {
             Self::SignIn(SignIn::TooManyFailures { .. }) => {
                 "weir: too many failed sign-ins from this address.".into()
             }
+            Self::SignIn(SignIn::Expired) => "weir: Expired token; sign in again.".into(),
             // One sentence for all: who holds a stolen token should not learn that it is one.
             Self::SignIn(_) => "Invalid credentials".into(),
+            Self::Grant(why) => format!("weir: no token is issued for this request ({}).", why.as_str()),
             Self::NotRouted => "weir: no upstream is reached at this path or host.".into(),
             Self::Method => "weir: this method, or a method override, is not passed on.".into(),
             Self::NotImplemented => "weir: CONNECT and protocol upgrades are not passed on.".into(),
             Self::Inbound { .. } => "weir: this consumer asks faster than its inbound rate allows.".into(),
             Self::Budget(refusal) if refusal.reason == budget::Reason::Loading => {
                 "weir: what was spent before this instance is not known yet; try again.".into()
+            }
+            Self::Budget(refusal) if refusal.reason == budget::Reason::StoreLost => {
+                "weir: the ledger that this company's gateways share cannot be reached, so nothing may leave; \
+                 try again."
+                    .into()
             }
             Self::Budget(refusal) => {
                 format!(
@@ -204,12 +221,36 @@ impl No {
         }
     }
 
+    /// The same where clients exchange tokens: they renew at this word alone, and the
+    /// key or the weir token that theirs was signed for may have been changed.
+    fn message_of(&self, oauth: Option<OAuth>) -> String {
+        match self {
+            Self::SignIn(SignIn::Unknown) if oauth.is_some() => {
+                "weir: Invalid credentials or Expired token; sign in again.".into()
+            }
+            other => other.message(),
+        }
+    }
+
+    /// The code of RFC 6749 for whoever asks for a token.
+    fn grant_error(&self) -> GrantError {
+        match self {
+            Self::Grant(error) => *error,
+            Self::SignIn(_) => GrantError::Client,
+            Self::Forbidden(_) => GrantError::Unauthorized,
+            Self::Inbound { .. } | Self::Stopping | Self::Abandoned => GrantError::Unavailable,
+            _ => GrantError::Request,
+        }
+    }
+
     /// Seconds for `Retry-After`: rounded up, at least 1.
     pub(super) fn retry_after(&self) -> Option<u64> {
         let wait = match self {
             Self::Inbound { retry_after } | Self::SignIn(SignIn::TooManyFailures { retry_after }) => {
                 *retry_after
             }
+            // Redis may be back at any moment.
+            Self::Budget(refusal) if refusal.reason == budget::Reason::StoreLost => Duration::from_secs(1),
             Self::Budget(refusal) => refusal.retry_after,
             Self::Ledger
             | Self::Abandoned
@@ -222,9 +263,19 @@ impl No {
     }
 
     /// The answer, in the shape that `dialect` gives its errors.
-    pub(super) fn answer(&self, dialect: Option<&Dialect>, id: RequestId) -> Response<Body> {
+    pub(super) fn answer(
+        &self,
+        (dialect, oauth): (Option<&Dialect>, Option<OAuth>),
+        id: RequestId,
+    ) -> Response<Body> {
         let status = self.status();
-        let body = Dialect::error_of(dialect, status, &self.message(), &id.to_string());
+        let body = match oauth {
+            Some(oauth) => oauth.error_body(self.grant_error(), &self.message()),
+            None => {
+                let message = self.message_of(dialect.and_then(Dialect::oauth));
+                Dialect::error_of(dialect, status, &message, &id.to_string())
+            }
+        };
         let mut response = Response::new(Body::from(body.bytes));
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -269,7 +320,7 @@ impl From<NotWhole> for No {
 
 /// Whether weir itself, and not an allowance, is what stops a request.
 fn is_our_own(reason: budget::Reason) -> bool {
-    matches!(reason, budget::Reason::AllQueuesFull | budget::Reason::Loading)
+    matches!(reason, budget::Reason::AllQueuesFull | budget::Reason::Loading | budget::Reason::StoreLost)
 }
 
 fn token(text: &'static str) -> &'static TokenRef {

@@ -16,32 +16,52 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use super::breaker::Breaker;
+use super::fault::Fault;
+use super::fetch::Shared;
 use super::keys::Keys;
 use super::pages::Walks;
 use super::ratelimit::Views;
+use super::sign_in::Tokens;
 use super::{Gateway, Lane};
-use crate::budget::{Budget, Ledger};
-use crate::cache::{Cache, CacheLimits, FlightLimits, Flights, Scope, Selector};
+use crate::budget::{Budget, Store};
+use crate::cache::{Cache, FlightLimits, Flights, Scope, Selector};
 use crate::clock::Clock;
 use crate::config::{self, Config, Mount, Origin};
 use crate::consumer::Consumers;
 use crate::dialect::Links;
 use crate::id::{ConsumerName, DivisionName, RequestIds, UpstreamName};
 use crate::telemetry::Tally;
+use crate::token::Issuer;
 use crate::upstream::{SetupError, Upstream};
 
 /// One configuration's lanes and consumers.
 pub(super) struct Table {
     pub(super) lanes: Vec<Arc<Lane>>,
     pub(super) consumers: Consumers,
+    /// None where no upstream's consumers exchange tokens.
+    pub(super) issuer: Option<Arc<Issuer>>,
     pub(super) clock: Clock,
 }
 
 /// What lanes are made of, whatever the configuration.
 pub(super) struct Parts {
-    ledger: Arc<Ledger>,
+    store: Store,
     cache: Arc<Cache>,
+    issuer: Option<Arc<Issuer>>,
     clock: Clock,
+}
+
+/// Why a configuration cannot be adopted.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    /// An upstream's connections cannot be made.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// Replicas have to agree on limits.
+    #[error(
+        "upstreams.{0}: its limits, divisions, consumers or timeouts have changed, and its account is shared through Redis: restart the replicas with the new configuration"
+    )]
+    Shared(UpstreamName),
 }
 
 /// Held while the table is replaced, so that this happens one at a time.
@@ -63,21 +83,21 @@ pub(super) struct Wire {
 }
 
 impl Gateway {
-    /// Builds every lane of `config`; connects to nothing yet. Nothing leaves
-    /// before [`Gateway::recall`].
+    /// Builds every lane of `config` over one cache; connects to nothing yet. Nothing
+    /// leaves before [`Gateway::recall`].
     ///
     /// # Errors
     /// An upstream's TLS roots cannot be read.
     pub fn new(
         config: &Config,
-        ledger: &Arc<Ledger>,
+        (store, cache): (&Store, &Arc<Cache>),
         clock: Clock,
-        process: u64,
-    ) -> Result<Arc<Self>, SetupError> {
-        let cache = Arc::new(Cache::new(CacheLimits::default()));
-        let parts = Parts { ledger: Arc::clone(ledger), cache, clock };
+        (process, issuer): (u64, Option<Issuer>),
+    ) -> Result<Arc<Self>, AdoptError> {
+        let issuer = issuer.map(Arc::new);
+        let parts = Parts { store: store.clone(), cache: Arc::clone(cache), issuer: issuer.clone(), clock };
         let consumers = Consumers::new(&config.consumers, clock);
-        let nothing = Table { lanes: Vec::new(), consumers, clock };
+        let nothing = Table { lanes: Vec::new(), consumers, issuer, clock };
         let gateway = Arc::new(Self {
             table: ArcSwap::from_pointee(nothing),
             parts,
@@ -95,7 +115,7 @@ impl Gateway {
     ///
     /// # Errors
     /// An upstream's TLS roots cannot be read. Then nothing has changed.
-    pub fn adopt(&self, config: &Config) -> Result<(), SetupError> {
+    pub fn adopt(&self, config: &Config) -> Result<(), AdoptError> {
         let mut changing = self.changing.lock();
         let old = self.table.load_full();
         let before = |name: &UpstreamName| {
@@ -103,6 +123,13 @@ impl Gateway {
             lane.or_else(|| changing.retired.get(name)).map(Arc::clone)
         };
         // All that can fail comes first.
+        let is_fixed = |upstream: &&config::Upstream| {
+            before(&upstream.name)
+                .is_some_and(|lane| lane.budget.standing().is_some() && !is_same_plan(&lane, upstream))
+        };
+        if let Some(upstream) = config.upstreams.iter().find(is_fixed) {
+            return Err(AdoptError::Shared(upstream.name.clone()));
+        }
         let connections = config.upstreams.iter().map(|upstream| {
             let (wire, before) = (Wire::of(upstream), before(&upstream.name));
             let same =
@@ -113,7 +140,7 @@ impl Gateway {
             };
             Ok((before, connections, wire))
         });
-        let connections: Vec<_> = connections.collect::<Result<_, SetupError>>()?;
+        let connections: Vec<_> = connections.collect::<Result<_, AdoptError>>()?;
         let lanes = config.upstreams.iter().zip(connections).enumerate();
         let lanes = lanes.map(|(index, (upstream, (before, connections, wire)))| {
             let draft = Draft { index, upstream, config, connections, wire };
@@ -135,7 +162,12 @@ impl Gateway {
             changing.retired.insert(lane.config.name.clone(), Arc::clone(lane));
         }
         let consumers = old.consumers.succeed(&config.consumers);
-        self.table.store(Arc::new(Table { lanes, consumers, clock: self.clock }));
+        self.table.store(Arc::new(Table {
+            lanes,
+            consumers,
+            issuer: self.parts.issuer.clone(),
+            clock: self.clock,
+        }));
         Ok(())
     }
 
@@ -196,10 +228,9 @@ impl Draft<'_> {
     /// For an upstream that was not there before.
     fn fresh(self, parts: &Parts) -> Lane {
         let upstream = self.upstream;
-        let link = parts.ledger.link(upstream.name.clone(), longest(upstream));
-        let budget = Budget::durable(upstream.plan.clone(), parts.clock, link);
+        let budget = parts.store.budget(upstream, parts.clock);
         Lane {
-            flights: Flights::new(FlightLimits::default()),
+            flights: flights(self.config, &parts.cache, parts.clock),
             tally: Arc::new(Tally::new(seats(upstream))),
             keys: Keys::new(&upstream.keys),
             breaker: breaker(upstream),
@@ -211,9 +242,7 @@ impl Draft<'_> {
     /// In the place of `before`.
     fn after(self, before: &Lane) -> Lane {
         let upstream = self.upstream;
-        let is_same_plan =
-            before.budget.plan() == &upstream.plan && longest(&before.config) == longest(upstream);
-        let budget = match is_same_plan {
+        let budget = match is_same_plan(before, upstream) {
             true => Arc::clone(&before.budget),
             false => before.budget.replanned(upstream.plan.clone(), longest(upstream)),
         };
@@ -227,10 +256,15 @@ impl Draft<'_> {
         Lane {
             flights: match is_same_vendor {
                 true => before.flights.clone(),
-                false => Flights::new(FlightLimits::default()),
+                false => flights(self.config, &before.cache, before.clock),
             },
             tally: Arc::new(before.tally.succeed(seats(upstream))),
             keys: before.keys.succeed(&upstream.keys),
+            tokens: match is_same_vendor && before.keys.are(&upstream.keys) {
+                true => Arc::clone(&before.tokens),
+                false => Arc::new(Tokens::new(&upstream.keys)),
+            },
+            forms: Arc::clone(&before.forms),
             breaker: if is_same_kind { Arc::clone(&before.breaker) } else { breaker(upstream) },
             vendor: Arc::clone(&before.vendor),
             ..self.lane(budget, Arc::clone(&before.cache))
@@ -257,6 +291,8 @@ impl Draft<'_> {
             scopes,
             tally: Arc::new(Tally::new([])),
             keys: Keys::new(&[]),
+            tokens: Arc::new(Tokens::new(&upstream.keys)),
+            forms: Arc::default(),
             breaker: Arc::default(),
             views: Views::new(upstream.plan.consumers.len()),
             walks: Walks::default(),
@@ -267,9 +303,25 @@ impl Draft<'_> {
     }
 }
 
+/// Whether the books can stay as they are.
+fn is_same_plan(before: &Lane, upstream: &config::Upstream) -> bool {
+    before.budget.plan() == &upstream.plan && longest(&before.config) == longest(upstream)
+}
+
 /// A request is sent and given up within this time of its booking.
 fn longest(upstream: &config::Upstream) -> Duration {
     upstream.connect_timeout + upstream.timeout
+}
+
+/// Fetches under way that a purge can shut.
+fn flights(config: &Config, cache: &Cache, clock: Clock) -> Flights<Shared, Fault> {
+    let limits = FlightLimits { max_kept_bytes: config.store.cache_memory_bytes, ..FlightLimits::default() };
+    let flights = Flights::timed(limits, clock);
+    let to_shut = flights.clone();
+    cache.on_purge(move |selector| {
+        to_shut.shut(selector);
+    });
+    flights
 }
 
 fn breaker(upstream: &config::Upstream) -> Arc<Breaker> {

@@ -8,10 +8,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, VIA};
-use http::{HeaderMap, Method};
+use bytes::Bytes;
+use http::header::{
+    CONTENT_TYPE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, VIA,
+};
+use http::{HeaderMap, HeaderValue, Method};
 
 use super::call::{Call, Caller};
+use super::snap::Snapped;
 use super::{Lane, headers};
 use crate::cache::{Asked, FlightKey, Key, Policy, Sharing};
 use crate::clock::UnixTime;
@@ -35,11 +39,19 @@ pub(super) struct Wish {
     pub(super) vendor_key: Option<usize>,
     /// Which limits it counts against.
     pub(super) limits: LimitSet,
+    /// Whether the same can be sent again: nothing of it streams from the caller.
+    pub(super) is_repeatable: bool,
+    /// Whether its answer may be silent for long.
+    pub(super) is_stream: bool,
     /// Where the caller's credential stood, and so where the vendor's goes.
     pub(super) place: Place,
     /// Whether a stored or a shared answer may serve it.
     pub(super) shareable: bool,
+    /// The body, if it was read before it is sent: the canonical one of a POST that a
+    /// rule calls a read, which is keyed; or as it came, less the caller's credential.
+    pub(super) body: Option<Bytes>,
     rule: Option<usize>,
+    settled_ttl: Option<Duration>,
     default_ttl: Option<Duration>,
 }
 
@@ -48,7 +60,8 @@ const ANSWERED_HERE: [http::HeaderName; 6] =
     [IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE];
 
 impl Wish {
-    pub(super) fn of(call: Call, caller: &Caller<'_>, now: UnixTime) -> Self {
+    /// `body` is the canonical one of a POST that a rule calls a read.
+    pub(super) fn of(call: Call, body: Option<Bytes>, caller: &Caller<'_>, now: UnixTime) -> Self {
         let lane = call.lane;
         let config = &lane.config;
         let dialect = &config.dialect;
@@ -56,26 +69,29 @@ impl Wish {
         let rule = config.cache.iter().position(|rule| rule.pattern.matches(method, path));
         let class = dialect.class(method, path);
         let limits = config.plan.limits_for(method, path, class);
-        let target = match rule.map(|rule| &config.cache[rule].ignore_query) {
-            Some(ignored) if !ignored.is_empty() => call.target.without(ignored),
-            _ => call.target,
+        let (target, settled_ttl) = match rule.map(|rule| &config.cache[rule]) {
+            Some(rule) => canonical_target(&call.target, rule, now),
+            None => (call.target, None),
         };
         let is_get = method == Method::GET || method == Method::HEAD;
         // Preconditions that guard against a lost update are the origin's to judge.
         let guarded = call.headers.contains_key(IF_MATCH) || call.headers.contains_key(IF_UNMODIFIED_SINCE);
-        let shareable =
-            is_get && !call.has_body && !guarded && dialect.manner(target.path()) == Manner::Shared;
+        let manner = dialect.manner(target.path());
+        let is_read = (is_get && !call.has_body) || body.is_some();
+        let shareable = is_read && !guarded && manner == Manner::Shared;
         let division = config.plan.consumers[caller.access.seat].division;
         let vendor_key = config.division_keys[division];
         let default_ttl = dialect.freshness(method, &target, now);
-        let (sent, keyed) = if shareable {
-            shared_request(&lane, target.path(), &call.headers, rule.map(|rule| &config.cache[rule]))
+        let (mut sent, keyed) = if shareable {
+            let rule = rule.map(|rule| &config.cache[rule]);
+            shared_request(&lane, target.path(), &call.headers, rule, body.is_some())
         } else {
             (own_request(&lane, target.path(), &call.headers), HeaderMap::new())
         };
+        lane.pass_on(caller, &call.headers, &mut sent);
         let scope = lane.scopes[vendor_key.unwrap_or_default()].clone();
         Self {
-            key: Key::new(scope, method, &target, &keyed, None),
+            key: Key::new(scope, method, &target, &keyed, body.as_deref()),
             method: call.method,
             target,
             sent,
@@ -83,9 +99,14 @@ impl Wish {
             counts: caller.access.client_cache_control,
             vendor_key,
             limits,
-            place: Place::Query,
+            // Of one key, one request: not even where the token stands may differ.
+            place: if shareable { Place::Query } else { call.place },
+            is_repeatable: !call.has_body || body.is_some() || call.body.is_some(),
+            is_stream: manner == Manner::Stream,
             shareable,
+            body: body.or(call.body),
             rule,
+            settled_ttl,
             default_ttl,
             lane,
         }
@@ -98,6 +119,7 @@ impl Wish {
             dialect: &config.dialect,
             rule: self.rule.map(|rule| &config.cache[rule]),
             default_ttl: self.default_ttl,
+            settled_ttl: self.settled_ttl,
             sharing: if self.lane.is_keyless() { Sharing::Shared } else { Sharing::Private },
         }
     }
@@ -113,12 +135,26 @@ impl Wish {
     }
 }
 
+/// The target as it is keyed and sent, and how long an answer is fresh because the
+/// window it asks about has settled.
+fn canonical_target(asked: &Target, rule: &CacheRule, now: UnixTime) -> (Target, Option<Duration>) {
+    let target = match rule.ignore_query.is_empty() {
+        true => asked.clone(),
+        false => asked.without(&rule.ignore_query),
+    };
+    let Some(snap) = &rule.snap else { return (target, None) };
+    let Some(snapped) = Snapped::of(&target, snap) else { return (target, None) };
+    let settled_ttl = snap.settled_ttl.filter(|_| snapped.has_settled(snap, now));
+    (snapped.target, settled_ttl)
+}
+
 /// A request whose answer others may get, and which of its headers are in the key.
 fn shared_request(
     lane: &Lane,
     path: &str,
     from: &HeaderMap,
     rule: Option<&CacheRule>,
+    has_body: bool,
 ) -> (HeaderMap, HeaderMap) {
     let dialect = &lane.config.dialect;
     if lane.is_keyless() {
@@ -135,6 +171,9 @@ fn shared_request(
         for value in from.get_all(name) {
             keyed.append(name, value.clone());
         }
+    }
+    if has_body {
+        keyed.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     let mut sent = keyed.clone();
     supply(lane, path, &mut sent);

@@ -19,32 +19,32 @@ use crate::cache::invalidate;
 use crate::target::Target;
 
 /// The vendor answered `status` with these fields, links not yet rewritten.
-pub(super) fn answered(wish: &Wish, status: StatusCode, headers: &HeaderMap) {
+pub(super) async fn answered(wish: &Wish, status: StatusCode, headers: &HeaderMap) {
     let done = invalidate::invalidates(&wish.method, status);
     // A plain cache keeps to the RFC: after an error nothing is invalid.
     let in_doubt = !wish.lane.is_keyless() && invalidate::is_in_doubt(status);
     if done || in_doubt {
-        drop_outdated(wish, Some(headers));
+        drop_outdated(wish, Some(headers)).await;
     }
 }
 
 /// It left, or may have, and nobody knows what became of it.
-pub(super) fn lost(wish: &Wish) {
-    drop_outdated(wish, None);
+pub(super) async fn lost(wish: &Wish) {
+    drop_outdated(wish, None).await;
 }
 
-fn drop_outdated(wish: &Wish, headers: Option<&HeaderMap>) {
+async fn drop_outdated(wish: &Wish, headers: Option<&HeaderMap>) {
     let lane = &wish.lane;
     let path = wish.target.path();
-    if wish.method.is_safe() || lane.config.dialect.reads(&wish.method, path) {
+    if wish.method.is_safe() || wish.shareable || lane.config.dialect.reads(&wish.method, path) {
         return;
     }
     let named: Vec<String> = headers.map(|headers| named(lane, path, headers)).unwrap_or_default();
     let paths: Vec<&str> = std::iter::once(path).chain(named.iter().map(String::as_str)).collect();
     for selector in wish.policy().outdated(&lane.config.name, &paths) {
         lane.cache.purge(&selector);
-        lane.flights.shut(&selector);
     }
+    lane.confirm_purges().await;
 }
 
 /// Canonical paths at this upstream that the answer names (RFC 9111, section 4.4).

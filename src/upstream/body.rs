@@ -1,5 +1,6 @@
 //! The body of an answer: never silent for too long, and the connection's keeper.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -21,6 +22,8 @@ pub struct UpstreamBody {
     inner: Option<Incoming>,
     silence: Silence,
     lease: Option<Lease>,
+    /// Read ahead, in order.
+    peeked: VecDeque<Result<Frame<Bytes>, BodyError>>,
 }
 
 /// The body broke off: what came of it is not the whole answer.
@@ -31,16 +34,66 @@ pub struct BodyError(Failure);
 impl UpstreamBody {
     pub(super) fn new(inner: Incoming, lease: Lease, clock: Clock, idle_timeout: Duration) -> Self {
         let silence = Silence::new(clock, idle_timeout);
-        let mut body = Self { inner: Some(inner), silence, lease: Some(lease) };
+        let mut body = Self { inner: Some(inner), silence, lease: Some(lease), peeked: VecDeque::new() };
         if body.is_end_stream() {
             body.release();
         }
         body
     }
 
+    /// The beginning of the data, at least `most` bytes of it unless it ends before;
+    /// what is read for it comes again.
+    pub async fn peek(&mut self, most: usize) -> Vec<u8> {
+        let mut seen = Vec::new();
+        while seen.len() < most {
+            let next = std::future::poll_fn(|cx| self.poll_inner(cx)).await;
+            if let Some(Ok(frame)) = &next {
+                seen.extend_from_slice(frame.data_ref().map_or(&[][..], Bytes::as_ref));
+            }
+            match next {
+                None => break,
+                Some(Err(error)) => {
+                    self.peeked.push_back(Err(error));
+                    break;
+                }
+                Some(frame) => self.peeked.push_back(frame),
+            }
+        }
+        seen
+    }
+
     fn release(&mut self) {
         if let Some(lease) = self.lease.take() {
             lease.release();
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    /// The next frame that was not read ahead.
+    fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        match Pin::new(inner).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.silence.broken();
+                if self.has_ended() {
+                    self.release();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => self.fail(Failure::of_body(&error)),
+            Poll::Ready(None) => {
+                self.release();
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                if self.silence.poll_too_long(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                self.fail(Failure::new(Reason::ConnectionReadTimeout, "the body fell silent"))
+            }
         }
     }
 
@@ -67,35 +120,20 @@ impl Body for UpstreamBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let body = &mut *self;
-        let Some(inner) = &mut body.inner else { return Poll::Ready(None) };
-        match Pin::new(inner).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                body.silence.broken();
-                if body.is_end_stream() {
-                    body.release();
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(error))) => body.fail(Failure::of_body(&error)),
-            Poll::Ready(None) => {
-                body.release();
-                Poll::Ready(None)
-            }
-            Poll::Pending => {
-                if body.silence.poll_too_long(cx).is_pending() {
-                    return Poll::Pending;
-                }
-                body.fail(Failure::new(Reason::ConnectionReadTimeout, "the body fell silent"))
-            }
+        match self.peeked.pop_front() {
+            Some(frame) => Poll::Ready(Some(frame)),
+            None => self.poll_inner(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.peeked.is_empty() && self.has_ended()
     }
 
     fn size_hint(&self) -> SizeHint {
+        if !self.peeked.is_empty() {
+            return SizeHint::default();
+        }
         self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }

@@ -21,6 +21,7 @@ use crate::config::{Origin, Scheme, Transport};
 
 use super::Outgoing;
 use super::error::{DnsFailed, Failure, Reason, SetupError};
+use super::last_byte::{Outbox, Told};
 use super::tls::Tls;
 use super::tunnel::Tunnel;
 
@@ -52,9 +53,9 @@ pub(super) struct Connector {
 #[derive(Debug)]
 pub(super) enum Wire {
     /// One exchange at a time.
-    H1(http1::SendRequest<Outgoing>, Ended),
+    H1(http1::SendRequest<Outgoing>, Ended, Outbox),
     /// Many.
-    H2(http2::SendRequest<Outgoing>, Ended),
+    H2(http2::SendRequest<Outgoing>, Ended, Outbox),
 }
 
 /// Tells that hyper has let go of a connection and takes no more requests from it.
@@ -136,6 +137,7 @@ async fn http1<S>(stream: S) -> Result<Wire, Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let (stream, outbox) = Told::new(stream);
     let (mut sender, connection) = http1::Builder::new()
         .max_header_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEAD_FIELDS)
@@ -144,13 +146,14 @@ where
         .map_err(|error| Failure::of_exchange(&error))?;
     let ended = Ended::of(connection);
     sender.ready().await.map_err(|error| Failure::of_exchange(&error))?;
-    Ok(Wire::H1(sender, ended))
+    Ok(Wire::H1(sender, ended, outbox))
 }
 
 async fn http2<S>(stream: S) -> Result<Wire, Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let (stream, outbox) = Told::new(stream);
     let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).expect("64 KiB"))
@@ -164,7 +167,7 @@ where
         .map_err(|error| Failure::new(Reason::HttpProtocolError, &error.to_string()))?;
     let ended = Ended::of(connection);
     sender.ready().await.map_err(|error| Failure::of_exchange(&error))?;
-    Ok(Wire::H2(sender, ended))
+    Ok(Wire::H2(sender, ended, outbox))
 }
 
 /// The system's resolver, whose failures can be told from those of TCP.

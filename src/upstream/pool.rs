@@ -6,6 +6,17 @@
 //! exchange's business (it gets the request back, or its charge stands). None takes a
 //! new request once it is [`MAX_AGE`] old: what is under way on it ends, and the next
 //! connection goes where the vendor's name points to by then.
+//!
+//! Why not hyper-util's pools (`client::pool` as of 0.1.21, read for this):
+//! * `cache` takes back whatever is dropped, also an HTTP/1.1 connection whose body was
+//!   left half-read, hands out without asking whether it still lives, and keeps any
+//!   number of them. `retain` drops some, but ages, bound and timer would be ours.
+//! * `singleton` keeps its one connection until that fails: how old it is, and since when
+//!   no stream is under way on it, would be ours to know.
+//! * Their types cannot be named (only in their documentation), and a body has to hold
+//!   its connection until it has ended.
+//! * What makes a send certain (`try_send_request`, and letting go of a sender when its
+//!   connection ends, see [`Connection::offer`]) would stay here in any case.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -24,6 +35,7 @@ use crate::clock::{Clock, Moment};
 
 use super::Outgoing;
 use super::connect::{Ended, Wire};
+use super::last_byte::{Outbox, Watch};
 
 /// Idle HTTP/1.1 connections kept per upstream.
 const MAX_IDLE: usize = 64;
@@ -50,6 +62,7 @@ pub(super) enum Connection {
 pub(super) struct Alone {
     sender: http1::SendRequest<Outgoing>,
     ended: Ended,
+    outbox: Outbox,
     born: Moment,
 }
 
@@ -58,6 +71,7 @@ pub(super) struct Alone {
 pub(super) struct Stream {
     sender: http2::SendRequest<Outgoing>,
     ended: Ended,
+    outbox: Outbox,
     usage: Arc<Usage>,
     clock: Clock,
 }
@@ -93,6 +107,7 @@ enum Spoken {
 struct Shared {
     sender: http2::SendRequest<Outgoing>,
     ended: Ended,
+    outbox: Outbox,
     born: Moment,
     usage: Arc<Usage>,
 }
@@ -134,13 +149,13 @@ impl Pool {
         let born = self.clock.now();
         let mut idle = self.idle.lock();
         match wire {
-            Wire::H1(sender, ended) => {
+            Wire::H1(sender, ended, outbox) => {
                 idle.spoken = Spoken::H1;
-                Connection::H1(Alone { sender, ended, born })
+                Connection::H1(Alone { sender, ended, outbox, born })
             }
-            Wire::H2(sender, ended) => {
+            Wire::H2(sender, ended, outbox) => {
                 idle.spoken = Spoken::H2;
-                let shared = Shared { sender, ended, born, usage: Arc::default() };
+                let shared = Shared { sender, ended, outbox, born, usage: Arc::default() };
                 let stream = shared.stream(self.clock);
                 idle.h2 = Some(shared);
                 self.sweep_later(&mut idle);
@@ -217,8 +232,8 @@ impl Pool {
 impl Shared {
     fn stream(&self, clock: Clock) -> Stream {
         self.usage.streams.fetch_add(1, Ordering::AcqRel);
-        let (sender, ended) = (self.sender.clone(), self.ended.clone());
-        Stream { sender, ended, usage: Arc::clone(&self.usage), clock }
+        let (sender, ended, outbox) = (self.sender.clone(), self.ended.clone(), self.outbox.clone());
+        Stream { sender, ended, outbox, usage: Arc::clone(&self.usage), clock }
     }
 }
 
@@ -240,6 +255,14 @@ impl Alone {
 pub(super) type Offered = Result<(Response<Incoming>, Option<Connection>), TrySendError<Request<Outgoing>>>;
 
 impl Connection {
+    /// Whoever waits for the last byte of the next request is told by this connection.
+    pub(super) fn watch(&self, watch: &Watch) {
+        match self {
+            Self::H1(alone) => watch.offer(&alone.outbox, false),
+            Self::H2(stream) => watch.offer(&stream.outbox, true),
+        }
+    }
+
     /// Hands the request over; the error holds it again if it was never taken.
     ///
     /// hyper passes requests through a channel, and one could be left lying there:

@@ -7,7 +7,7 @@ use weir::clock::Clock;
 use weir::emulator::{Emulator, Faults, Key, Options, Windows};
 
 use super::{delays, enforcing, only, start};
-use crate::support::load::{alone, fresh_url, pause, saturate, together};
+use crate::support::load::{alone, asked_by, eventually, fresh_url, pause, saturate, together};
 use crate::support::{Caller, VENDOR_KEY, Weir, catchpoint, token_of};
 
 const CONSUMERS: [(&str, &str, &str); 1] = [("one", "web", "")];
@@ -30,6 +30,78 @@ async fn a_lower_limit_than_configured_is_a_wait_and_not_a_429() {
     let prices: u32 = replies.iter().map(crate::support::Reply::price).sum();
     assert_eq!(u64::from(prices), 12 + vendor.refused());
     assert!(weir.output().contains("the vendor answered 429"), "{}", weir.output());
+}
+
+/// What the dashboard says of the only limit, while the vendor has closed its window;
+/// and a restart in the middle of it forgets nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn why_they_wait_is_shown_and_outlives_a_restart() {
+    let (vendor, weir, caller) = in_front_of(enforcing(&["5/20s"]), "limits.minute = \"10/20s\"").await;
+    let waiting = (0..6).map(|_| (caller.clone(), fresh_url(0)));
+    let waiting: Vec<_> =
+        waiting.map(|(caller, url)| tokio::spawn(async move { caller.try_get(&url).await })).collect();
+    eventually(|| vendor.refused() > 0).await;
+    pause(Duration::from_millis(300)).await;
+    let shown = async |weir: &Weir| {
+        let status = weir.status().await;
+        let limit = status["limits"][0].clone();
+        println!("{limit}");
+        let closed_for = limit["closed_for"].as_f64().unwrap();
+        (
+            limit["used"].clone(),
+            limit["used_by_others"].as_u64().unwrap(),
+            closed_for,
+            status["waiting"].clone(),
+        )
+    };
+    let (used, others, closed_for, _) = shown(&weir).await;
+    assert!((10.0..=20.0).contains(&closed_for), "{closed_for}");
+    assert_eq!((used, others), (10.into(), 4), "six of ten are weir's own");
+    let weir = Weir::again(weir.kill());
+    for waiting in waiting {
+        waiting.abort();
+    }
+    let (used, others, still, _) = shown(&weir).await;
+    assert!(still > 5.0 && still < closed_for, "{still} of {closed_for}");
+    assert_eq!((used, others), (10.into(), 4));
+    let refused = vendor.refused();
+    let told = weir.caller(&token_of("one")).get_with(&fresh_url(0), &[("prefer", "wait=5")]).await;
+    assert_eq!((told.status.as_u16(), vendor.refused()), (429, refused), "nothing leaves meanwhile");
+    let retry_after: f64 = told.header("retry-after").parse().unwrap();
+    assert!(retry_after >= 5.0 && retry_after <= still + 1.0, "{retry_after} of {still}");
+}
+
+/// Half of what the vendor allows is spent by somebody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_an_outsider_callers_wait() {
+    let _alone = alone().await;
+    for lines in ["limits.minute = \"10/1s\"", "learn_usage_limits = true\nlimits.minute = \"10/1s\""] {
+        let clock = Clock::system();
+        let options = Options { clock, latency: delays(1, 5), ..enforcing(&["10/1s"]) };
+        let (vendor, weir, caller) = in_front_of(options, lines).await;
+        let outsider = Caller::at(vendor.url(), Some(VENDOR_KEY.into()));
+        let until = clock.now() + Duration::from_secs(6);
+        let spends = async {
+            while clock.now() < until {
+                outsider.get_with(&fresh_url(1), &[("accept", "*/*")]).await;
+                pause(Duration::from_millis(200)).await;
+            }
+        };
+        let callers = std::slice::from_ref(&caller);
+        let (replies, ()) = tokio::join!(saturate(callers, 8, until, clock), spends);
+        let replies = replies.concat();
+        let seen = vendor.requests();
+        let own: Vec<_> = seen.iter().filter(|seen| asked_by(seen, 0)).collect();
+        let refused = own.iter().filter(|seen| !seen.refused_by.is_empty()).count();
+        println!(
+            "{lines:?}: {} of ours served, {refused} refused; {}",
+            own.len() - refused,
+            weir.status().await["limits"][0]
+        );
+        assert!(replies.iter().all(|reply| reply.status == 200), "callers wait instead of seeing 429");
+        assert!(replies.len() >= 8, "and are served: {}", replies.len());
+        assert!(refused <= own.len() / 2, "{refused} of {}", own.len());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,6 +143,12 @@ async fn a_vendor_that_estimates_is_soon_left_in_peace() {
     println!("refused {} in all, {refused} of the last {}", vendor.refused(), late.len());
     assert_eq!(refused, 0, "evenly spaced, it refuses no more: {}", weir.output());
     assert!(late.len() >= 20, "and most of the allowance is used: {}", late.len());
+    let limit = weir.status().await["limits"][0].clone();
+    assert_eq!(limit["pace"], "even");
+    // Nine gaps in a window and the measured spread of latencies.
+    let spread = weir.status().await["latency_spread"].as_f64().unwrap();
+    let gap = limit["gap"].as_f64().unwrap();
+    assert!(spread > 0.0 && (gap - (1.0 + spread) / 9.0).abs() < 0.01, "{gap} {spread}");
     let restarted = Weir::again(weir.kill());
     assert!(restarted.output().contains("evenly spaced, as learnt before"), "{}", restarted.output());
 }

@@ -67,4 +67,11 @@ async fn who_only_observes_delays_and_refuses_nothing() {
     let hit = one.get(&urls[0]).await;
     assert_eq!((hit.price(), hit.remaining("minute")), (0, 0), "{hit:?}");
     assert_eq!((vendor.counted(), vendor.refused()), (12, 0));
+    // And it is said what would have become of the seven that were too many.
+    let is_one =
+        |line: &serde_json::Value| line["message"].as_str().is_some_and(|text| text.starts_with("observed"));
+    let observed = weir.logged(is_one).await;
+    assert_eq!((observed.len(), &observed[0]["limit"]), (7, &"account: minute".into()), "{observed:?}");
+    assert!(observed.iter().all(|line| line["would"] == "refuse" && line["wait_s"].as_f64() > Some(50.0)));
+    assert_eq!(weir.status().await["consumers"][0]["held_up"], 7);
 }

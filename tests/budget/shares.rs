@@ -13,7 +13,7 @@ use crate::support::{Weir, catchpoint, token_of};
 const MEASURED: u32 = 4;
 
 /// Jain's index of what each got per share: 1 if all got alike.
-fn jain(got: &[f64]) -> f64 {
+pub(super) fn jain(got: &[f64]) -> f64 {
     let (sum, squares) = got.iter().fold((0.0, 0.0), |(sum, squares), x| (sum + x, squares + x * x));
     sum * sum / (squares * got.len() as f64)
 }
@@ -39,6 +39,6 @@ async fn two_divisions_share_one_to_two() {
     let got = [0, 1].map(|who| measured.iter().filter(|seen| asked_by(seen, who)).count() as f64);
     let jain = jain(&[got[0] / 20.0, got[1] / 40.0]);
     println!("served {got:?}, Jain's index by share {jain:.4}");
-    assert!(jain >= 0.97 && (got[1] / got[0] - 2.0).abs() < 0.3, "{got:?} {jain}");
+    assert!(jain >= 0.97 && (got[1] / got[0] - 2.0).abs() < 0.5, "{got:?} {jain}");
     assert_eq!(vendor.refused(), 0);
 }

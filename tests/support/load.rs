@@ -33,20 +33,28 @@ pub(crate) async fn saturate(
     until: Moment,
     clock: Clock,
 ) -> Vec<Vec<Reply>> {
-    let lanes = callers.iter().enumerate().map(async |(who, caller)| {
-        let lanes = (0..outstanding).map(async |_| {
-            let mut replies = Vec::new();
-            loop {
-                let url = fresh_url(who);
-                tokio::select! {
-                    () = clock.sleep_until(until) => return replies,
-                    reply = caller.get(&url) => replies.push(reply),
-                }
+    let lanes = callers.iter().enumerate();
+    join_all(lanes.map(|(who, caller)| keep_asking(who, caller, outstanding, (until, clock)))).await
+}
+
+/// What one of the callers of [`saturate`] does, as number `who`.
+pub(crate) async fn keep_asking(
+    who: usize,
+    caller: &Caller,
+    outstanding: usize,
+    (until, clock): (Moment, Clock),
+) -> Vec<Reply> {
+    let lanes = (0..outstanding).map(async |_| {
+        let mut replies = Vec::new();
+        loop {
+            let url = fresh_url(who);
+            tokio::select! {
+                () = clock.sleep_until(until) => return replies,
+                reply = caller.get(&url) => replies.push(reply),
             }
-        });
-        join_all(lanes).await.concat()
+        }
     });
-    join_all(lanes).await
+    join_all(lanes).await.concat()
 }
 
 /// Asks for all of `paths` at once.

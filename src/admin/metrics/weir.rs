@@ -5,17 +5,12 @@ use std::fmt;
 use prometheus_client::registry::Unit;
 
 use super::{Page, Reading, float};
+use crate::cache::Cache;
 
 pub(super) fn write(page: &mut Page<'_>, reading: &Reading) -> fmt::Result {
     keys(page, reading)?;
     let sources = &reading.admin.sources;
-    page.gauge(
-        "cache",
-        "Weight of all kept answers",
-        Some(&Unit::Bytes),
-        float(sources.cache.weight_bytes()),
-    )?;
-    page.gauge("cache_entries", "Answers that are kept", None, float(sources.cache.len()))?;
+    cache(page, &sources.cache)?;
     let up = f64::from(u8::from((sources.can_book)()));
     page.gauge("store_up", "1 while requests can be booked; else only cached answers flow", None, up)?;
     let reloads = reading.admin.reloads();
@@ -63,4 +58,23 @@ fn keys(page: &mut Page<'_>, reading: &Reading) -> fmt::Result {
         })
     });
     page.gauges("key_refused", "1 if the vendor has refused this value of a key", None, &mut refused)
+}
+
+fn cache(page: &mut Page<'_>, cache: &Cache) -> fmt::Result {
+    let second = cache.second_tally().unwrap_or_default();
+    for (name, help, value) in [
+        ("cache", "Weight of all answers kept in memory", cache.weight_bytes()),
+        ("cache_disk", "Bytes that the answers kept on disk take", second.bytes),
+        ("cache_disk_queue", "Weight of the answers that wait to be written to disk", second.queued_bytes),
+    ] {
+        page.gauge(name, help, Some(&Unit::Bytes), float(value))?;
+    }
+    page.gauge("cache_entries", "Answers that are kept in memory", None, float(cache.len()))?;
+    for (name, help, value) in [
+        ("cache_disk_found", "Answers brought up from disk", second.found),
+        ("cache_disk_dropped", "Answers that the disk was too slow or too full to take", second.dropped),
+    ] {
+        page.counters::<0>(name, help, &mut std::iter::once(([], float(value))))?;
+    }
+    Ok(())
 }

@@ -3,18 +3,65 @@
 use std::time::Duration;
 
 use super::Desk;
-use crate::budget::learn::{Blame, Closed, Suspect};
+use crate::budget::learn::{Blame, Closed, Others, Suspect};
 use crate::clock::Moment;
 use crate::quota::{LimitSet, Pace};
 
 impl Desk {
     /// The vendor counts `used` on `limit`: what is missing here was used by others.
     /// They count as having used it just now, since nobody says when they did.
-    pub(in crate::budget) fn raise(&mut self, limit: usize, used: u32, now: Moment) {
+    /// Tells whether anything was missing.
+    pub(in crate::budget) fn raise(&mut self, limit: usize, used: u32, now: Moment) -> bool {
         self.pump(now);
-        self.books.raise(limit, used, now, now);
+        let missing = self.used_by_others(limit, used, now, now);
+        if missing > 0 && self.books.window(limit).free() == 0 {
+            self.turn_away(now);
+        }
+        self.pump(now);
+        missing > 0
+    }
+
+    /// What others are thought to have used.
+    pub(in crate::budget) fn others(&self) -> &Others {
+        &self.others
+    }
+
+    /// How much of that still counts on `limit`.
+    pub(in crate::budget) fn counted_of_others(&self, limit: usize, now: Moment) -> u32 {
+        let (window, clock) = (self.books.window(limit), self.books.vendor_clock());
+        let used = self.others.of(limit).iter().filter(|(until, _)| !window.is_over(*until, now, clock));
+        used.map(|(_, requests)| requests).sum()
+    }
+
+    /// Until when `limit` is closed after a 429, if it is.
+    pub(in crate::budget) fn closed_until(&self, limit: usize, now: Moment) -> Option<Moment> {
+        let until = match self.books.window(limit).period_end(self.books.vendor_clock()) {
+            None => self.books.closed(limit)?,
+            Some(edge) => self.lessons.closed_until(limit, now)?.min(edge),
+        };
+        Some(until).filter(|&until| until > now)
+    }
+
+    /// Takes up what an earlier process knew of others.
+    pub(super) fn recall_others(&mut self, limit: usize, (until, requests): (Moment, u32), now: Moment) {
+        if self.books.add_others(limit, requests, until, now) {
+            self.remember(limit, until, requests, now);
+        }
+    }
+
+    /// Raises what is used of `limit` to `used`: others did it, by `until`. Gives what was missing.
+    pub(super) fn used_by_others(&mut self, limit: usize, used: u32, until: Moment, now: Moment) -> u32 {
+        let missing = self.books.raise(limit, used, until, now);
+        if missing > 0 {
+            self.remember(limit, until, missing, now);
+        }
+        missing
+    }
+
+    fn remember(&mut self, limit: usize, until: Moment, requests: u32, now: Moment) {
+        let (window, clock) = (self.books.window(limit), self.books.vendor_clock());
+        self.others.add(limit, (until, requests), |until| window.is_over(until, now, clock));
         self.dirty = true;
-        self.pump(now);
     }
 
     /// The vendor has refused a request that was sent at `sent` and counts against `set`.
@@ -29,6 +76,8 @@ impl Desk {
         let mut suspects: Vec<Suspect> = set.iter().map(|limit| self.suspect(limit)).collect();
         suspects.sort_by_key(|suspect| suspect.length);
         let blame = self.lessons.blame(&suspects, sent, retry_after, now)?;
+        let withdrawn = self.counted_within.is_some();
+        self.withdraw_promise();
         let (limit, lasts, spaced_out) = match blame {
             Blame::KnownAlready { limit } => (limit, Duration::ZERO, false),
             Blame::Close { limit, lasts, space_out } => {
@@ -39,17 +88,22 @@ impl Desk {
                 (limit, lasts, space_out)
             }
         };
-        Some(Closed { limit: self.plan.limits[limit].name.clone(), lasts, spaced_out })
+        Some(Closed { limit: self.plan.limits[limit].name.clone(), lasts, spaced_out, withdrawn })
     }
 
-    /// Nothing of `limit` is free before `lasts` is over. A calendar window stays
-    /// closed until its edge: what is spent there comes back with it alone.
+    /// Nothing leaves on `limit` before `lasts` is over, and others are thought to have
+    /// used what was free. A calendar window stays closed until its edge: what is
+    /// spent there comes back with it alone.
     fn close_window(&mut self, limit: usize, lasts: Duration, now: Moment) {
         let until = match self.books.window(limit).life() {
-            Some(life) => (now + lasts) - life,
+            Some(life) => {
+                self.books.close(limit, now + lasts);
+                (now + lasts) - life
+            }
             None => now,
         };
-        self.books.spend(limit, until, now);
+        self.used_by_others(limit, self.books.window(limit).requests(), until, now);
+        self.turn_away(now);
         self.dirty = true;
         self.pump(now);
     }

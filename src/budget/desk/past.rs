@@ -47,7 +47,13 @@ impl Desk {
             self.queue.refresh(seat, &self.books);
         }
         for &(limit, until) in &restored.spent {
-            self.books.spend(limit, until, now);
+            self.used_by_others(limit, self.books.window(limit).requests(), until, now);
+        }
+        for &(limit, until, requests) in &restored.others {
+            self.recall_others(limit, (until, requests), now);
+        }
+        for &(limit, until) in &restored.closed {
+            self.books.close(limit, until);
         }
         self.past.is_unknown = false;
         self.dirty = true;

@@ -1,5 +1,7 @@
 //! Another plan on the same books: what a reload changes (DESIGN, law 8).
 
+use std::sync::Arc;
+
 use crate::clock::{Moment, UnixTime};
 use crate::quota::{Plan, Window};
 
@@ -25,12 +27,17 @@ impl Desk {
         books.hold_all(now);
         self.past.replan(&map, nobody);
         self.lessons = self.lessons.replanned(&map, plan.limits.len());
+        self.others = self.others.replanned(&map, plan.limits.len());
+        // A promise that was broken is not believed again because something else has changed.
+        if plan.counted_within != self.plan.counted_within {
+            self.counted_within = plan.counted_within;
+        }
         let seats = map.seats_before(plan.consumers.len());
         let tally = |before: &Option<usize>| before.map_or(Tally::default(), |old| self.tallies[old]);
         self.tallies = seats.iter().chain([&None]).map(tally).map(|t| Tally { waiting: 0, ..t }).collect();
         self.queue = self.queue.replanned(&plan, (self.plan.divisions.len(), &seats), &self.plan);
         self.books = books;
-        self.plan = plan;
+        self.plan = Arc::new(plan);
         self.herds.clear();
         self.move_waiters(&map);
         self.dirty = true;

@@ -24,6 +24,11 @@ impl Books {
         clock.follow_wall(now, wall);
         let mut books = Self::by(clock, new, now);
         books.pacing = self.pacing.replanned(&new.limits, new.pace, map);
+        for limit in 0..new.limits.len() {
+            if let Some(before) = map.limit_before(limit) {
+                books.closed[limit] = self.closed[before];
+            }
+        }
         let mut all = None;
         for (limit, is) in new.limits.iter().enumerate() {
             let known = map.limit_before(limit).filter(|&before| is_covered(is, &old.limits[before]));

@@ -47,22 +47,70 @@ impl Books {
         self.hold_path(seat, now);
     }
 
-    /// Charges nobody with all that is left of `limit`, counted by `until`.
-    pub(in crate::budget) fn spend(&mut self, limit: usize, until: Moment, now: Moment) {
-        self.raise(limit, self.windows[limit].requests(), until, now);
+    /// Charges nobody with what `limit` lacks to `used`: others used it, by `until`
+    /// at the latest. Never lowers it. Gives what was missing.
+    pub(in crate::budget) fn raise(&mut self, limit: usize, used: u32, until: Moment, now: Moment) -> u32 {
+        let window = &self.windows[limit];
+        let missing = used.min(window.requests()).saturating_sub(window.used());
+        if self.add_others(limit, missing, until, now) { missing } else { 0 }
     }
 
-    /// Charges nobody with what `limit` lacks to `used`: others used it, by `until`
-    /// at the latest. Never lowers it.
-    pub(in crate::budget) fn raise(&mut self, limit: usize, used: u32, until: Moment, now: Moment) {
+    /// Charges nobody with `requests` of `limit`, used by `until`; false if they count no more.
+    pub(in crate::budget) fn add_others(
+        &mut self,
+        limit: usize,
+        requests: u32,
+        until: Moment,
+        now: Moment,
+    ) -> bool {
         if self.windows[limit].is_over(until, now, &self.clock) {
-            return;
+            return false;
         }
-        let (nobody, window) = (self.nobody(), &mut self.windows[limit]);
-        let missing = used.min(window.requests()).saturating_sub(window.used());
-        for _ in 0..missing {
+        let nobody = self.nobody();
+        for _ in 0..requests {
             self.windows[limit].restore(until, nobody);
             self.each_count(nobody, limit, |count| *count += 1);
+        }
+        true
+    }
+
+    /// Nothing leaves on `limit` before `until`.
+    pub(in crate::budget) fn close(&mut self, limit: usize, until: Moment) {
+        self.closed[limit] = self.closed[limit].max(until);
+    }
+
+    /// Until when `limit` is closed, or was.
+    pub(in crate::budget) fn closed(&self, limit: usize) -> Option<Moment> {
+        Some(self.closed[limit]).filter(|&until| until > Moment::ZERO)
+    }
+
+    /// Whatever is free of `limit`, one more does not leave before, if `ahead` others go first.
+    pub(in crate::budget) fn not_before(&self, limit: usize, ahead: u64) -> Moment {
+        let most = |of: u64| u32::try_from(of).unwrap_or(u32::MAX);
+        let paced =
+            self.pacing.next(limit).map(|next| next + self.pacing.gap_of(limit).saturating_mul(most(ahead)));
+        let window = &self.windows[limit];
+        // As it opens, a whole window's worth may leave at once, and no more.
+        let rounds = most(ahead / u64::from(window.requests()));
+        let life = window.life().unwrap_or_default();
+        paced.unwrap_or(Moment::ZERO).max(self.closed[limit] + life.saturating_mul(rounds))
+    }
+
+    /// What is in flight is answered at `now`, and what is promised has been counted by then.
+    pub(in crate::budget) fn answer_all(&mut self, now: Moment) {
+        let seats = self.home.len();
+        for limit in 0..self.windows.len() {
+            self.windows[limit].count_all_by(now);
+            if self.windows[limit].pending() == 0 {
+                continue;
+            }
+            let mut settled = vec![0; seats];
+            self.windows[limit].each_seat(|seat| settled[seat as usize] += 1);
+            for (seat, settled) in settled.into_iter().enumerate() {
+                for _ in settled..self.used_by(self.divisions + seat, limit) {
+                    self.windows[limit].settle(now, index(seat));
+                }
+            }
         }
     }
 

@@ -122,6 +122,10 @@ impl World {
                 let before = self.desk.waiting();
                 self.desk.replan(next, self.moment(), WALL);
                 assert!(self.desk.waiting() <= before);
+                // Who is still on the way may meet requests that leave without this limit.
+                let gone: Vec<usize> =
+                    (0..self.whole.limits.len()).filter(|limit| self.index_of(*limit).is_none()).collect();
+                self.sent.iter_mut().for_each(|sent| sent.known.retain(|limit| !gone.contains(limit)));
             }
         }
     }

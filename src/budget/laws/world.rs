@@ -1,8 +1,13 @@
 //! Callers, a network with delays, and vendors around one desk, in virtual time.
 
+mod outsiders;
+mod truth;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 use std::time::Duration;
+
+pub(crate) use outsiders::Refused;
 
 use super::vendor::Vendor;
 use crate::budget::desk::{Ask, BidId, Desk, Flight, Grant, Outcome};
@@ -10,7 +15,7 @@ use crate::budget::hierarchy::Books;
 use crate::budget::queue::EntryId;
 use crate::budget::refusal::Denied;
 use crate::clock::{Moment, UnixTime};
-use crate::quota::{LimitSet, Plan};
+use crate::quota::{LimitSet, Pace, Plan};
 
 /// What one caller does, and what becomes of its request.
 #[derive(Clone, Debug)]
@@ -50,6 +55,8 @@ enum Event {
     Deadline(EntryId),
     HangUp(EntryId),
     Comes(usize),
+    /// Somebody else uses the account.
+    Outsider,
 }
 
 struct Sent {
@@ -57,6 +64,7 @@ struct Sent {
     flight: Flight,
     counted_at: Moment,
     in_flight: bool,
+    is_refused: bool,
 }
 
 struct Waiting {
@@ -64,6 +72,7 @@ struct Waiting {
     set: LimitSet,
     bid: BidId,
     for_ever: bool,
+    deadline: Moment,
 }
 
 pub(crate) struct World {
@@ -79,6 +88,8 @@ pub(crate) struct World {
     granted: HashSet<BidId>,
     wall: u64,
     vendor_at_zero: Option<u64>,
+    drift_ppm: i64,
+    refuses: Option<Refused>,
 }
 
 impl World {
@@ -97,6 +108,8 @@ impl World {
             granted: HashSet::new(),
             wall: 100_000_000_000,
             vendor_at_zero: None,
+            drift_ppm: 0,
+            refuses: None,
         }
     }
 
@@ -150,13 +163,9 @@ impl World {
         match event {
             Event::Comes(index) => self.come(index, &callers[index], last_bid),
             Event::Counted(flight) => {
-                let sent = &self.sent[flight];
-                for limit in sent.grant.set.iter() {
-                    for vendor in &mut self.vendors[limit] {
-                        assert!(vendor.admits(now.as_nanos()), "429 by {vendor:?} at {now:?}");
-                    }
-                }
+                self.sent[flight].is_refused = self.arrives(self.sent[flight].grant.set);
             }
+            Event::Outsider => drop(self.arrives((0..self.plan.limits.len()).collect())),
             Event::AllSent(flight) => {
                 let sent = &mut self.sent[flight];
                 sent.flight.counted_by = self.desk.all_sent(sent.grant, now);
@@ -168,6 +177,9 @@ impl World {
                 if let Some(zero) = self.vendor_at_zero {
                     let date = UnixTime::from_secs((zero + sent.counted_at.as_nanos()) / 1_000_000_000);
                     self.desk.learn_date(date, sent.flight.sent, now, now);
+                }
+                if sent.is_refused {
+                    self.learn(flight);
                 }
             }
             Event::GiveUp(flight) => {
@@ -210,7 +222,7 @@ impl World {
             Ok(id) if self.granted.contains(&bid) => self.desk.leave(id, self.now),
             Ok(id) => {
                 let for_ever = caller.patience.is_none() && caller.hang_up.is_none();
-                self.waiting.insert(id, Waiting { seat: caller.seat, set, bid, for_ever });
+                self.waiting.insert(id, Waiting { seat: caller.seat, set, bid, for_ever, deadline });
                 if caller.patience.is_some() {
                     self.after(deadline, Event::Deadline(id));
                 }
@@ -225,6 +237,12 @@ impl World {
                 );
                 let truth = self.truth(before.expect("only a deadline is refused"), ask, set);
                 assert!(refusal.retry_at <= truth, "law 7: {refusal:?}, but a yes at {truth:?}");
+                // Whose fetch it is decides, if it is joined; a promise may be kept early; and
+                // distances grow with what the last answers take.
+                let is_sole = self.bids[&bid] == index;
+                if is_sole && self.plan.counted_within.is_none() && self.plan.pace == Pace::Exact {
+                    assert_eq!(refusal.retry_at, truth, "law 7: {refusal:?}");
+                }
             }
             Err(Denied::Closed) => assert!(caller.joins),
             Err(Denied::Gone) => unreachable!("the plan stays"),
@@ -254,7 +272,12 @@ impl World {
                 flight: Flight { sent: self.now, counted_by: None },
                 counted_at,
                 in_flight: true,
+                is_refused: false,
             });
+            for limit in grant.set.iter() {
+                let closed = self.desk.closed_until(limit, self.now);
+                assert_eq!(closed, None, "nothing leaves while a window is closed");
+            }
             if self.plan.counted_within.is_some() {
                 self.after(self.now, Event::AllSent(flight));
             }
@@ -263,45 +286,6 @@ impl World {
             self.after(head, end);
         }
         !decided.is_empty()
-    }
-
-    /// When such a caller would be admitted if it could wait, everything in flight
-    /// were answered now, and every later request at once.
-    pub(crate) fn truth(&self, mut desk: Desk, ask: Ask, set: LimitSet) -> Moment {
-        let mut now = self.now;
-        let mine = desk.open(set);
-        desk.enter(mine, Ask { deadline: Moment::NEVER, ..ask }, now).expect("it waits for ever");
-        for sent in self.sent.iter().filter(|sent| sent.in_flight) {
-            desk.settle(sent.grant, sent.flight, now);
-        }
-        loop {
-            for bid in desk.take_decided() {
-                match desk.take(bid) {
-                    Outcome::Granted(_) if bid == mine => return now,
-                    Outcome::Granted(grant) => {
-                        desk.settle(grant, Flight { sent: now, counted_by: None }, now)
-                    }
-                    Outcome::Waiting | Outcome::Over => {}
-                }
-            }
-            if desk.has_news() {
-                continue;
-            }
-            now = desk.next_wake().expect("somebody waits, and all is settled");
-            desk.pump(now);
-        }
-    }
-
-    /// Who asks at `at` and does not wait: admitted, or the moment it is told.
-    pub(crate) fn ask_at(&self, at: Moment, seat: usize, set: LimitSet) -> Result<(), Moment> {
-        let mut desk = self.desk.clone();
-        desk.forget_herds();
-        let bid = desk.open(set);
-        match desk.enter(bid, Ask { seat, deadline: at, urgency: 3 }, at) {
-            Ok(_) => Ok(()),
-            Err(Denied::Refused(refusal)) => Err(refusal.retry_at),
-            Err(Denied::Closed | Denied::Gone) => unreachable!("a new bid is open"),
-        }
     }
 
     pub(crate) fn now(&self) -> Moment {
@@ -315,6 +299,7 @@ impl World {
         for limit in 0..self.plan.limits.len() {
             let used = books.window(limit).used();
             assert!(used <= self.plan.limits[limit].requests.get(), "law 1: {used} of {limit}");
+            let used = used - books.used_by_nobody(limit);
             let sum = |nodes: std::ops::Range<usize>| nodes.map(|n| books.used_by(n, limit)).sum::<u32>();
             let seats = divisions..divisions + self.plan.consumers.len();
             assert_eq!((used, used), (sum(0..divisions), sum(seats)), "law 2: one charge, every node");
@@ -346,7 +331,7 @@ impl World {
             let has_reserve = is_below(path[1]) || (is_below(path[0]) && !inner);
             assert!(!has_reserve || window.free() > 0, "law 4: no slot for an owner below its reserve");
             let room = window.free().saturating_sub(if has_reserve { 0 } else { books.holds().total(limit) });
-            let paced = books.pacing().next(limit).is_some_and(|next| self.now < next);
+            let paced = self.now < books.not_before(limit, 0);
             room == 0 || paced || path.iter().any(|&node| books.capped(node, limit))
         };
         waiting.set.iter().any(is_full)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clock::{Moment, Present, UnixTime};
 use crate::config::OnEmpty;
 use crate::id::{LimitName, UpstreamName};
-use crate::quota::{Limit, LimitSet, Plan};
+use crate::quota::{Limit, LimitSet, Plan, Routes, Window};
 
 use super::record::{Record, Stamp, State, nanos};
 use super::{Origin, Past};
@@ -18,15 +18,18 @@ use crate::budget::vendor_clock::Dated;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::budget) struct Restored {
     pub(in crate::budget) charges: Vec<Charged>,
-    /// Limits of which all counts as used, and by when it was.
+    /// Limits of which all counts as used, and by when it was; to be remembered, so that
+    /// another restart does not forget it.
     pub(in crate::budget) spent: Vec<(usize, Moment)>,
+    /// What others had used of a limit: by when, and how much.
+    pub(in crate::budget) others: Vec<(usize, Moment, u32)>,
+    /// Windows that the vendor has closed, and until when.
+    pub(in crate::budget) closed: Vec<(usize, Moment)>,
     pub(in crate::budget) dated: Option<Dated>,
     /// What the operator should know.
     pub(in crate::budget) remarks: Vec<String>,
     /// What is thought of the time before.
     pub(in crate::budget) policy: &'static str,
-    /// To be remembered, so that another restart does not forget what is spent.
-    pub(in crate::budget) note_spent: Option<Vec<u8>>,
 }
 
 /// One charge from before.
@@ -63,16 +66,21 @@ pub(in crate::budget) fn restore(
         ..Restored::default()
     };
     let known = past.notes.get(&limits_name(upstream)).map(|bytes| String::from_utf8_lossy(bytes));
-    let is_known = |name: &str| known.as_ref().is_some_and(|known| known.lines().any(|line| line == name));
+    let is_known = |name: &str| known.as_ref().is_some_and(|known| horizon(known, name).is_some());
     let news: LimitSet =
         plan.limits.iter().enumerate().filter(|(_, l)| !is_known(l.name.as_str())).map(|(i, _)| i).collect();
     restored.charges = charges(plan, records, news, present, &mut restored.remarks);
-    if let Some((names, until)) =
-        past.notes.get(&spent_name(upstream)).and_then(|bytes| spent(bytes, present))
-    {
-        let limits = plan.limits.iter().enumerate();
-        let mut again = limits.filter(|(_, limit)| names.iter().any(|name| name == limit.name.as_str()));
-        restored.spent.extend(again.by_ref().map(|(limit, _)| (limit, until)));
+    for (limit, named) in plan.limits.iter().enumerate() {
+        let bytes = past.notes.get(&others_name(upstream, &named.name));
+        let used = bytes.map(|bytes| others(bytes, present)).unwrap_or_default();
+        restored.others.extend(used.into_iter().map(|(until, requests)| (limit, until, requests)));
+        let bytes = past.notes.get(&closed_name(upstream, &named.name));
+        let closed = bytes.map(|bytes| others(bytes, present)).unwrap_or_default();
+        restored.closed.extend(closed.into_iter().map(|(until, _)| (limit, until)));
+        if let Some((until, remark)) = lengthened(&plan.limits, limit, known.as_deref(), present) {
+            restored.spent.push((limit, until));
+            restored.remarks.push(remark);
+        }
     }
     let is_cautious = on_empty == OnEmpty::Cautious || past.origin == Origin::Broken;
     restored.policy = match (news.is_empty(), is_cautious) {
@@ -82,13 +90,6 @@ pub(in crate::budget) fn restore(
     };
     if is_cautious && !news.is_empty() {
         restored.spent.extend(news.iter().map(|limit| (limit, present.now)));
-        let mut note = Vec::new();
-        Stamp::of(present.now, None, present).encode(&mut note);
-        for limit in news.iter() {
-            note.extend_from_slice(plan.limits[limit].name.as_str().as_bytes());
-            note.push(b'\n');
-        }
-        restored.note_spent = Some(note);
     }
     restored
 }
@@ -164,9 +165,52 @@ fn place(record: &Record, present: &Present, linger: Duration) -> (Moment, Optio
     (present.now + linger, record.at.vendor.map(undated))
 }
 
-/// Every limit of the plan, one a line: what the ledger has seen.
+/// A limit that looks further back than the file does: what was sent before counts as
+/// all of it, just beyond what is remembered.
+fn lengthened(
+    limits: &[Limit],
+    limit: usize,
+    known: Option<&str>,
+    present: &Present,
+) -> Option<(Moment, String)> {
+    let name = &limits[limit].name;
+    let horizon = horizon(known?, name.as_str())?.filter(|horizon| *horizon < reach(&limits[limit]))?;
+    let remark = format!(
+        "limit {name} looks further back than it did, and than the ledger does: what was sent before that \
+         counts as all of it"
+    );
+    Some((present.now - horizon, remark))
+}
+
+/// How long after it was counted a charge can count against `limit`.
+pub(super) fn reach(limit: &Limit) -> Duration {
+    match &limit.window {
+        Window::Sliding(length) => *length + limit.slack,
+        // At an edge that is uncertain a charge counts in the next period too.
+        Window::Calendar(_) => limit.window.length() * 2,
+    }
+}
+
+/// Every limit of the plan, one a line, with how many milliseconds the ledger remembers
+/// each request that counts on it.
 pub(in crate::budget) fn known_limits(plan: &Plan) -> Vec<u8> {
-    plan.limits.iter().flat_map(|limit| [limit.name.as_str(), "\n"]).collect::<String>().into_bytes()
+    let line = |limit: &Limit| {
+        // Whatever counts on this one counts on these, too, and is kept for the longest of them.
+        let with_it =
+            plan.limits.iter().filter(|other| other.routes == limit.routes || other.routes == Routes::All);
+        let longest = with_it.map(reach).max().unwrap_or_default();
+        format!("{} {}\n", limit.name, longest.as_millis())
+    };
+    plan.limits.iter().map(line).collect::<String>().into_bytes()
+}
+
+/// How far back the ledger remembers the requests on a limit that it has seen. (An
+/// earlier version did not write it down.)
+#[expect(clippy::option_option, reason = "not seen, or seen and not written down")]
+fn horizon(known: &str, name: &str) -> Option<Option<Duration>> {
+    let lines = known.lines().map(|line| line.split_once(' ').unwrap_or((line, "")));
+    let millis = lines.filter(|(seen, _)| *seen == name).map(|(_, millis)| millis).next()?;
+    Some(millis.parse().ok().map(Duration::from_millis))
 }
 
 /// What both plans have, and with the same meaning, is what the ledger has seen.
@@ -186,22 +230,48 @@ pub(in crate::budget) fn limits_name(upstream: &UpstreamName) -> String {
     format!("limits/{upstream}")
 }
 
-pub(in crate::budget) fn spent_name(upstream: &UpstreamName) -> String {
-    format!("spent/{upstream}")
-}
-
 pub(in crate::budget) fn spacing_name(upstream: &UpstreamName, limit: &LimitName) -> String {
     format!("spacing/{upstream}/{limit}")
 }
 
-pub(in crate::budget) fn clock_name(upstream: &UpstreamName) -> String {
-    format!("clock/{upstream}")
+pub(in crate::budget) fn promise_name(upstream: &UpstreamName) -> String {
+    format!("promise/{upstream}")
 }
 
-fn spent(mut bytes: &[u8], present: &Present) -> Option<(Vec<String>, Moment)> {
-    let stamp = Stamp::decode(&mut bytes)?;
-    let names = std::str::from_utf8(bytes).ok()?.lines().map(str::to_owned).collect();
-    Some((names, stamp.moment(present).unwrap_or(present.now)))
+pub(in crate::budget) fn closed_name(upstream: &UpstreamName, limit: &LimitName) -> String {
+    format!("closed/{upstream}/{limit}")
+}
+
+pub(in crate::budget) fn others_name(upstream: &UpstreamName, limit: &LimitName) -> String {
+    format!("others/{upstream}/{limit}")
+}
+
+/// What others used, to be read by [`others`]: until when it was counted, and how much.
+pub(in crate::budget) fn others_bytes(used: &[(Moment, u32)], present: &Present) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(used.len() * 44);
+    for &(until, requests) in used {
+        bytes.extend_from_slice(&requests.to_be_bytes());
+        bytes.extend_from_slice(&nanos(until.since(present.now)).to_be_bytes());
+        Stamp::of(until, None, present).encode(&mut bytes);
+    }
+    bytes
+}
+
+fn others(mut bytes: &[u8], present: &Present) -> Vec<(Moment, u32)> {
+    let mut one = || {
+        let (requests, rest) = bytes.split_first_chunk()?;
+        let (ahead, mut rest) = rest.split_first_chunk()?;
+        let stamp = Stamp::decode(&mut rest)?;
+        bytes = rest;
+        // After a reboot: as if it had been learnt just now.
+        let anew = present.now + Duration::from_nanos(u64::from_be_bytes(*ahead));
+        Some((stamp.moment(present).unwrap_or(anew), u32::from_be_bytes(*requests)))
+    };
+    std::iter::from_fn(&mut one).collect()
+}
+
+pub(in crate::budget) fn clock_name(upstream: &UpstreamName) -> String {
+    format!("clock/{upstream}")
 }
 
 /// The vendor's clock on the machine's: good until the next boot.

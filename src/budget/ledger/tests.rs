@@ -9,7 +9,7 @@ use redb::{Database, StorageBackend};
 use super::*;
 use crate::budget::desk::Ask;
 use crate::budget::laws::plan;
-use crate::budget::{Charge, Permit};
+use crate::budget::{Budget, Charge, Permit};
 use file::Trouble;
 
 fn options(path: &std::path::Path) -> Options {
@@ -313,4 +313,69 @@ async fn names_that_are_gone_count_at_the_account_and_new_limits_count_all() {
     assert_eq!([snapshot.account[0].used, snapshot.account[1].used], [3, 3]);
     let of = |nodes: &[crate::budget::NodeState]| nodes.iter().map(|n| n.limits[1].used).collect::<Vec<_>>();
     assert_eq!((of(&snapshot.consumers), of(&snapshot.divisions)), (vec![1, 1], vec![1, 1]));
+}
+
+async fn again(ledger: Arc<Ledger>, old: Arc<Budget>, plan: Plan) -> (Arc<Ledger>, Arc<Budget>) {
+    let path = ledger.options.path.clone();
+    let ledger = restart(ledger, old, &path).await;
+    ledger.loaded().await.unwrap();
+    let budget = Budget::durable(plan, ledger.clock, ledger.link("vendor".parse().unwrap(), Duration::ZERO));
+    budget.recall();
+    (ledger, budget)
+}
+
+#[tokio::test]
+async fn what_others_used_and_what_the_vendor_broke_is_not_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut plan = plan(&[(10, 3_600_000), (20, 7_200_000)], 4);
+    plan.counted_within = Some(Duration::from_millis(300));
+    let all: LimitSet = (0..2).collect();
+    let ledger = open(folder.path());
+    ledger.loaded().await.unwrap();
+    let link = ledger.link("vendor".parse().unwrap(), Duration::ZERO);
+    let first = Budget::durable(plan.clone(), ledger.clock, link);
+    first.recall();
+    first.raise(1, 6);
+    first.raise(1, 7);
+    let closed = first.refused_by_vendor(all, first.now(), None).unwrap();
+    assert!(closed.withdrawn && closed.limit.as_str() == "limit0", "{closed:?}");
+    let shown = |budget: &Arc<Budget>| {
+        let snapshot = budget.snapshot();
+        let used: Vec<_> = snapshot.account.iter().map(|limit| limit.used).collect();
+        let others: Vec<_> = snapshot.vendor.iter().map(|view| view.others).collect();
+        (used, others, snapshot.counted_within)
+    };
+    let before = shown(&first);
+    assert_eq!(before, (vec![10, 7], vec![10, 7], None));
+    let (ledger, second) = again(ledger, first, plan.clone()).await;
+    assert_eq!(shown(&second), before);
+    // And not after another restart either; a longer promise is a new one.
+    plan.counted_within = Some(Duration::from_millis(900));
+    let (_ledger, third) = again(ledger, second, plan).await;
+    assert_eq!(shown(&third), (vec![10, 7], vec![10, 7], Some(Duration::from_millis(900))));
+}
+
+#[tokio::test]
+async fn a_limit_that_looks_further_back_than_the_ledger_is_thought_spent() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    ledger.loaded().await.unwrap();
+    let link = ledger.link("vendor".parse().unwrap(), Duration::ZERO);
+    let first = Budget::durable(plan(&[(5, 60_000), (9, 3_600_000)], 4), ledger.clock, link);
+    first.recall();
+    let state = |budget: &Arc<Budget>| {
+        let snapshot = budget.snapshot();
+        snapshot.account.iter().map(|limit| (limit.used, limit.next_release)).collect::<Vec<_>>()
+    };
+    // The other one remembers an hour, so up to that nothing is unknown.
+    let (ledger, second) = again(ledger, first, plan(&[(5, 1_800_000), (9, 3_600_000)], 4)).await;
+    assert_eq!(state(&second), [(0, None), (0, None)]);
+    let (ledger, third) = again(ledger, second, plan(&[(5, 1_800_000), (9, 7_200_000)], 4)).await;
+    let spent = state(&third);
+    assert_eq!((spent[0], spent[1].0), ((0, None), 9));
+    let left = spent[1].1.unwrap();
+    assert!(left > Duration::from_secs(3_500) && left <= Duration::from_secs(3_600), "{left:?}");
+    // Another restart does not know more.
+    let (_ledger, fourth) = again(ledger, third, plan(&[(5, 1_800_000), (9, 7_200_000)], 4)).await;
+    assert_eq!(state(&fourth)[1].0, 9);
 }

@@ -66,6 +66,17 @@ struct Seat {
     /// The number of the next piece to read.
     next: usize,
     waker: Option<Waker>,
+    /// It held others back for too long: nothing is held for it any more.
+    cut: bool,
+}
+
+/// Whether the next piece may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// It may.
+    Free,
+    /// Somebody has read everything, and waits because another has not.
+    HeldBack,
 }
 
 /// What a listener finds when it asks for more.
@@ -182,7 +193,7 @@ impl<E> State<E> {
         }
         self.keeping = Keeping::Window;
         for (number, piece) in self.pieces.iter_mut().enumerate() {
-            let unread = |seat: &&Seat| seat.next <= self.gone + number;
+            let unread = |seat: &&Seat| !seat.cut && seat.next <= self.gone + number;
             piece.unread = self.seats.iter().flatten().filter(unread).count();
         }
         self.drop_read();
@@ -216,6 +227,33 @@ impl<E> State<E> {
         Poll::Pending
     }
 
+    /// The same, and ready as well when one listener waits for another.
+    pub(super) fn poll_room_or_held_back(&mut self, window: usize, cx: &Context<'_>) -> Poll<Room> {
+        if self.poll_room(window, cx).is_ready() {
+            return Poll::Ready(Room::Free);
+        }
+        let end = self.gone + self.pieces.len();
+        let waits = self.seats.iter().flatten().any(|seat| !seat.cut && seat.next == end);
+        if waits { Poll::Ready(Room::HeldBack) } else { Poll::Pending }
+    }
+
+    /// Holds nothing any more for those who lag by the window.
+    pub(super) fn cut_laggards(&mut self, window: usize) {
+        if self.keeps() {
+            return;
+        }
+        for seat in self.seats.iter_mut().flatten().filter(|seat| !seat.cut) {
+            let read = seat.next.saturating_sub(self.gone);
+            let unread: usize = self.pieces.iter().skip(read).map(|piece| piece.bytes.len()).sum();
+            if unread >= window {
+                seat.cut = true;
+                self.listeners -= 1;
+                self.pieces.iter_mut().skip(read).for_each(|piece| piece.unread -= 1);
+            }
+        }
+        self.drop_read();
+    }
+
     /// Ready when nobody listens.
     pub(super) fn poll_deserted(&mut self, cx: &Context<'_>) -> Poll<()> {
         if self.listeners == 0 {
@@ -230,7 +268,7 @@ impl<E> State<E> {
     pub(super) fn sit(&mut self) -> usize {
         debug_assert_eq!(self.gone, 0, "joined after pieces were dropped");
         self.listeners += 1;
-        let seat = Some(Seat { next: 0, waker: None });
+        let seat = Some(Seat { next: 0, waker: None, cut: false });
         match self.seats.iter().position(Option::is_none) {
             Some(free) => {
                 self.seats[free] = seat;
@@ -245,7 +283,10 @@ impl<E> State<E> {
 
     /// Leaves the seat; says whom to wake.
     pub(super) fn rise(&mut self, seat: usize) -> Option<Waker> {
-        let next = self.seats.get_mut(seat)?.take()?.next;
+        let Seat { next, cut, .. } = self.seats.get_mut(seat)?.take()?;
+        if cut {
+            return None;
+        }
         self.listeners -= 1;
         if !self.keeps() {
             let read = next.saturating_sub(self.gone);
@@ -288,9 +329,12 @@ impl<E: Clone> State<E> {
 
     /// The next piece for a seat, and whom to wake because it was read.
     pub(super) fn more(&mut self, seat: usize) -> (More<E>, Option<Waker>) {
-        let Some(Some(Seat { next, .. })) = self.seats.get_mut(seat) else {
+        let Some(Some(Seat { next, cut, .. })) = self.seats.get_mut(seat) else {
             return (More::End(Ok(())), None);
         };
+        if *cut {
+            return (More::End(Err(FlightError::TooSlow)), None);
+        }
         let number = *next - self.gone;
         let Some(piece) = self.pieces.get_mut(number) else {
             let end = self.end.clone();
@@ -308,7 +352,7 @@ impl<E: Clone> State<E> {
 
     /// Whether the seat has read everything and nothing more will come.
     pub(super) fn is_done(&self, seat: usize) -> bool {
-        let read = |seat: &Seat| seat.next == self.gone + self.pieces.len();
+        let read = |seat: &Seat| !seat.cut && seat.next == self.gone + self.pieces.len();
         let done = self.seats.get(seat).and_then(Option::as_ref).is_none_or(read);
         done && matches!(self.end, Some(Ok(())))
     }

@@ -41,6 +41,9 @@ pub enum FlightError<E> {
     /// The fetch was dropped: it panicked, or weir stops.
     #[error("the fetch ended before the answer did")]
     Abandoned,
+    /// The body was not kept, and this caller read it so slowly that others waited.
+    #[error("it was read too slowly for those who read it too")]
+    TooSlow,
     /// The answer is for the one who asked only: ask yourself.
     #[error("the answer is only for the caller whose request was sent")]
     GoAlone,

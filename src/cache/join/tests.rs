@@ -1,4 +1,5 @@
 mod races;
+mod slow;
 
 use std::sync::atomic::AtomicUsize;
 

@@ -11,7 +11,7 @@ use crate::pattern;
 
 /// Ordered by upstream and path.
 #[derive(Default)]
-pub(super) struct Index(Mutex<BTreeMap<Place, Listed>>);
+pub(in crate::cache) struct Index(Mutex<BTreeMap<Place, Listed>>);
 
 /// A path as purges compare it, then the key's hash.
 type Place = (UpstreamName, Box<str>, Hash);
@@ -22,12 +22,12 @@ struct Listed {
 }
 
 impl Index {
-    pub(super) fn add(&self, key: &Key, slot: u64) {
+    pub(in crate::cache) fn add(&self, key: &Key, slot: u64) {
         self.0.lock().insert(place(key), Listed { key: key.clone(), slot });
     }
 
     /// Forgets the key if it is still that slot's.
-    pub(super) fn remove(&self, key: &Key, slot: u64) {
+    pub(in crate::cache) fn remove(&self, key: &Key, slot: u64) {
         let mut all = self.0.lock();
         let place = place(key);
         if all.get(&place).is_some_and(|listed| listed.slot == slot) {
@@ -35,7 +35,7 @@ impl Index {
         }
     }
 
-    pub(super) fn select(&self, selector: &Selector) -> Vec<Hash> {
+    pub(in crate::cache) fn select(&self, selector: &Selector) -> Vec<Hash> {
         let (upstream, from) = match selector {
             Selector::All => return self.0.lock().keys().map(|(.., hash)| *hash).collect(),
             Selector::Upstream(upstream)
@@ -55,7 +55,7 @@ impl Index {
     }
 
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::cache) fn len(&self) -> usize {
         self.0.lock().len()
     }
 }

@@ -20,6 +20,7 @@ fn policy() -> Policy<'static> {
         dialect: &GENERIC,
         rule: None,
         default_ttl: Some(Duration::from_secs(60)),
+        settled_ttl: None,
         sharing: Sharing::Private,
     }
 }

@@ -13,6 +13,13 @@ pub(super) enum Step {
     Ask {
         request: String,
     },
+    /// A request of another method is answered; `location` may be empty.
+    Write {
+        method: &'static str,
+        path: &'static str,
+        status: u16,
+        location: &'static str,
+    },
     Tick(u64),
 }
 
@@ -26,8 +33,22 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => forward,
         4 => requests().prop_map(|request| Step::Ask { request }),
         2 => (0..40_u64).prop_map(Step::Tick),
+        1 => writes(),
     ];
     proptest::collection::vec(step, 2..14)
+}
+
+fn writes() -> impl Strategy<Value = Step> {
+    let methods = ["POST", "PUT", "DELETE", "PATCH", "M-SEARCH", "OPTIONS"];
+    let locations =
+        ["", "", "/a", "https://API.example:443/a?q", "https://elsewhere.example/a", "a", "/b", "mailto:a"];
+    let fields = (
+        proptest::sample::select(methods.to_vec()),
+        proptest::sample::select(vec!["/a", "/b"]),
+        proptest::sample::select(vec![200, 204, 303, 404, 500]),
+        proptest::sample::select(locations.to_vec()),
+    );
+    fields.prop_map(|(method, path, status, location)| Step::Write { method, path, status, location })
 }
 
 const RESPONSE_DIRECTIVES: &[&str] = &[

@@ -218,6 +218,18 @@ impl Oracle {
         self.stored.push(new);
     }
 
+    /// Section 4.4, for the one URL `https://api.example/a` that is stored: "A cache
+    /// MUST invalidate the target URI when it receives a non-error status code in
+    /// response to an unsafe request method", and MAY what `Location` names.
+    fn write(&mut self, method: &str, path: &str, status: u16, location: &str) {
+        let is_safe = ["GET", "HEAD", "OPTIONS", "TRACE"].contains(&method);
+        let is_error = !(200..400).contains(&status);
+        let names_it = ["/a", "a", "https://API.example:443/a?q"].contains(&location);
+        if !is_safe && !is_error && (path == "/a" || names_it) {
+            self.stored.clear();
+        }
+    }
+
     /// Section 4: the decision, and which stored response it is about.
     fn ask(&self, request: &Message, now: i64) -> (&'static str, Option<&StoredResponse>) {
         let selected = self.stored.iter().filter(|stored| stored.selected_by(request));
@@ -278,6 +290,10 @@ proptest! {
         for (number, step) in steps.into_iter().enumerate() {
             match step {
                 Step::Tick(secs) => at += secs,
+                Step::Write { method, path, status, location } => {
+                    world.write(method, path, status, location);
+                    oracle.write(method, path, status, location);
+                }
                 Step::Forward { request, response, delay } => {
                     let response = format!("{response} | x-number: {number}");
                     let _ = world.fetch_slowly(at, at + delay, &request, &response);

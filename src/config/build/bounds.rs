@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::config::mistake::Walk;
 use crate::config::read::Field;
 use crate::config::scalar::{Lasting, spell};
+use crate::config::size::{self, SizeText};
 
 /// The smallest and the largest duration a key takes.
 #[derive(Clone, Copy, Debug)]
@@ -40,4 +41,16 @@ pub(super) fn number(field: &Field<u64>, least: u64, most: u64, walk: &mut Walk<
         walk.wrong(&at.place, format!("out of bounds; write a number between {least} and {most}"));
     }
     Some(at.value.clamp(least, most))
+}
+
+/// The size of a key, if it lies within its bounds.
+pub(super) fn bytes(field: &Field<SizeText>, least: u64, most: u64, walk: &mut Walk<'_>) -> Option<u64> {
+    let at = field.given()?;
+    let bytes = at.value.0;
+    if bytes < least {
+        walk.wrong(&at.place, format!("too small; write at least \"{}\"", size::spell(least)));
+    } else if bytes > most {
+        walk.wrong(&at.place, format!("too large; write at most \"{}\"", size::spell(most)));
+    }
+    Some(bytes.clamp(least, most))
 }

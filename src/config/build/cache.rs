@@ -10,6 +10,7 @@ use crate::config::raw;
 use crate::config::read::{At, Field, List};
 
 const DEFAULT_MAX_BYTES: u64 = 16 * 1_024 * 1_024;
+const DEFAULT_SETTLES: std::time::Duration = std::time::Duration::from_secs(15 * 60);
 const LARGEST_MAX_BYTES: u64 = 1_024 * 1_024 * 1_024;
 
 /// Each is the caller's own or belongs to one connection: in a cache key it
@@ -70,6 +71,7 @@ fn rule(raw: &raw::CacheRule, walk: &mut Walk<'_>) -> Option<CacheRule> {
         methods,
         snap: raw.snap.value().and_then(|snap| self::snap(snap, walk)),
         max_bytes,
+        all_pages: raw.pages.value().is_some(),
         invalidates: values(&raw.invalidates, |paths| paths.0.clone()),
     })
 }
@@ -130,5 +132,11 @@ fn snap(raw: &raw::Snap, walk: &mut Walk<'_>) -> Option<Snap> {
     if step.value.0.is_zero() {
         walk.wrong(&step.place, "nothing can be rounded to a step of 0; write at least \"1s\"");
     }
-    Some(Snap { start: raw.start.value()?.clone(), end: raw.end.value()?.clone(), step: step.value.0 })
+    Some(Snap {
+        start: raw.start.value()?.clone(),
+        end: raw.end.value()?.clone(),
+        step: step.value.0,
+        settles: raw.settles.value().map_or(DEFAULT_SETTLES, |lasting| lasting.0),
+        settled_ttl: raw.settled_ttl.value().map(|lasting| lasting.0),
+    })
 }

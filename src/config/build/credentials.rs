@@ -29,11 +29,13 @@ pub(super) fn dialect(raw: &raw::Upstream, place: &Place, walk: &mut Walk<'_>) -
         "catchpoint" => Some(Dialect::Catchpoint(catchpoint(raw, walk))),
         "catchpoint-v1" => Some(Dialect::CatchpointV1),
         "recorded-future-sandbox" => {
-            let based = raw.url.value().is_some_and(|url| !url.0.base_path.is_empty());
-            Some(Dialect::Sandbox(Sandbox { based }))
+            let url = raw.url.value().map(|url| (url.0.authority.host(), url.0.base_path.as_str()));
+            let (host, base_path) = url.unwrap_or_default();
+            Some(Dialect::Sandbox(Sandbox::at(host, base_path)))
         }
         "privx" => Some(Dialect::Privx),
         "netskope" => Some(Dialect::Netskope),
+        "weir" => Some(Dialect::Weir),
         "generic" => {
             let keyed = !raw.keys.is_missing();
             if let (Some(at), false) = (raw.credential.given(), keyed) {

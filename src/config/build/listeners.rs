@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::bounds::{self, Between};
+use super::redis;
 use crate::config::mistake::{Place, Walk};
 use crate::config::raw;
 use crate::config::read::{At, Field};
@@ -14,6 +15,8 @@ use crate::secret::Secret;
 
 const DEFAULT_PORT: u16 = 8_080;
 const DEFAULT_ADMIN_PORT: u16 = 9_090;
+const SMALLEST_CACHE: u64 = 1 << 20;
+const LARGEST_CACHE: u64 = 1 << 40;
 const MIN_TOKEN_KEY_BYTES: usize = 32;
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 
@@ -152,11 +155,28 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() != 0 && a.port() == b.port() && one_network
 }
 
-pub(super) fn store(raw: Option<&raw::Store>) -> Store {
-    let Some(raw) = raw else { return Store { path: PathBuf::from("data"), on_empty: OnEmpty::Trust } };
+pub(super) fn store(raw: Option<&raw::Store>, walk: &mut Walk<'_>) -> Store {
+    let default = Store {
+        path: PathBuf::from("data"),
+        cache_memory_bytes: 256 << 20,
+        cache_disk_bytes: Some(1 << 30),
+        on_empty: OnEmpty::Trust,
+        redis: None,
+    };
+    let Some(raw) = raw else { return default };
+    let memory = bounds::bytes(&raw.cache_memory, SMALLEST_CACHE, LARGEST_CACHE, walk);
+    // Nothing is the one size below the smallest.
+    let disk = match raw.cache_disk.value() {
+        Some(size) if size.0 == 0 => None,
+        Some(_) => bounds::bytes(&raw.cache_disk, SMALLEST_CACHE, LARGEST_CACHE, walk),
+        None => default.cache_disk_bytes,
+    };
     Store {
-        path: raw.path.value().map_or_else(|| PathBuf::from("data"), PathBuf::from),
+        path: raw.path.value().map_or(default.path, PathBuf::from),
+        cache_memory_bytes: memory.unwrap_or(default.cache_memory_bytes),
+        cache_disk_bytes: disk,
         on_empty: raw.on_empty.value().map_or(OnEmpty::Trust, |word| word.0),
+        redis: raw.redis.value().and_then(|raw| redis::redis(raw, walk)),
     }
 }
 

@@ -1,0 +1,84 @@
+//! The cache's second level: larger and slower than the first, and outliving it.
+//!
+//! What any second level promises, so that the first need not care which one it is
+//! (a file: [`super::disk`]; a Redis that replicas share is to be the second):
+//!
+//! * **Nobody waits for it on a hit**, nor to keep an answer: [`SecondLevel::keep`]
+//!   takes it and writes it behind, within a bound in bytes. What does not fit, or
+//!   cannot be written, is dropped and counted: it costs warmth, never more.
+//! * **A look costs nothing where surely nothing is**: [`SecondLevel::look`] says so
+//!   at once. Otherwise it is done off the workers, takes a second at most, and is
+//!   made once for all who miss the same key.
+//! * **What was purged does not come back.** From [`SecondLevel::purge`] on no look
+//!   finds it; once [`SecondLevel::confirmed`] resolves, no restart does either.
+//!   Until then nobody is told that it is gone.
+//! * **Ages go on while nobody runs.** An entry whose age cannot be told is no entry.
+//! * What cannot be read costs the one entry; what is broken altogether is begun
+//!   anew. Neither is an error of anybody's request.
+//!
+//! What is written is [`super::record`]'s bytes, which carry a version of their own.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::entry::Entry;
+use super::key::{Hash, Key, Selector};
+
+/// What will be known.
+pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Which of the answers under one key: the digest of what `Vary` selected it by.
+pub type Variant = u64;
+
+/// One answer's name in both levels.
+pub type Name = (Hash, Variant);
+
+/// See the module.
+pub trait SecondLevel: fmt::Debug + Send + Sync {
+    /// The answers under `key` other than `known`; none, at once, if there surely are
+    /// none. To be called after the [ticket](super::Cache::ticket) is taken under
+    /// which they will be brought up.
+    fn look(&self, key: &Key, known: &[Variant]) -> Option<Pending<Vec<Entry>>>;
+
+    /// Takes the answer in the place of its predecessor, to write it behind. Does
+    /// not wait.
+    fn keep(&self, entry: &Arc<Entry>);
+
+    /// Drops one answer. Does not wait, and needs no confirmation: it was not wrong
+    /// to give it before.
+    fn forget(&self, entry: &Entry);
+
+    /// Hides what the selector means, at once; says what that was, as far as it is
+    /// known without asking.
+    fn purge(&self, selector: &Selector) -> Vec<Name>;
+
+    /// Resolves when nothing that was purged before this call can come back.
+    fn confirmed(&self) -> Pending<Result<(), Unconfirmed>>;
+
+    /// Writes what is still to be written, for some seconds at most, and lets go.
+    fn close(&self) -> Pending<()>;
+
+    /// How it is.
+    fn tally(&self) -> SecondTally;
+}
+
+/// What was purged may come back after a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the cache's second level does not confirm the purge")]
+pub struct Unconfirmed;
+
+/// How a second level is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SecondTally {
+    /// Answers in it, those still to be written included.
+    pub entries: u64,
+    /// Bytes that they take.
+    pub bytes: u64,
+    /// Bytes waiting to be written.
+    pub queued_bytes: u64,
+    /// Answers brought up from it.
+    pub found: u64,
+    /// Answers that were to be kept and were not: too many at once, or no place.
+    pub dropped: u64,
+}

@@ -1,0 +1,124 @@
+//! `Retry-After` against the truth (law 7): for every refusal of a run there is a twin
+//! that asks right after it and waits; when the vendor sees it is when a yes came.
+//! Runs for real, since `Retry-After` has no other seconds.
+
+use std::time::Duration;
+
+use weir::clock::{Clock, Moment};
+use weir::emulator::{Emulator, Options};
+
+use super::{delays, enforcing, only, start};
+use crate::support::load::{alone, fresh_url};
+use crate::support::{Caller, Weir, catchpoint, token_of};
+
+const AT_ONCE: &[(&str, &str)] = &[("prefer", "wait=0")];
+/// What a small machine that does much else may take to see that a moment has come.
+const TARDY: Duration = Duration::from_millis(700);
+
+/// A refusal, and the twin that waited in its stead.
+struct Pair {
+    asked: Moment,
+    told: Duration,
+    twin: String,
+}
+
+/// Asks for a no and for a yes, one right after the other; `None` if there was a slot.
+async fn twins(caller: &Caller, clock: Clock, who: usize) -> Option<Pair> {
+    let asked = clock.now();
+    let reply = caller.get_with(&fresh_url(who), AT_ONCE).await;
+    if reply.status == 200 {
+        return None;
+    }
+    assert_eq!(reply.status, 429, "{reply:?}");
+    let told = Duration::from_secs(reply.header("retry-after").parse().unwrap());
+    let (twin, waits) = (fresh_url(who), caller.clone());
+    let url = twin.clone();
+    tokio::spawn(async move { waits.get(&url).await });
+    Some(Pair { asked, told, twin })
+}
+
+/// When the vendor saw it.
+async fn seen(vendor: &Emulator, target: &str) -> Moment {
+    let mut at = None;
+    crate::support::until("the twin is sent", || {
+        at = vendor.requests().iter().find(|seen| seen.target == target).map(|seen| seen.arrived);
+        at.is_some()
+    })
+    .await;
+    at.unwrap()
+}
+
+async fn honest(vendor: &Emulator, pairs: Vec<Pair>) {
+    for (index, Pair { asked, told, twin }) in pairs.into_iter().enumerate() {
+        let waited = seen(vendor, &twin).await.since(asked);
+        // Rounded up to a second, it is never later than a yes; and it is right to the second.
+        assert!(told < waited + Duration::from_secs(1), "{index}: told {told:?}, a yes after {waited:?}");
+        assert!(waited <= told + TARDY, "{index}: told {told:?}, a yes after {waited:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_no_tells_when_a_yes_would_have_come() {
+    let _alone = alone().await;
+    let clock = Clock::system();
+    let vendor = start(Options { latency: delays(1, 5), clock, ..enforcing(&["8/4s"]) }).await;
+    let more = only("max_wait = \"30s\"\nlimits.minute = \"8/4s\"")
+        + "[upstreams.catchpoint.divisions.web]\nkey = \"main\"\nshare = \"50%\"\nreserve = { minute = 1 }\n\
+           [upstreams.catchpoint.divisions.ops]\nkey = \"main\"\nshare = \"50%\"\n";
+    let consumers = [("one", "ops", ""), ("two", "ops", ""), ("owner", "web", "")];
+    let weir = Weir::start(&catchpoint(&vendor.url(), &more, &consumers));
+    let [one, two] = ["one", "two"].map(|name| weir.caller(&token_of(name)));
+    // Seven slots (one is held for the owner), used at moments of their own.
+    let began = clock.now();
+    for n in 0..7 {
+        clock.sleep_until(began + Duration::from_millis(450) * n).await;
+        assert_eq!([&one, &two][n as usize % 2].get_with(&fresh_url(0), AT_ONCE).await.status, 200);
+    }
+    // One consumer after another asks for the next slot, each with those before it in front.
+    let mut pairs = Vec::new();
+    for n in 0..6 {
+        pairs.extend(twins(&one, clock, 1).await);
+        clock.sleep_until(began + Duration::from_millis(3_200 + 100 * n)).await;
+    }
+    assert!(pairs.len() >= 5, "{}", pairs.len());
+    honest(&vendor, pairs).await;
+
+    // Two of another consumer wait already; whoever of them goes first is counted.
+    let waiting: Vec<_> = (0..9).map(|_| (two.clone(), fresh_url(2))).collect();
+    let waiting = waiting.into_iter().map(|(two, url)| tokio::spawn(async move { two.get(&url).await }));
+    let waiting: Vec<_> = waiting.collect();
+    crate::support::load::pause(Duration::from_millis(300)).await;
+    let pair = twins(&one, clock, 1).await.expect("others wait for all there is");
+    honest(&vendor, vec![pair]).await;
+    for waiting in waiting {
+        assert_eq!(waiting.await.unwrap().status, 200);
+    }
+    assert_eq!(vendor.refused(), 0);
+}
+
+/// A herd: the k-th who is refused for a slot is told of the k-th next one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_herd_is_sent_home_one_by_one() {
+    let _alone = alone().await;
+    let clock = Clock::system();
+    let vendor = start(Options { clock, ..enforcing(&["4/4s"]) }).await;
+    let weir =
+        Weir::start(&catchpoint(&vendor.url(), &only("limits.minute = \"4/4s\""), &[("one", "all", "")]));
+    let one = weir.caller(&token_of("one"));
+    let began = clock.now();
+    let mut slots = Vec::new();
+    for n in 0..4 {
+        clock.sleep_until(began + Duration::from_millis(900) * n).await;
+        assert_eq!(one.get_with(&fresh_url(0), AT_ONCE).await.status, 200);
+        slots.push(clock.now() + Duration::from_secs(4));
+    }
+    for slot in slots {
+        let asked = clock.now();
+        let reply = one.get_with(&fresh_url(0), AT_ONCE).await;
+        let told = Duration::from_secs(reply.header("retry-after").parse().unwrap());
+        assert!(
+            asked + told + TARDY >= slot && asked + told < slot + Duration::from_secs(1) + TARDY,
+            "{told:?}"
+        );
+    }
+}

@@ -73,7 +73,9 @@ export function plotDay(limit, minutes, pace, now) {
   if (!known.length) return [];
   const height = 120;
   const ahead = pace === null ? limit.used : limit.used + pace * (end - now);
-  const most = top(Math.max(limit.allowed, ahead));
+  // What is far over the limit need not be seen: the line leaves the picture at its top.
+  const most = top(Math.min(Math.max(limit.allowed, ahead), 1.5 * limit.allowed));
+  const leaves = ahead > most ? now + (most - limit.used) / pace : end;
   const x = (seconds) => LEFT + ((width() - LEFT) * (seconds - begin)) / Math.max(1, end - begin);
   const y = (used) => 8 + height * (1 - used / most);
   const used = [...known.map((minute) => [minute.at, minute.allowance.used]), [now, limit.used]];
@@ -84,6 +86,6 @@ export function plotDay(limit, minutes, pace, now) {
     axis(height, most),
     h("line", { class: "top", x1: LEFT, x2: width(), y1: y(limit.allowed), y2: y(limit.allowed) }),
     h("polyline", { class: "used", points: points(used) }),
-    pace === null || end <= now ? null : h("polyline", { class: "ahead", points: points([[now, limit.used], [end, ahead]]) }),
+    pace === null || end <= now ? null : h("polyline", { class: "ahead", points: points([[now, limit.used], [leaves, Math.min(ahead, most)]]) }),
     marks, last);
 }

@@ -73,21 +73,17 @@ struct LimitStatus {
     kind: &'static str,
     /// Seconds until something comes back, at the reset of a calendar window all of it.
     next_release: Option<f64>,
-    /// Of the account: what is thought of the vendor's own count.
-    #[serde(flatten)]
-    vendor: Option<VendorCount>,
-}
-
-/// What is thought of the vendor's own count of one limit.
-#[derive(Debug, Serialize, ToSchema)]
-struct VendorCount {
-    /// Seconds until it opens again after a 429.
+    /// Of the account: seconds until it opens again after a 429.
+    #[serde(skip_serializing_if = "Option::is_none")]
     closed_for: Option<f64>,
-    /// What others are thought to have used.
-    used_by_others: u32,
-    /// `exact`, or `even` if requests keep a distance.
-    pace: &'static str,
+    /// Of the account: what others are thought to have used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used_by_others: Option<u32>,
+    /// Of the account: `exact`, or `even` if requests keep a distance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pace: Option<&'static str>,
     /// That distance in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     gap: Option<f64>,
 }
 
@@ -299,12 +295,10 @@ fn node(state: &NodeState, share: u32, limits: Vec<LimitStatus>) -> NodeStatus {
 fn account(snapshot: &Snapshot, of: &[quota::Limit]) -> Vec<LimitStatus> {
     let both = limits(&snapshot.account, of).into_iter().zip(&snapshot.vendor);
     let one = |(limit, view): (LimitStatus, &VendorView)| LimitStatus {
-        vendor: Some(VendorCount {
-            closed_for: view.closed.map(|closed| closed.as_secs_f64()),
-            used_by_others: view.others,
-            pace: if view.gap.is_some() { "even" } else { "exact" },
-            gap: view.gap.map(|gap| gap.as_secs_f64()),
-        }),
+        closed_for: view.closed.map(|closed| closed.as_secs_f64()),
+        used_by_others: Some(view.others),
+        pace: Some(if view.gap.is_some() { "even" } else { "exact" }),
+        gap: view.gap.map(|gap| gap.as_secs_f64()),
         ..limit
     };
     both.map(one).collect()
@@ -325,7 +319,10 @@ fn limits(states: &[LimitState], limits: &[quota::Limit]) -> Vec<LimitStatus> {
                 Some(quota::Window::Sliding(_)) | None => "sliding",
             },
             next_release: state.next_release.map(|after| after.as_secs_f64()),
-            vendor: None,
+            closed_for: None,
+            used_by_others: None,
+            pace: None,
+            gap: None,
         }
     };
     states.iter().map(one).collect()

@@ -10,6 +10,7 @@ mod learn;
 mod past;
 mod refuse;
 mod replan;
+mod view;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -259,11 +260,6 @@ impl Desk {
         Some(refusal)
     }
 
-    /// Whether this caller's consumer pays for the fetch.
-    pub(super) fn has_paid(&self, id: EntryId) -> bool {
-        self.entries.get(&id).is_some_and(|entry| entry.fate == Fate::Paid)
-    }
-
     /// Hands the permit out, once.
     pub(super) fn take(&mut self, bid: BidId) -> Outcome {
         let Some(bid) = self.bids.get_mut(&bid) else { return Outcome::Over };
@@ -324,38 +320,11 @@ impl Desk {
         self.queue.len()
     }
 
-    /// The bids that have come to something since the last time.
-    pub(super) fn take_decided(&mut self) -> Vec<BidId> {
-        std::mem::take(&mut self.decided)
-    }
-
-    #[cfg(test)]
-    pub(super) fn has_news(&self) -> bool {
-        !self.decided.is_empty()
-    }
-
-    #[cfg(test)]
-    pub(super) fn forget_herds(&mut self) {
-        self.herds.clear();
-    }
-
-    pub(super) fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
-    pub(super) fn books(&self) -> &Books {
-        &self.books
-    }
-
     /// Our own wall clock reads `wall`.
     pub(super) fn follow_wall(&mut self, now: Moment, wall: UnixTime) {
         if self.books.follow_wall(now, wall) == Shift::Large {
             self.dirty = true;
         }
-    }
-
-    pub(super) fn tally(&self, seat: usize) -> Tally {
-        self.tallies[seat]
     }
 
     fn grant(&mut self, waiter: Waiter, now: Moment) {

@@ -44,7 +44,7 @@ impl Wish {
         let entered = self.lane.clock.now();
         exchange.forward = Some(why);
         let ask = Ask { seat: caller.access.seat, deadline: caller.deadline, urgency: caller.urgency };
-        let place = match listener.shared().door.as_ref().map(|door| door.enter(ask)) {
+        let place = match listener.shared().door.as_ref().map(|door| door.enter_as(&self.lane.budget, ask)) {
             None => None,
             Some(Ok(place)) => Some(place),
             Some(Err(Denied::Closed)) => {
@@ -53,6 +53,7 @@ impl Wish {
                 let _ = listener.landing().await;
                 return Err(Missed::Again);
             }
+            Some(Err(Denied::Gone)) => return Err(Missed::No(No::no_access())),
             Some(Err(Denied::Refused(refusal))) => return Err(Missed::No(No::Budget(refusal))),
         };
         let landed = tokio::select! {

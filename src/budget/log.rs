@@ -135,6 +135,31 @@ mod tests {
         assert_eq!((log.charges(), log.newest()), (2, Some(at(50))));
     }
 
+    proptest::proptest! {
+        #![proptest_config(crate::budget::laws::cases(500))]
+
+        /// Never over, and under by a thousandth of the window at most.
+        #[test]
+        fn a_rounded_charge_lapses_late_and_not_much(
+            requests in EXACT_REQUESTS + 1..u32::MAX, window in 1_000u64..100_000_000_000,
+            charges in proptest::collection::vec((0u64..1_000_000_000_000, 0u32..4), 1..200),
+        ) {
+            let mut log = Log::new(requests, window);
+            let mut exact: Vec<_> = charges.iter().map(|(nanos, _)| *nanos).collect();
+            charges.iter().for_each(|&(nanos, seat)| log.insert(at(nanos), seat));
+            exact.sort_unstable();
+            proptest::prop_assert_eq!(log.charges() as usize, exact.len());
+            for (nth, exact) in exact.into_iter().enumerate() {
+                let late = log.nth(nth).unwrap().as_nanos().checked_sub(exact).expect("not too early");
+                proptest::prop_assert!(late < (window / BUCKETS).max(1), "{} of {}", late, window);
+            }
+            for (nanos, seat) in charges {
+                proptest::prop_assert!(log.remove(at(nanos), seat));
+            }
+            proptest::prop_assert_eq!((log.charges(), log.stamps.len()), (0, 0));
+        }
+    }
+
     #[test]
     fn large_limits_round_up_to_a_thousandth() {
         let mut log = Log::new(EXACT_REQUESTS + 1, 1_000_000);

@@ -222,7 +222,8 @@ fn resident_bytes() -> Option<usize> {
     Some(line.split_whitespace().nth(1)?.parse::<usize>().ok()? * 1_024)
 }
 
-/// Bytes per consumer that does nothing, and per caller in the queue, at the largest size.
+/// Bytes per consumer that does nothing, and per caller in the queue, at the largest size;
+/// and how long everybody is held up while the vendor's 429 closes a window.
 fn memory() -> Option<()> {
     let size = SIZES[SIZES.len() - 1];
     let before = resident_bytes()?;
@@ -240,6 +241,10 @@ fn memory() -> Option<()> {
         (crowded - reserved) / waiting.len(),
         waiting.len(),
     );
+    let clock = budget.clock();
+    let sent = clock.now();
+    budget.refused_by_vendor(set, sent, Some(Duration::from_secs(60)))?;
+    println!("a 429 with all of them waiting: {:?}", clock.now().since(sent));
     Some(())
 }
 

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::admin::{Admin, Watched};
-use crate::budget::Ledger;
-use crate::budget::ledger::{self, Begun};
+use crate::budget::Store;
+use crate::budget::ledger::Begun;
 use crate::cache::{Cache, CacheLimits, Disk, DiskOptions, Editions, SecondLevel};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -26,7 +26,7 @@ use listener::{Doors, Drained, Options};
 /// A running weir. Dropping it stops accepting; [`App::stop`] also waits.
 pub struct App {
     gateway: Arc<Gateway>,
-    ledger: Arc<Ledger>,
+    store: Store,
     cache: Arc<Cache>,
     address: SocketAddr,
     admin: Arc<Admin>,
@@ -51,13 +51,12 @@ impl App {
         }
         let mut process = [0; 8];
         getrandom::fill(&mut process).context("the system has no randomness")?;
-        let options = ledger::Options { path: config.store.path.clone(), on_empty: config.store.on_empty };
-        let ledger = Ledger::open(options, clock).context("the ledger's thread cannot start")?;
+        let process = u64::from_le_bytes(process);
+        let store = Store::open(&config.store, clock, process).context("the ledger cannot be kept")?;
         let issuer = token_key::of(&config)?.map(|key| Issuer::new(&key));
         let cache = cache(&config, clock)?;
-        let process = u64::from_le_bytes(process);
-        let gateway = Gateway::new(&config, (&ledger, &cache), clock, (process, issuer))?;
-        let begun = ledger.begun().await?;
+        let gateway = Gateway::new(&config, (&store, &cache), clock, (process, issuer))?;
+        let begun = store.begun().await?;
         let doors = Doors::open(&config.server, clock)?;
         let address = doors.address();
         let (admin_listener, admin_address) = bind(config.admin.listen)?;
@@ -70,7 +69,7 @@ impl App {
             }
             Begun::Waits => {
                 let told = (Arc::clone(&gateway), Arc::clone(&admin));
-                drop(tokio::spawn(recall(Arc::clone(&ledger), told)));
+                drop(tokio::spawn(recall(store.clone(), told)));
             }
         }
         let admin_served = tokio::spawn(Arc::clone(&admin).serve(admin_listener, until(stopped.clone())));
@@ -88,7 +87,7 @@ impl App {
         doors.announce();
         let options = Options::new(clock, config.server.shutdown_grace);
         let served = doors.serve(service(&gateway), options, || until(stopped.clone()));
-        Ok(Self { gateway, ledger, cache, address, admin, admin_address, stop, served, admin_served })
+        Ok(Self { gateway, store, cache, address, admin, admin_address, stop, served, admin_served })
     }
 
     /// Where consumers reach it: the port that was really bound.
@@ -154,16 +153,18 @@ impl App {
                 Err(error) => tracing::error!(%error, "the listener failed"),
             }
         }
-        tokio::join!(self.ledger.close(), self.cache.close());
+        self.gateway.told().await;
+        tokio::join!(self.store.close(), self.cache.close());
         cut
     }
 }
 
 /// Takes up the past as soon as the ledger can be had.
-async fn recall(ledger: Arc<Ledger>, (gateway, admin): (Arc<Gateway>, Arc<Admin>)) {
-    match ledger.loaded().await {
+async fn recall(store: Store, (gateway, admin): (Arc<Gateway>, Arc<Admin>)) {
+    match store.loaded().await {
         Ok(()) => {
             gateway.recall();
+            gateway.joined().await;
             admin.loaded();
         }
         Err(error) => {

@@ -25,7 +25,9 @@ mod permit;
 mod queue;
 mod refusal;
 mod reserve;
+pub mod shared;
 mod snapshot;
+mod store;
 #[cfg(test)]
 mod tests;
 mod vendor_clock;
@@ -47,11 +49,14 @@ pub use learn::Closed;
 pub use ledger::{Ledger, LedgerDown};
 pub use permit::{Charge, Outdated, Permit};
 pub use refusal::{Denied, Node, Reason, Refusal};
+pub use shared::{Shared, Standing};
 pub use snapshot::{LimitState, NodeState, Remaining, Snapshot, VendorView};
+pub use store::Store;
 
 use desk::{BidId, Desk};
 use hierarchy::Books;
 use log::Seat;
+use shared::{Fleet, Replica};
 
 /// The budget of one upstream.
 pub struct Budget {
@@ -61,6 +66,8 @@ pub struct Budget {
     state: Mutex<State>,
     /// Where charges outlive the process, if they do.
     link: Option<ledger::Link>,
+    /// With whom the account is shared, if it is.
+    fleet: Option<Fleet>,
     /// Tells the timer that it may have to wake earlier.
     rearm: Arc<Notify>,
     /// Tells those who wait that some of them are refused before their deadline.
@@ -70,6 +77,8 @@ pub struct Budget {
 
 struct State {
     desk: Desk,
+    /// What is known of the others' charges.
+    replica: Option<Replica>,
     /// Whom to tell of a bid's outcome.
     signals: HashMap<BidId, Arc<Notify>>,
     /// When the timer wakes by itself; `None` if none runs.
@@ -90,19 +99,26 @@ impl Budget {
     /// A budget with nothing used, that forgets. Spawns nothing until somebody waits.
     #[must_use]
     pub fn new(plan: Plan, clock: Clock) -> Arc<Self> {
-        Self::build(plan, clock, None)
+        Self::build(plan, clock, None, None)
     }
 
-    fn build(plan: Plan, clock: Clock, link: Option<ledger::Link>) -> Arc<Self> {
+    fn build(
+        plan: Plan,
+        clock: Clock,
+        link: Option<ledger::Link>,
+        shared: Option<(Fleet, Replica)>,
+    ) -> Arc<Self> {
         let has_edges = plan.limits.iter().any(|l| matches!(l.window, crate::quota::Window::Calendar(_)));
         let books = Books::new(&plan, clock.now(), clock.wall());
         let desk = Desk::new(plan.clone(), books);
+        let (fleet, replica) = shared.unzip();
         Arc::new_cyclic(|me| Self {
             plan,
             clock,
             has_edges,
             link,
-            state: Mutex::new(State { desk, signals: HashMap::new(), timer: None, timers: 0 }),
+            fleet,
+            state: Mutex::new(State { desk, replica, signals: HashMap::new(), timer: None, timers: 0 }),
             rearm: Arc::new(Notify::new()),
             turned_away: Notify::new(),
             me: me.clone(),
@@ -189,14 +205,21 @@ impl Budget {
 
     /// Changes the core at the present moment, then tells whom it concerns.
     fn change<T>(&self, change: impl FnOnce(&mut Desk, Moment) -> T) -> T {
+        self.change_all(|desk, _, now| change(desk, now))
+    }
+
+    /// The same with what is known of the others' charges.
+    fn change_all<T>(&self, change: impl FnOnce(&mut Desk, Option<&mut Replica>, Moment) -> T) -> T {
         let mut state = self.state.lock();
+        let state = &mut *state;
         // Read under the lock, so that the core's time never goes back.
         let now = self.clock.now();
         if self.has_edges {
-            state.desk.follow_wall(now, self.clock.wall());
+            let wall = state.replica.as_ref().and_then(|replica| replica.wall(now));
+            state.desk.follow_wall(now, wall.unwrap_or_else(|| self.clock.wall()));
         }
         state.desk.pump(now);
-        let result = change(&mut state.desk, now);
+        let result = change(&mut state.desk, state.replica.as_mut(), now);
         state.desk.pump(now);
         if state.desk.take_has_turned_away() {
             self.turned_away.notify_waiters();
@@ -206,7 +229,14 @@ impl Budget {
                 signal.notify_one();
             }
         }
-        self.arm(&mut state);
+        if let (Some(replica), Some(fleet)) = (&mut state.replica, &self.fleet) {
+            let nominees = state.desk.take_nominees();
+            if !nominees.is_empty() {
+                fleet.work.notify_one();
+            }
+            nominees.into_iter().for_each(|nominee| replica.ask_for_bid(nominee));
+        }
+        self.arm(state);
         result
     }
 

@@ -15,6 +15,7 @@ mod schema;
 mod secrets;
 mod size;
 mod source;
+mod store;
 mod transport;
 mod tree;
 mod union;
@@ -22,7 +23,7 @@ mod url;
 mod word;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use http::{HeaderName, Method, StatusCode};
@@ -38,6 +39,7 @@ use crate::secret::{Secret, TokenHash};
 pub use mistake::Mistakes;
 pub use report::report;
 pub use schema::schema;
+pub use store::{OnEmpty, OnLoss, Redis, Store};
 pub use transport::{
     CertificateProof, ClientAuth, ClientCertificates, ClientPair, Proxy, ServerTls, Transport,
 };
@@ -81,29 +83,6 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// Required off loopback.
     pub token: Option<Secret>,
-}
-
-/// `[store]`.
-#[derive(Clone, Debug)]
-pub struct Store {
-    /// The folder of ledger, cache and usage.
-    pub path: PathBuf,
-    /// What cached answers may take in memory, in bytes.
-    pub cache_memory_bytes: u64,
-    /// What cached answers may take on disk, in bytes; none keeps none there.
-    pub cache_disk_bytes: Option<u64>,
-    /// What a ledger file that is new means.
-    pub on_empty: OnEmpty,
-}
-
-/// What a ledger file that is new means.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnEmpty {
-    /// Nothing has been spent.
-    #[default]
-    Trust,
-    /// All current windows are spent.
-    Cautious,
 }
 
 /// One vendor's API, reached with one account.

@@ -60,7 +60,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::budget::{Budget, Ledger};
+use crate::budget::{Budget, Store};
 use crate::cache::{Cache, FlightLimits, Flights, Forms, Scope};
 use crate::clock::Clock;
 use crate::config::{self, Config, Mount};
@@ -125,13 +125,12 @@ impl Gateway {
     /// An upstream's TLS roots cannot be read.
     pub fn new(
         config: &Config,
-        (ledger, cache): (&Arc<Ledger>, &Arc<Cache>),
+        (store, cache): (&Store, &Arc<Cache>),
         clock: Clock,
         (process, issuer): (u64, Option<Issuer>),
     ) -> Result<Arc<Self>, SetupError> {
         let lane = |(index, upstream): (usize, &config::Upstream)| {
-            let link = ledger.link(upstream.name.clone(), upstream.connect_timeout + upstream.timeout);
-            let budget = Budget::durable(upstream.plan.clone(), clock, link);
+            let budget = store.budget(upstream, clock);
             Lane::new(index, upstream, config, budget, Arc::clone(cache)).map(Arc::new)
         };
         Ok(Arc::new(Self {
@@ -148,6 +147,20 @@ impl Gateway {
     pub fn recall(&self) {
         for lane in &self.lanes {
             lane.budget.recall();
+        }
+    }
+
+    /// Waits until every budget knows what others have charged, or that it cannot.
+    pub async fn joined(&self) {
+        for lane in &self.lanes {
+            lane.budget.joined().await;
+        }
+    }
+
+    /// Waits until the store has been told of every charge.
+    pub async fn told(&self) {
+        for lane in &self.lanes {
+            lane.budget.told().await;
         }
     }
 

@@ -10,6 +10,7 @@ mod cache;
 mod config;
 mod egress;
 mod emulator;
+mod fleet;
 mod gateway;
 mod http;
 mod ledger;

@@ -5,6 +5,7 @@
 
 pub(crate) mod load;
 pub(crate) mod pki;
+pub(crate) mod redis;
 pub(crate) mod relay;
 mod wire;
 

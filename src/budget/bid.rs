@@ -54,7 +54,7 @@ impl Bid {
     pub async fn granted(&self) -> Option<Permit> {
         loop {
             match self.door.budget.state.lock().desk.take(self.door.id) {
-                Outcome::Granted(grant) => return Some(Permit::new(Arc::clone(&self.door.budget), grant)),
+                Outcome::Granted(grant) => return Some(Permit::of_bid(Arc::clone(&self.door.budget), grant)),
                 Outcome::Over => return None,
                 Outcome::Waiting => {}
             }
@@ -94,6 +94,7 @@ impl Entry {
     /// has been admitted.
     pub async fn refused(&self) -> Refusal {
         let mut deadline = std::pin::pin!(self.budget.clock.sleep_until(self.deadline));
+        let mut is_over = false;
         loop {
             // Made before the look, so that no news falls in between.
             let news = self.budget.turned_away.notified();
@@ -101,13 +102,15 @@ impl Entry {
                 return refusal;
             }
             tokio::select! {
-                () = &mut deadline => break,
+                () = &mut deadline, if !is_over => {
+                    if let Some(refusal) = self.budget.change(|desk, now| desk.time_out(self.id, now)) {
+                        return refusal;
+                    }
+                    // Admitted; or the shared ledger has been asked, and may still say no.
+                    is_over = true;
+                }
                 () = news => {}
             }
-        }
-        match self.budget.change(|desk, now| desk.time_out(self.id, now)) {
-            Some(refusal) => refusal,
-            None => std::future::pending().await,
         }
     }
 

@@ -4,6 +4,7 @@
 //! who could leave. The desk reads no clock: `now` is given, and never falls.
 
 mod charges;
+mod fleet;
 mod foresee;
 mod learn;
 mod past;
@@ -26,6 +27,8 @@ use super::refusal::{Denied, Reason, Refusal};
 use super::vendor_clock::Shift;
 
 pub(super) use charges::{Flight, Standing};
+use fleet::Claims;
+pub(super) use fleet::{Bound, Bounds, Nominee};
 use past::Past;
 
 /// One fetch that wants to leave.
@@ -49,6 +52,8 @@ pub(super) struct Grant {
     pub(super) set: LimitSet,
     pub(super) at: Moment,
     pub(super) waited: Duration,
+    /// Its number here; never zero.
+    pub(super) ticket: u64,
 }
 
 /// What a bid has come to.
@@ -85,6 +90,8 @@ pub(super) struct Desk {
     next_id: u64,
     past: Past,
     lessons: Lessons,
+    /// What has to be asked for where replicas share the account.
+    claims: Claims,
     others: Others,
     /// Waiters refused before their deadline, until they have heard of it.
     turned_away: HashMap<EntryId, Refusal>,
@@ -106,6 +113,8 @@ struct Bid {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
+    /// Chosen to go next, if the shared ledger agrees.
+    Nominated(Grant),
     Granted(Grant),
     /// The permit has been handed out.
     Taken,
@@ -142,6 +151,7 @@ impl Desk {
             next_id: 0,
             past: Past::default(),
             lessons: Lessons::new(plan.limits.len()),
+            claims: Claims::default(),
             others: Others::new(plan.limits.len()),
             turned_away: HashMap::new(),
             has_turned_away: false,
@@ -166,7 +176,7 @@ impl Desk {
         let id = self.fresh_id();
         let fetch = self.bids.get_mut(&bid).ok_or(Denied::Closed)?;
         let fate = match fetch.state {
-            State::Open => Fate::Waiting,
+            State::Open | State::Nominated(_) => Fate::Waiting,
             State::Granted(_) | State::Taken => Fate::Free,
             State::Over => return Err(Denied::Closed),
         };
@@ -179,6 +189,11 @@ impl Desk {
         let first = fetch.waiting.first().copied();
         fetch.waiting.push(id);
         let waiter = Waiter { id, seat, set: fetch.set, urgency };
+        if matches!(fetch.state, State::Nominated(_)) {
+            // It stands in no queue unless its bid is put back.
+            self.tallies[ask.seat].waiting += 1;
+            return Ok(id);
+        }
         self.queue.push(waiter, &self.books);
         self.dirty = true;
         self.tallies[ask.seat].waiting += 1;
@@ -187,6 +202,9 @@ impl Desk {
             self.queue.join(waiter, &self.books);
         }
         self.pump(now);
+        if self.is_nominated(id) {
+            return Ok(id);
+        }
         match self.unwelcome(waiter, ask.deadline, now) {
             None => Ok(id),
             Some(reason) => {
@@ -202,7 +220,7 @@ impl Desk {
     pub(super) fn leave(&mut self, id: EntryId, now: Moment) {
         if let Some(waiter) = self.waiter(id) {
             self.withdraw(waiter);
-            self.close_if_empty(id);
+            self.close_if_empty(id, now);
         }
         self.entries.remove(&id);
         self.turned_away.remove(&id);
@@ -215,10 +233,11 @@ impl Desk {
         if let Some(refusal) = self.turned_away(id) {
             return Some(refusal);
         }
-        let waiter = self.waiter(id)?;
+        // Who is nominated hears what the shared ledger says: it is not waited for long.
+        let waiter = self.waiter(id).filter(|_| !self.is_nominated(id))?;
         let refusal = self.refuse(waiter, Reason::WaitOver, now);
         self.withdraw(waiter);
-        self.close_if_empty(id);
+        self.close_if_empty(id, now);
         Some(refusal)
     }
 
@@ -231,7 +250,7 @@ impl Desk {
     pub(super) fn take(&mut self, bid: BidId) -> Outcome {
         let Some(bid) = self.bids.get_mut(&bid) else { return Outcome::Over };
         match bid.state {
-            State::Open => Outcome::Waiting,
+            State::Open | State::Nominated(_) => Outcome::Waiting,
             State::Granted(grant) => {
                 bid.state = State::Taken;
                 Outcome::Granted(grant)
@@ -251,7 +270,7 @@ impl Desk {
                 self.queue.remove(waiter, &self.books);
             }
         }
-        if let State::Granted(grant) = fetch.state {
+        if let State::Granted(grant) | State::Nominated(grant) = fetch.state {
             self.refund(grant, now);
         }
         self.pump(now);
@@ -264,11 +283,15 @@ impl Desk {
             self.dirty = true;
             self.queue.refresh(seat, &self.books);
         }
-        if self.past.is_unknown || (!self.dirty && self.next_wake.is_none_or(|at| now < at)) {
+        if self.is_held_up(now) || (!self.dirty && self.next_wake.is_none_or(|at| now < at)) {
             return;
         }
         while let Some(waiter) = self.queue.next(&self.books, now) {
-            self.grant(waiter, now);
+            if self.claims.are_asked {
+                self.nominate(waiter, now);
+            } else {
+                self.grant(waiter, now);
+            }
         }
         self.dirty = false;
         self.next_wake = self.queue.next_chance(&self.books, now);
@@ -356,12 +379,14 @@ impl Desk {
         }
     }
 
-    fn close_if_empty(&mut self, id: EntryId) {
+    fn close_if_empty(&mut self, id: EntryId, now: Moment) {
         let Some(bid) = self.entries.get(&id).map(|entry| entry.bid) else { return };
-        if let Some(fetch) =
-            self.bids.get_mut(&bid).filter(|b| b.state == State::Open && b.waiting.is_empty())
-        {
-            fetch.state = State::Over;
+        let Some(fetch) = self.bids.get_mut(&bid).filter(|bid| bid.waiting.is_empty()) else { return };
+        if matches!(fetch.state, State::Open | State::Nominated(_)) {
+            if let State::Nominated(grant) = std::mem::replace(&mut fetch.state, State::Over) {
+                self.books.refund(grant.seat, grant.set, grant.at, now);
+                self.moved(grant.seat);
+            }
             self.decided.push(bid);
         }
     }

@@ -5,6 +5,7 @@
 //! kept in step with that log, so a charge enters and leaves all of its nodes
 //! in one step (DESIGN, law 2) and an idle consumer costs a few words.
 
+mod bounds;
 mod obstacle;
 mod restore;
 
@@ -299,9 +300,15 @@ impl Books {
 
     /// How `node` stands on the limits of `set`.
     pub(super) fn standing(&self, node: NodeIndex, set: LimitSet) -> Standing {
-        if set.iter().any(|limit| self.capped(node, limit)) {
+        self.standing_after(node, set, 0)
+    }
+
+    /// The same, had it used so many more.
+    pub(super) fn standing_after(&self, node: NodeIndex, set: LimitSet, more: u32) -> Standing {
+        let used = |limit: usize| self.used_by(node, limit) + more;
+        if set.iter().any(|limit| used(limit) >= self.caps[self.cell(node, limit)]) {
             Standing::Capped
-        } else if set.iter().all(|limit| self.used_by(node, limit) < self.fair[self.cell(node, limit)]) {
+        } else if set.iter().all(|limit| used(limit) < self.fair[self.cell(node, limit)]) {
             Standing::Below
         } else {
             Standing::Borrowing
@@ -357,6 +364,7 @@ impl Books {
     }
 
     /// Whether `node` has used up its cap on `limit`.
+    #[cfg(test)]
     pub(super) fn capped(&self, node: NodeIndex, limit: usize) -> bool {
         let cell = self.cell(node, limit);
         self.used[cell] >= self.caps[cell]

@@ -3,7 +3,7 @@
 
 mod fair;
 mod restarts;
-mod vendor;
+pub(in crate::budget) mod vendor;
 mod world;
 
 use std::num::NonZeroU32;

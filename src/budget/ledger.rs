@@ -309,7 +309,7 @@ pub(super) fn record_of(plan: &Plan, grant: Grant, state: State, at: Stamp, ling
 }
 
 /// How long after it was counted a charge can count against a limit of `set`.
-fn keep(plan: &Plan, set: LimitSet) -> Duration {
+pub(super) fn keep(plan: &Plan, set: LimitSet) -> Duration {
     /// The vendor's clock may be this much off what it was.
     const MARGIN: Duration = Duration::from_secs(60);
     let each = set.iter().map(|limit| restore::reach(&plan.limits[limit]) + MARGIN);

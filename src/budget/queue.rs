@@ -12,6 +12,7 @@
 //! class and never walks past those that cannot go, and every change of a
 //! count, by a charge, a refund or a lapse, moves one consumer: O(log n).
 
+mod fleet;
 mod rank;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,6 +22,7 @@ use crate::quota::{LimitSet, Plan};
 
 use super::hierarchy::{Books, Gate, NodeIndex, Standing};
 use super::log::Seat;
+pub(super) use fleet::{Place, Rank};
 use rank::{Group, Key, Ranks};
 
 /// One caller that waits; ids grow in the order of arrival.

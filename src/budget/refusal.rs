@@ -34,6 +34,8 @@ pub enum Reason {
     AllQueuesFull,
     /// What was charged before this process is not known yet.
     Loading,
+    /// The ledger that replicas share cannot be reached.
+    StoreLost,
 }
 
 /// An owner of limits.
@@ -70,6 +72,7 @@ impl Reason {
             Self::QueueFull => "queue_full",
             Self::AllQueuesFull => "all_queues_full",
             Self::Loading => "ledger_loading",
+            Self::StoreLost => "store_lost",
         }
     }
 }

@@ -162,6 +162,20 @@ impl Window {
         }
     }
 
+    /// The first moment at which the edge before the present period may have been; none
+    /// for sliding windows.
+    pub(super) fn last_edge(&self, now: Moment, clock: &VendorClock) -> Option<Moment> {
+        let Rule::Calendar { calendar, .. } = &self.rule else { return None };
+        // A period is at most a tenth longer than its length: months are counted as 30 days.
+        let mut edge = calendar.next_edge(clock.at_least(now) - calendar_reach(calendar));
+        let mut last = None;
+        while clock.around(edge).1 <= now {
+            last = Some(clock.around(edge).0);
+            edge = calendar.next_edge(edge);
+        }
+        last
+    }
+
     /// When all of it has come back, if nothing new is charged and what is in flight is answered now.
     pub(super) fn all_back(&self, now: Moment, clock: &VendorClock) -> Moment {
         match &self.rule {
@@ -282,6 +296,10 @@ impl Window {
             }
         }
     }
+}
+
+fn calendar_reach(calendar: &Calendar) -> Duration {
+    quota::Window::Calendar(calendar.clone()).length() * 2
 }
 
 /// The charges of one node on one limit.

@@ -17,8 +17,8 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use self::day::{Ask, START};
 use super::Gateway;
 use super::wish::Wish;
-use crate::budget::Ledger;
 use crate::budget::ledger::Options;
+use crate::budget::{Ledger, Store};
 use crate::cache::entry::Body;
 use crate::cache::{Cache, CacheLimits, Exchange, Head, Lookup, Now};
 use crate::clock::{Clock, UnixTime};
@@ -62,7 +62,7 @@ async fn run(rules: &str, day: &[Ask]) -> Row {
     let options = Options { path: folder.path().to_owned(), on_empty: OnEmpty::Trust };
     let ledger = Ledger::open(options, clock).unwrap();
     let cache = Arc::new(Cache::new(CacheLimits::default()));
-    let gateway = Gateway::new(&config, (&ledger, &cache), clock, (1, None)).unwrap();
+    let gateway = Gateway::new(&config, (&Store::Embedded(ledger), &cache), clock, (1, None)).unwrap();
     let mut row = Row::default();
     for ask in day {
         let at = clock.now();

@@ -4,7 +4,8 @@
 //! caller would be: from the cache, joined, or admitted, charged and kept. It
 //! answers when it has read the last page, and never with less: at the caller's
 //! deadline it is refused as one page would be, and [`Begun`] remembers since when
-//! its pages count, so that the retry does not pay for them again.
+//! its pages count, so that the retry does not pay for them again; likewise if the
+//! vendor fails, or the caller hangs up.
 //!
 //! What is a page, and where the next one is, the dialect says. Pages and bytes are
 //! bounded, those of one walk and of all together.
@@ -116,15 +117,15 @@ impl Gateway {
         for name in OF_ONE_ANSWER.iter().chain(&[WEIR_PAGES]) {
             headers.remove(name);
         }
-        let since = lane.walks.begun.since(caller.consumer, &call.target, self.clock.now());
-        let began = since.unwrap_or(self.clock.now());
-        let mut tour = Tour { gateway: self, caller, lane, headers, since, page: 0, bytes: 0, age_secs: 0 };
-        let answered = tour.walk(exchange, call.target.clone(), pages).await;
-        let begun = &tour.lane.walks.begun;
-        match &answered {
-            // What was paid for so far is worth keeping for whoever comes back in time.
-            Err(No::Budget(..)) => begun.remember(caller.consumer, call.target, began),
-            _ => begun.forget(caller.consumer, &call.target),
+        let attempt = lane.walks.begun.attempt(caller.access.seat, call.target.clone(), self.clock.now());
+        let since = attempt.since;
+        let here = Arc::clone(&lane);
+        let mut tour =
+            Tour { gateway: self, caller, lane: here, headers, since, page: 0, bytes: 0, age_secs: 0 };
+        let answered = tour.walk(exchange, call.target, pages).await;
+        // Otherwise what was paid for is worth keeping for whoever comes back in time.
+        if answered.as_ref().err().is_none_or(is_for_good) {
+            attempt.finish();
         }
         answered
     }
@@ -221,6 +222,17 @@ impl Tour<'_> {
         headers.insert(WEIR_PAGES, self.page.into());
         let outcome = if exchange.price > 0 { Outcome::Paid } else { first.outcome };
         Answer { reason: "walk", cache: first.cache, ..Answer::of(response, outcome) }
+    }
+}
+
+/// Whether the same walk, gone on with, would end in the same way.
+fn is_for_good(no: &No) -> bool {
+    match no {
+        No::Pages(why) => {
+            !matches!(why, NotWhole::Full | NotWhole::Answered { .. } | NotWhole::BrokeOff { .. })
+        }
+        No::Budget(..) | No::Vendor(_) | No::Ledger | No::Abandoned | No::Stopping => false,
+        _ => true,
     }
 }
 

@@ -8,7 +8,7 @@ use weir::clock::Clock;
 use weir::emulator::{Canned, Faults, Links, Options, Vendor};
 
 use super::{front, unlimited};
-use crate::support::{Caller, Reply};
+use crate::support::{Caller, Reply, until};
 
 const ALL: [(&str, &str); 1] = [("weir-pages", "all")];
 const NOW: [(&str, &str); 2] = [("weir-pages", "all"), ("prefer", "wait=0")];
@@ -109,6 +109,29 @@ async fn a_retry_goes_on_where_the_deadline_was() {
     clock.sleep_until(clock.now() + Duration::from_millis(1_100)).await;
     let anew = grafana.get_with(LIST, &NOW).await;
     assert!(vendor.total() > 5, "{anew:?}");
+}
+
+/// The same where it is the caller who does not wait. Real seconds, as above.
+#[tokio::test]
+async fn what_a_caller_paid_who_hung_up_is_not_paid_twice() {
+    let vendor = unlimited(Options::default()).await;
+    let more = "limits.second = false\nlimits.minute = { requests = 3, per = \"3s\", routes = \"all\" }\n\
+                limits.hour = false\nlimits.day = false\n\
+                [[upstreams.catchpoint.cache]]\nmatch = \"GET /api/v2/tests\"\nttl = \"1s\"\n";
+    let (weir, grafana) = front(&vendor, more);
+    let walking = tokio::spawn({
+        let grafana = grafana.clone();
+        async move { walk(&grafana, "/api/v2/tests?pageSize=60").await }
+    });
+    until("three pages were asked for", || vendor.total() == 3).await;
+    let clock = Clock::system();
+    clock.sleep_until(clock.now() + Duration::from_millis(1_200)).await;
+    walking.abort();
+    // weir has noticed.
+    weir.logged(|line| line.to_string().contains("hung-up")).await;
+    let whole = walk(&grafana, "/api/v2/tests?pageSize=60").await;
+    assert_eq!((whole.status.as_u16(), whole.price(), tests_in(&whole)), (200, 2, 250), "{whole:?}");
+    assert_eq!(vendor.total(), 5);
 }
 
 #[tokio::test]

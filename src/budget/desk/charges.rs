@@ -52,7 +52,7 @@ impl Desk {
         let is_wanted = self.queue.wanted().any(|(other, _)| set.iter().any(|limit| other.contains(limit)));
         let capped =
             self.books.path(seat).iter().any(|&n| self.books.standing(n, set) == NodeStanding::Capped);
-        let spare = !self.past.is_unknown && !is_wanted && !capped && self.books.gate(set, now) == Gate::Open;
+        let spare = !self.is_held_up(now) && !is_wanted && !capped && self.books.gate(set, now) == Gate::Open;
         spare.then(|| self.admit(seat, set, now, now))
     }
 
@@ -158,6 +158,6 @@ impl Desk {
         self.books.book(seat, set, now);
         self.moved(seat);
         self.tallies[seat as usize].admitted += 1;
-        Grant { seat, set, at: now, waited: now.since(since) }
+        Grant { seat, set, at: now, waited: now.since(since), ticket: self.fresh_id() }
     }
 }

@@ -99,6 +99,29 @@ impl Ranks {
         tag.order = self.turns;
     }
 
+    /// One request of `node` went, in another replica.
+    pub(super) fn serve_node(&mut self, node: NodeIndex, group: Group) {
+        let served = &mut self.served[self.parents[node]][group as usize];
+        let tag = &mut self.tags[node][group as usize];
+        let start = tag.start.max(*served);
+        *served = start;
+        self.turns += 1;
+        tag.start = start + self.steps[node];
+        tag.order = self.turns;
+    }
+
+    /// What `node` was served in `group` was not, after all.
+    pub(super) fn unserve(&mut self, node: NodeIndex, group: Group) {
+        let tag = &mut self.tags[node][group as usize];
+        tag.start = tag.start.saturating_sub(self.steps[node]);
+    }
+
+    /// What one request costs `node`: the inverse of its share.
+    #[allow(clippy::cast_precision_loss, reason = "it is compared with others like it")]
+    pub(super) fn price(&self, node: NodeIndex) -> f64 {
+        self.steps[node] as f64 / 1_000_000.0
+    }
+
     fn join(&mut self, node: NodeIndex, group: Group) {
         let served = self.served[self.parents[node]][group as usize];
         let tag = &mut self.tags[node][group as usize];

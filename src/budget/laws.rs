@@ -61,8 +61,8 @@ fn calendar(plan: &mut Plan, limit: usize, millis: u64) {
 }
 
 /// Random histories per law. `WEIR_LONG=1` tries [`LONG`] times as many.
-const EVERYDAY: u32 = 2_000;
-const LONG: u32 = 10;
+const EVERYDAY: u32 = 1_000;
+const LONG: u32 = 20;
 
 /// How many cases a property has.
 pub(in crate::budget) fn cases(everyday: u32) -> ProptestConfig {

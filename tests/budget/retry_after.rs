@@ -2,6 +2,7 @@
 //! that asks right after it and waits; when the vendor sees it is when a yes came.
 //! Runs for real, since `Retry-After` has no other seconds.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -107,6 +108,20 @@ async fn every_no_tells_when_a_yes_would_have_come() {
     assert_eq!(vendor.refused(), 0);
 }
 
+/// Waits until each of `twins` stands in weir's queue or has left it, and nobody else does.
+async fn all_in(vendor: &Emulator, weir: &Weir, twins: HashSet<&str>) {
+    for _ in 0..1_000 {
+        // In this order nobody is counted twice.
+        let left = vendor.requests().iter().filter(|seen| twins.contains(seen.target.as_str())).count();
+        let waiting = weir.status().await["waiting"].as_u64().unwrap();
+        if left as u64 + waiting == twins.len() as u64 {
+            return;
+        }
+        pause(Duration::from_millis(5)).await;
+    }
+    panic!("not all of {} twins come", twins.len());
+}
+
 /// How patient the callers of the saturated run are, in seconds.
 const PATIENCE: [&str; 3] = ["0", "1", "2"];
 
@@ -148,8 +163,8 @@ async fn no_refusal_of_a_saturated_run_is_later_than_a_yes() {
     // Nobody asks any more, but for these, one after the other.
     let mut of_end = Vec::new();
     for _ in 0..4 {
+        all_in(&vendor, &weir, of_run.iter().chain(&of_end).map(|pair| pair.twin.as_str()).collect()).await;
         of_end.extend(twins(&callers[0], (clock, 0), "0").await);
-        pause(Duration::from_millis(50)).await;
     }
     println!("{} refusals in the run, {} at its end", of_run.len(), of_end.len());
     assert!(of_run.len() >= 20 && of_end.len() == 4, "there was nothing to check");

@@ -14,6 +14,7 @@ mod fleet;
 mod gateway;
 mod http;
 mod ledger;
+mod ops;
 mod secrets;
 mod support;
 mod tls;

@@ -2,6 +2,7 @@
 //! virtual time against vendors that share no code with it.
 
 mod fair;
+mod reloads;
 mod restarts;
 pub(in crate::budget) mod vendor;
 mod world;

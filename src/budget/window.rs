@@ -154,6 +154,11 @@ impl Window {
         self.log.remove(until, seat)
     }
 
+    /// Every settled charge with its owner, oldest first.
+    pub(super) fn charges(&self) -> impl Iterator<Item = (Moment, Seat)> {
+        self.log.iter()
+    }
+
     /// When something comes back even if nothing in flight is answered.
     pub(super) fn next_release(&self, clock: &VendorClock) -> Option<Moment> {
         match &self.rule {

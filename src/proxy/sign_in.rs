@@ -220,7 +220,7 @@ impl Lane {
         *request.headers_mut() = sign_in.headers;
         let charge = permit.sent();
         let sent = charge.sent_at();
-        let leaving = Leaving::of(limits, &charge, false);
+        let leaving = Leaving::of((self, sign_in.path), limits, &charge, false);
         self.count_sent(&leaving);
         let response = match ready.send(request).await {
             Ok(response) => response,
@@ -257,7 +257,7 @@ impl Lane {
         let bid = self.budget.bid(limits);
         let place = bid.enter(ask).map_err(|denied| match denied {
             Denied::Refused(refusal) => Missed::Refused(refusal),
-            Denied::Closed => Missed::Fault(SignInFault::Unavailable, None),
+            Denied::Closed | Denied::Gone => Missed::Fault(SignInFault::Unavailable, None),
         })?;
         tokio::select! {
             biased;

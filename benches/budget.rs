@@ -11,6 +11,8 @@
 //!
 //! See README.md for how to run it and what to compare.
 
+#![expect(clippy::print_stdout, reason = "figures that no group of criterion's can measure are told so")]
+
 use std::collections::VecDeque;
 use std::hint::black_box;
 use std::num::NonZeroU32;

@@ -94,6 +94,7 @@ impl Browser {
     }
 
     /// Saves what is seen under `target/dashboard/`, for people to look at.
+    #[allow(clippy::print_stdout, reason = "says where to look")]
     pub(super) async fn screenshot(&self, name: &str) {
         let picture = self.request(Method::GET, "/screenshot", None).await;
         let bytes = base64::engine::general_purpose::STANDARD.decode(picture.as_str().unwrap()).unwrap();

@@ -227,6 +227,13 @@ impl Weir {
         found
     }
 
+    /// From now on it can write to no file, as on a full disk; or can again.
+    pub(crate) fn fill_disk(&self, is_full: bool) {
+        use rustix::process::{Pid, Resource, Rlimit, prlimit};
+        let most = Rlimit { current: is_full.then_some(0), maximum: None };
+        prlimit(Some(Pid::from_child(&self.process)), Resource::Fsize, most).unwrap();
+    }
+
     /// Where its config and store are.
     pub(crate) fn folder(&self) -> PathBuf {
         self.folder.path().to_owned()

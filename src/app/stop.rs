@@ -35,6 +35,9 @@ impl App {
     pub async fn serve_until_signal(self) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
+        // A write beyond a file-size limit is to fail as on a full disk, and not to end the process.
+        let beyond_limit = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+        let _caught = signal(beyond_limit).context("SIGXFSZ cannot be listened for")?;
         either(&mut terminate, &mut interrupt).await;
         tracing::info!("stopping: a second signal ends it at once");
         tokio::select! {

@@ -144,9 +144,9 @@ impl Window {
         }
     }
 
-    /// A charge from before this process.
-    pub(super) fn restore(&mut self, until: Moment, seat: Seat) {
-        self.log.insert(until, seat);
+    /// Charges that this process did not book.
+    pub(super) fn restore(&mut self, until: Moment, seat: Seat, charges: u32) {
+        self.log.insert_many(until, seat, charges);
     }
 
     /// Takes out a logged charge; false if it has lapsed.

@@ -3,7 +3,6 @@
 //! Dropping a wait is a caller who hangs up: the place in the queue and the ear on
 //! the flight go with it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
@@ -156,15 +155,7 @@ impl Wish {
         if coding == Coding::Identity {
             return Shape::Identity;
         }
-        let form = match self.lane.forms.ready(hit.entry.body(), coding) {
-            Some(form) => form,
-            None => {
-                let (forms, body) = (Arc::clone(&self.lane.forms), hit.entry.body().clone());
-                // Dropped with its caller, the work goes on and is there for the next.
-                let made = tokio::task::spawn_blocking(move || forms.make(&body, coding));
-                made.await.unwrap_or_default()
-            }
-        };
+        let form = self.lane.forms.form(hit.entry.body(), coding).await;
         form.map_or(Shape::Identity, |body| Shape::Coded(coding, body))
     }
 

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use weir::emulator::{Latency, Options};
 
 use super::keyed::Keyed;
-use crate::support::{Caller, until};
+use crate::support::{Caller, blocking_get, until};
 
 /// Stale at once, and given all the same while it is renewed. Its echo tells how often it
 /// was asked for.
@@ -48,6 +49,14 @@ async fn a_refresh_is_paid_by_whose_hit_set_it_off_and_waits_for_nothing() {
     }
     assert_eq!(house.asked(), 2);
     assert_eq!(house.refreshes_and_price("ops").await, (1, 1));
+    until("it is in the books", || {
+        let usage = blocking_get(house.weir.admin_address(), "/api/v1/usage?by=consumer");
+        let usage: Value = serde_json::from_str(&usage).unwrap();
+        let rows = usage["rows"].as_array().unwrap();
+        let own = rows.iter().find(|row| row["consumer"] == "ops");
+        own.is_some_and(|own| own["refreshed"] == 1 && own["paid"] == 1 && own["stale"] == 4)
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -75,8 +84,8 @@ async fn a_refresh_takes_no_turn_of_those_who_wait() {
     let waiting = async { futures_util::future::join_all([api.get("/x"), api.get("/y")]).await };
     let reading = async {
         until("they wait", || {
-            let status = crate::support::blocking_get(house.weir.admin_address(), "/api/v1/status");
-            serde_json::from_str::<serde_json::Value>(&status).unwrap()["upstreams"][0]["waiting"] == 2
+            let status = blocking_get(house.weir.admin_address(), "/api/v1/status");
+            serde_json::from_str::<Value>(&status).unwrap()["upstreams"][0]["waiting"] == 2
         })
         .await;
         house.served(&web).await

@@ -9,6 +9,8 @@ mod foresee;
 mod learn;
 mod past;
 mod refuse;
+mod replan;
+mod view;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use smallvec::SmallVec;
 use crate::clock::{Moment, UnixTime};
 use crate::quota::{LimitSet, Plan};
 
+use super::eras::Eras;
 use super::hierarchy::{Books, Place};
 use super::learn::{Lessons, Others};
 use super::log::Seat;
@@ -45,7 +48,8 @@ pub struct Ask {
     pub urgency: u8,
 }
 
-/// One request may leave; somebody's seat pays for it.
+/// One request may leave; somebody's seat pays for it. Seat and set are as they
+/// were when it was handed out; the desk knows by the id what they are now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Grant {
     pub(super) seat: Seat,
@@ -90,6 +94,9 @@ pub(super) struct Desk {
     next_id: u64,
     past: Past,
     lessons: Lessons,
+    eras: Eras,
+    /// Grants that have not come to an end.
+    outstanding: HashMap<u64, Owed>,
     /// What has to be asked for where replicas share the account.
     claims: Claims,
     others: Others,
@@ -101,6 +108,15 @@ pub(super) struct Desk {
     /// Something has changed since the last look at who may leave.
     dirty: bool,
     next_wake: Option<Moment>,
+}
+
+/// What a grant is charged to now.
+#[derive(Clone, Copy, Debug)]
+struct Owed {
+    seat: Seat,
+    set: LimitSet,
+    /// Nobody knows yet by when it was counted.
+    is_pending: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -142,7 +158,8 @@ enum Fate {
 impl Desk {
     pub(super) fn new(plan: Plan, books: Books) -> Self {
         Self {
-            tallies: vec![Tally::default(); plan.consumers.len()],
+            // One more, for what is charged to nobody.
+            tallies: vec![Tally::default(); plan.consumers.len() + 1],
             books,
             queue: Queue::new(&plan),
             bids: HashMap::new(),
@@ -151,6 +168,8 @@ impl Desk {
             next_id: 0,
             past: Past::default(),
             lessons: Lessons::new(plan.limits.len()),
+            eras: Eras::new(),
+            outstanding: HashMap::new(),
             claims: Claims::default(),
             others: Others::new(plan.limits.len()),
             turned_away: HashMap::new(),
@@ -241,11 +260,6 @@ impl Desk {
         Some(refusal)
     }
 
-    /// Whether this caller's consumer pays for the fetch.
-    pub(super) fn has_paid(&self, id: EntryId) -> bool {
-        self.entries.get(&id).is_some_and(|entry| entry.fate == Fate::Paid)
-    }
-
     /// Hands the permit out, once.
     pub(super) fn take(&mut self, bid: BidId) -> Outcome {
         let Some(bid) = self.bids.get_mut(&bid) else { return Outcome::Over };
@@ -306,34 +320,11 @@ impl Desk {
         self.queue.len()
     }
 
-    /// The bids that have come to something since the last time.
-    pub(super) fn take_decided(&mut self) -> Vec<BidId> {
-        std::mem::take(&mut self.decided)
-    }
-
-    #[cfg(test)]
-    pub(super) fn has_news(&self) -> bool {
-        !self.decided.is_empty()
-    }
-
-    #[cfg(test)]
-    pub(super) fn forget_herds(&mut self) {
-        self.herds.clear();
-    }
-
-    pub(super) fn books(&self) -> &Books {
-        &self.books
-    }
-
     /// Our own wall clock reads `wall`.
     pub(super) fn follow_wall(&mut self, now: Moment, wall: UnixTime) {
         if self.books.follow_wall(now, wall) == Shift::Large {
             self.dirty = true;
         }
-    }
-
-    pub(super) fn tally(&self, seat: usize) -> Tally {
-        self.tallies[seat]
     }
 
     fn grant(&mut self, waiter: Waiter, now: Moment) {

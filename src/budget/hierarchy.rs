@@ -7,6 +7,7 @@
 
 mod bounds;
 mod obstacle;
+mod replan;
 mod restore;
 
 use std::time::Duration;
@@ -77,7 +78,10 @@ pub(super) enum Standing {
 
 impl Books {
     pub(super) fn new(plan: &Plan, now: Moment, wall: UnixTime) -> Self {
-        let clock = VendorClock::new(now, wall);
+        Self::by(VendorClock::new(now, wall), plan, now)
+    }
+
+    fn by(clock: VendorClock, plan: &Plan, now: Moment) -> Self {
         let (limits, divisions, seats) = (plan.limits.len(), plan.divisions.len(), plan.consumers.len());
         let nodes = divisions + seats + 2;
         let windows = plan.limits.iter().map(|limit| Window::new(limit, now, &clock));

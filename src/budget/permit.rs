@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Moment;
+use crate::id::{ConsumerName, DivisionName};
 
 use super::Budget;
 use super::desk::{Desk, Flight, Grant, Standing};
@@ -79,7 +80,7 @@ impl Permit {
     /// # Errors
     /// The ledger cannot be written: the permit is to be dropped.
     pub async fn booked(&mut self) -> Result<(), LedgerDown> {
-        if self.budget.fleet.is_some() && !self.grant.set.is_empty() {
+        if self.budget.core.fleet.is_some() && !self.grant.set.is_empty() {
             return self.booked_by_all().await;
         }
         let Some(link) = self.link() else { return Ok(()) };
@@ -92,7 +93,7 @@ impl Permit {
             }
         }
         match &mut self.booking {
-            Some(booking) if !self.is_observed => booking.durable(self.budget.clock).await,
+            Some(booking) if !self.is_observed => booking.durable(self.budget.core.clock).await,
             _ => Ok(()),
         }
     }
@@ -120,7 +121,7 @@ impl Permit {
         self.budget.link.as_ref().filter(|_| !self.grant.set.is_empty())
     }
 
-    /// The consumer that pays: its index in the plan.
+    /// The consumer that pays: its index in the plan of the moment of the grant.
     #[must_use]
     pub fn seat(&self) -> usize {
         self.grant.seat as usize
@@ -152,7 +153,7 @@ impl Permit {
             Standing::Closed => Err(Outdated),
             Standing::From(at) => {
                 self.grant.at = at;
-                self.budget.clock.sleep_until(at).await;
+                self.budget.core.clock.sleep_until(at).await;
                 Ok(())
             }
         }
@@ -179,10 +180,12 @@ impl Drop for Permit {
 }
 
 impl Charge {
-    /// The consumer that pays: its index in the plan.
+    /// The consumer that pays, with its division; none if it is no longer in the plan.
     #[must_use]
-    pub fn seat(&self) -> usize {
-        self.grant.seat as usize
+    pub fn payer(&self) -> Option<(&ConsumerName, &DivisionName)> {
+        let plan = &self.budget.plan;
+        let consumer = plan.consumers.get(self.grant.seat as usize)?;
+        Some((&consumer.name, &plan.divisions[consumer.division].name))
     }
 
     /// When the first byte may have left.
@@ -196,7 +199,7 @@ impl Charge {
     pub fn wants_last_byte(&self) -> bool {
         self.budget.plan.counted_within.is_some()
             && self.flight.counted_by.is_none()
-            && self.budget.state.lock().desk.counted_within().is_some()
+            && self.budget.core.state.lock().desk.counted_within().is_some()
     }
 
     /// The last byte of the request has left just now. Has an effect, once, under

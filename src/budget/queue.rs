@@ -95,6 +95,20 @@ impl Queue {
         Self { classes: Vec::new(), ranks: Ranks::new(plan), waiting: 0 }
     }
 
+    /// An empty one for another plan, in which everyone is due what it was before.
+    /// `seats` are the old ones of the new plan's consumers, behind the old plan's divisions.
+    pub(super) fn replanned(
+        &self,
+        plan: &Plan,
+        (divisions, seats): (usize, &[Option<usize>]),
+        before: &Plan,
+    ) -> Self {
+        let homes =
+            plan.divisions.iter().map(|new| before.divisions.iter().position(|old| old.name == new.name));
+        let nodes: Vec<_> = homes.chain(seats.iter().map(|seat| seat.map(|seat| divisions + seat))).collect();
+        Self { ranks: self.ranks.replanned(plan, &nodes), ..Self::new(plan) }
+    }
+
     pub(super) fn push(&mut self, waiter: Waiter, books: &Books) {
         let [division, consumer] = books.path(waiter.seat);
         let class = self.classes.iter().position(|class| class.set == waiter.set).unwrap_or_else(|| {

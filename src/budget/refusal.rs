@@ -60,6 +60,9 @@ pub enum Denied {
     /// All callers of this bid had gone, or its owner had: ask again with a new one.
     #[error("the bid was over")]
     Closed,
+    /// A reload has taken this caller's consumer out of the plan.
+    #[error("its consumer is gone")]
+    Gone,
 }
 
 impl Reason {

@@ -140,7 +140,7 @@ impl Budget {
             standing: watch::Sender::new(Standing::Joining),
         };
         let budget = Self::build(plan, clock, None, Some((fleet, replica)));
-        let mut state = budget.state.lock();
+        let mut state = budget.core.state.lock();
         state.desk.shut();
         state.desk.ask_first();
         drop(state);
@@ -149,14 +149,14 @@ impl Budget {
 
     /// Begins to take part, within a runtime: what was charged is learnt, and admissions begin.
     pub(super) fn join(&self) {
-        if self.fleet.is_some() {
-            drop(tokio::spawn(worker::keep(Weak::clone(&self.me), self.clock)));
+        if self.core.fleet.is_some() {
+            drop(tokio::spawn(worker::keep(Weak::clone(&self.me), self.core.clock)));
         }
     }
 
     /// Resolves once it is known how this budget stands to the ledger that it shares, if it does.
     pub async fn joined(&self) {
-        if let Some(fleet) = &self.fleet {
+        if let Some(fleet) = &self.core.fleet {
             let _ = fleet.standing.subscribe().wait_for(|standing| *standing != Standing::Joining).await;
         }
     }
@@ -164,7 +164,7 @@ impl Budget {
     /// How it stands to the ledger that it shares, if it does.
     #[must_use]
     pub fn standing(&self) -> Option<Standing> {
-        self.fleet.as_ref().map(|fleet| *fleet.standing.borrow())
+        self.core.fleet.as_ref().map(|fleet| *fleet.standing.borrow())
     }
 
     /// Waits until the ledger knows what became of every charge, for a second at most:
@@ -173,22 +173,22 @@ impl Budget {
         const BOUND: Duration = Duration::from_secs(1);
         const LOOK: Duration = Duration::from_millis(10);
         let by = self.now() + BOUND;
-        let is_told = || self.state.lock().replica.as_ref().is_none_or(|replica| !replica.has_work());
+        let is_told = || self.core.state.lock().replica.as_ref().is_none_or(|replica| !replica.has_work());
         while self.standing() == Some(Standing::Open) && !is_told() && self.now() < by {
-            self.clock.sleep_until(self.now() + LOOK).await;
+            self.core.clock.sleep_until(self.now() + LOOK).await;
         }
     }
 
     /// Books what was granted without a bid.
     pub(super) async fn book_now(&self, grant: Grant) -> Result<(), LedgerDown> {
         let told = {
-            let mut state = self.state.lock();
+            let mut state = self.core.state.lock();
             let bounds = state.desk.books().bounds_of_booked(grant.seat, grant.set);
             let Some(replica) = &mut state.replica else { return Ok(()) };
             replica.ask_for_permit(grant, bounds)
         };
         self.say();
-        let by = self.clock.instant(self.now() + CALL_WITHIN * 3);
+        let by = self.core.clock.instant(self.now() + CALL_WITHIN * 3);
         match tokio::time::timeout_at(by, told).await {
             Ok(Ok(true)) => Ok(()),
             Ok(Ok(false) | Err(_)) | Err(_) => Err(LedgerDown),
@@ -197,11 +197,11 @@ impl Budget {
 
     /// Tells the replica's part something, and the worker that it did.
     pub(super) fn tell(&self, tell: impl FnOnce(&mut Replica, Moment)) {
-        if self.fleet.is_none() {
+        if self.core.fleet.is_none() {
             return;
         }
-        let mut state = self.state.lock();
-        let now = self.clock.now();
+        let mut state = self.core.state.lock();
+        let now = self.core.clock.now();
         if let Some(replica) = &mut state.replica {
             tell(replica, now);
             drop(state);
@@ -211,12 +211,12 @@ impl Budget {
 
     /// Whether what was booked under `grant` may still be sent.
     pub(super) fn may_be_sent(&self, grant: Grant) -> bool {
-        let state = self.state.lock();
-        state.replica.as_ref().is_none_or(|replica| replica.may_be_sent(grant.ticket, self.clock.now()))
+        let state = self.core.state.lock();
+        state.replica.as_ref().is_none_or(|replica| replica.may_be_sent(grant.ticket, self.core.clock.now()))
     }
 
     fn say(&self) {
-        if let Some(fleet) = &self.fleet {
+        if let Some(fleet) = &self.core.fleet {
             fleet.work.notify_one();
         }
     }

@@ -54,6 +54,16 @@ impl Store {
         }
     }
 
+    /// Whether bookings are taken, as far as the store itself knows; of one that is shared
+    /// each budget knows: [`Budget::standing`].
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        match self {
+            Self::Embedded(ledger) => ledger.is_up(),
+            Self::Shared(_) => true,
+        }
+    }
+
     /// Whether the past can be taken up already.
     ///
     /// # Errors

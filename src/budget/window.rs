@@ -144,14 +144,19 @@ impl Window {
         }
     }
 
-    /// A charge from before this process.
-    pub(super) fn restore(&mut self, until: Moment, seat: Seat) {
-        self.log.insert(until, seat);
+    /// Charges that this process did not book.
+    pub(super) fn restore(&mut self, until: Moment, seat: Seat, charges: u32) {
+        self.log.insert_many(until, seat, charges);
     }
 
     /// Takes out a logged charge; false if it has lapsed.
     pub(super) fn take_out(&mut self, until: Moment, seat: Seat) -> bool {
         self.log.remove(until, seat)
+    }
+
+    /// Every settled charge with its owner, oldest first.
+    pub(super) fn charges(&self) -> impl Iterator<Item = (Moment, Seat)> {
+        self.log.iter()
     }
 
     /// When something comes back even if nothing in flight is answered.

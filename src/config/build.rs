@@ -45,5 +45,13 @@ pub(super) fn config(file: &raw::File, walk: &mut Walk<'_>) -> Option<Config> {
     if let Some(whole) = &mut upstreams {
         patience::outlast(whole, &consumers, file, walk);
     }
-    Some(Config { server, admin, store, upstreams: upstreams?, consumers, warnings: Vec::new() })
+    Some(Config {
+        server,
+        admin,
+        store,
+        upstreams: upstreams?,
+        consumers,
+        files: Vec::new(),
+        warnings: Vec::new(),
+    })
 }

@@ -66,6 +66,11 @@ pub(super) enum No {
 }
 
 impl No {
+    /// Its consumer has, or by a reload had, access to other upstreams only.
+    pub(super) fn no_access() -> Self {
+        Self::Forbidden("weir: this consumer has no access to this upstream.".into())
+    }
+
     /// The status; one total mapping.
     fn status(&self) -> StatusCode {
         match self {
@@ -157,7 +162,7 @@ impl No {
     }
 
     /// What exactly stopped it, for `Proxy-Status`.
-    fn details(&self) -> String {
+    pub(super) fn details(&self) -> String {
         match self {
             Self::Inbound { .. } => "inbound rate".to_owned(),
             Self::Budget(refusal) if refusal.reason == budget::Reason::Loading => {
@@ -239,7 +244,7 @@ impl No {
     }
 
     /// Seconds for `Retry-After`: rounded up, at least 1.
-    fn retry_after(&self) -> Option<u64> {
+    pub(super) fn retry_after(&self) -> Option<u64> {
         let wait = match self {
             Self::Inbound { retry_after } | Self::SignIn(SignIn::TooManyFailures { retry_after }) => {
                 *retry_after

@@ -1,5 +1,7 @@
 //! Saying no (DESIGN, laws 6 and 7).
 
+use std::collections::HashMap;
+
 use crate::clock::Moment;
 use crate::quota::LimitSet;
 
@@ -55,7 +57,11 @@ impl Desk {
         let (books, clock) = (&self.books, self.books.vendor_clock());
         let slot_of =
             |limit, ahead| books.window(limit).slot(ahead, now, clock).max(books.not_before(limit, ahead));
-        let slot = |set: LimitSet, ahead| set.iter().map(|limit| slot_of(limit, ahead)).max();
+        // Each only once, since every consumer's callers wait for the same ones.
+        let mut slots: HashMap<(LimitSet, u64), Option<Moment>> = HashMap::new();
+        let mut slot = |set: LimitSet, ahead| {
+            *slots.entry((set, ahead)).or_insert_with(|| set.iter().map(|limit| slot_of(limit, ahead)).max())
+        };
         let (mut late, mut gone) = (Vec::new(), 0);
         for (id, set, index, joined) in self.queue.in_turn() {
             // Those who go home now stand in nobody's way.

@@ -18,7 +18,7 @@ impl Budget {
     #[must_use]
     pub fn durable(plan: Plan, clock: Clock, link: Link) -> Arc<Self> {
         let budget = Self::build(plan, clock, Some(link), None);
-        budget.state.lock().desk.shut();
+        budget.core.state.lock().desk.shut();
         budget
     }
 

@@ -62,6 +62,32 @@ impl Ranks {
         }
     }
 
+    /// The same for another plan, with nobody in any class; `before` are the old
+    /// nodes of the new ones. Who is new, or has moved, begins where the others are.
+    pub(super) fn replanned(&self, plan: &Plan, before: &[Option<NodeIndex>]) -> Self {
+        let mut ranks = Self { turns: self.turns, ..Self::new(plan) };
+        let account = before.len();
+        let parent_before = |parent: NodeIndex| match before.get(parent) {
+            Some(old) => *old,
+            None => Some(self.tags.len()),
+        };
+        for parent in (0..plan.divisions.len()).chain([account]) {
+            if let Some(old) = parent_before(parent) {
+                ranks.served[parent] = self.served[old];
+            }
+        }
+        for (node, old) in before.iter().enumerate() {
+            let Some(old) = old.filter(|&old| parent_before(ranks.parents[node]) == Some(self.parents[old]))
+            else {
+                continue;
+            };
+            for (tag, old) in ranks.tags[node].iter_mut().zip(self.tags[old]) {
+                *tag = Tag { classes: 0, ..old };
+            }
+        }
+        ranks
+    }
+
     /// Moves `node` within `ready` from the place `slot` to where it belongs in `group`, or out of it.
     pub(super) fn put(
         &mut self,

@@ -19,7 +19,7 @@ pub(super) async fn keep(budget: Weak<Budget>, clock: Clock) {
     while let Some(strong) = budget.upgrade() {
         let due = strong.next_call();
         // The budget is not kept alive by waiting for it.
-        let Some(fleet) = &strong.fleet else { return };
+        let Some(fleet) = &strong.core.fleet else { return };
         tokio::select! {
             () = clock.sleep_until(due) => {}
             () = fleet.work.notified() => {}
@@ -36,7 +36,7 @@ pub(super) async fn keep(budget: Weak<Budget>, clock: Clock) {
 
 /// One call, over a connection that stands or is made.
 async fn once(budget: &Arc<Budget>, link: &mut Option<Connection>) -> Result<(), Gone> {
-    let Some(fleet) = &budget.fleet else { return Ok(()) };
+    let Some(fleet) = &budget.core.fleet else { return Ok(()) };
     let mut connection = match link.take() {
         Some(connection) => connection,
         None => match fleet.shared.server.connect(CALL_WITHIN).await {
@@ -63,7 +63,7 @@ async fn once(budget: &Arc<Budget>, link: &mut Option<Connection>) -> Result<(),
 
 impl Budget {
     fn next_call(&self) -> Moment {
-        let state = self.state.lock();
+        let state = self.core.state.lock();
         let waiting = state.desk.waiting();
         state.replica.as_ref().map_or(Moment::NEVER, |replica| replica.next_call(waiting))
     }

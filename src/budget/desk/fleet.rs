@@ -12,7 +12,7 @@ use crate::clock::Moment;
 use crate::quota::LimitSet;
 
 use super::super::log::Seat;
-use super::super::queue::{Place, Rank, Waiter};
+use super::super::queue::{Place, Precedence, Waiter};
 use super::{BidId, Desk, EntryId, Fate, Grant, State};
 
 /// What concerns the shared ledger.
@@ -34,8 +34,10 @@ pub(in crate::budget) struct Nominee {
     pub(in crate::budget) bid: BidId,
     pub(in crate::budget) grant: Grant,
     pub(in crate::budget) bounds: Bounds,
-    /// Its place in the order of all who wait, in any replica.
-    pub(in crate::budget) rank: Rank,
+    /// Where it stood, should it be put back.
+    pub(in crate::budget) place: Place,
+    /// What tells its place in the order of all who wait, in any replica.
+    pub(in crate::budget) turn: Option<Precedence>,
 }
 
 /// Up to where the shared ledger may charge a request, limit by limit.
@@ -86,7 +88,8 @@ impl Desk {
     pub(super) fn nominate(&mut self, waiter: Waiter, now: Moment) {
         let entry = self.entries.get_mut(&waiter.id).expect("a waiter is an entry");
         let (bid, since) = (entry.bid, entry.since);
-        let rank = self.queue.rank_of(waiter, &self.books);
+        let place = Place::of(self.queue.rank_of(waiter, &self.books));
+        let turn = self.queue.turn_of_next(waiter, &self.books);
         self.queue.served(waiter, &self.books);
         let fetch = self.bids.get_mut(&bid).expect("an entry waits in an open bid");
         let others = fetch.waiting.clone();
@@ -98,7 +101,7 @@ impl Desk {
         let bounds = self.books.bounds(waiter.seat, waiter.set);
         let grant = self.admit(waiter.seat, waiter.set, since, now);
         self.bids.get_mut(&bid).expect("it was there above").state = State::Nominated(grant);
-        self.claims.nominees.push(Nominee { bid, grant, bounds, rank });
+        self.claims.nominees.push(Nominee { bid, grant, bounds, place, turn });
     }
 
     /// The shared ledger agrees. False if nobody wants it any more: then it is to be given back there.
@@ -226,7 +229,7 @@ impl Desk {
     }
 
     /// The next turns of those who wait here, for each set of limits that may open within a second.
-    pub(in crate::budget) fn wants(&self, now: Moment) -> Vec<(LimitSet, Vec<Rank>)> {
+    pub(in crate::budget) fn wants(&self, now: Moment) -> Vec<(LimitSet, Vec<Precedence>)> {
         let soon = now + std::time::Duration::from_secs(1);
         let mut wants = self.queue.turns(&self.books);
         wants.retain(|(set, _)| self.books.next_opening(*set, now).is_some_and(|at| at <= soon));

@@ -4,7 +4,7 @@ use crate::quota::LimitSet;
 
 use super::super::desk::{Bound, Bounds};
 use super::super::log::Seat;
-use super::Books;
+use super::{Books, NodeIndex};
 
 impl Books {
     /// The most that may be used, limit by limit, with one more request of `seat` in it.
@@ -26,6 +26,11 @@ impl Books {
             in_turn: true,
         };
         set.iter().map(bound).collect()
+    }
+
+    /// From so much use of `limit` on, `node` borrows.
+    pub(in crate::budget) fn fair_of(&self, node: NodeIndex, limit: usize) -> u32 {
+        self.fair[self.cell(node, limit)]
     }
 
     fn bound(&self, seat: Seat, limit: usize) -> Bound {

@@ -15,6 +15,19 @@ pub(in crate::budget) type Rank = [f64; 4];
 /// How many turns ahead are told to the other replicas, per set of limits.
 const TURNS_TOLD: usize = 16;
 
+/// What the shared ledger works a place out from, at the moment at which it decides: who
+/// it is, on which limit, and how many others of its division and of its own go before it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::budget) struct Precedence {
+    pub(in crate::budget) limit: usize,
+    pub(in crate::budget) seat: Seat,
+    /// What one request costs: the inverse of the share.
+    pub(in crate::budget) price: [f64; 2],
+    /// From so much use on they borrow.
+    pub(in crate::budget) fair: [u32; 2],
+    pub(in crate::budget) ahead: [u32; 2],
+}
+
 /// The groups that a waiter was served in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::budget) struct Place([Group; 2]);
@@ -42,11 +55,7 @@ impl Queue {
         ahead: [u32; 2],
         books: &Books,
     ) -> Rank {
-        let fullest = set.iter().max_by_key(|&limit| {
-            let window = books.window(limit);
-            u64::from(window.used()) * 1_000_000 / u64::from(window.requests())
-        });
-        let Some(limit) = fullest else { return [0.0; 4] };
+        let Some(limit) = fullest(set, books) else { return [0.0; 4] };
         let part = |at: usize| {
             let group = match books.standing_after(nodes[at], set, ahead[at]) {
                 Standing::Below => 0.0,
@@ -59,18 +68,30 @@ impl Queue {
         [division.0, division.1, consumer.0, consumer.1]
     }
 
+    fn turn(
+        &self,
+        nodes: [NodeIndex; 2],
+        set: LimitSet,
+        ahead: [u32; 2],
+        books: &Books,
+    ) -> Option<Precedence> {
+        let limit = fullest(set, books)?;
+        let (price, fair) =
+            (nodes.map(|node| self.ranks.price(node)), nodes.map(|node| books.fair_of(node, limit)));
+        Some(Precedence { limit, seat: books.seat(nodes[1]), price, fair, ahead })
+    }
+
     /// The next turns of each set of limits, the first of them that of whoever is
     /// nominated next: so of all replicas' first ones, the least may always go.
-    pub(in crate::budget) fn turns(&self, books: &Books) -> Vec<(LimitSet, Vec<Rank>)> {
+    pub(in crate::budget) fn turns(&self, books: &Books) -> Vec<(LimitSet, Vec<Precedence>)> {
         let waiting = self.classes.iter().filter(|class| !class.ready.is_empty());
         waiting.map(|class| (class.set, self.turns_of(class, books))).collect()
     }
 
-    fn turns_of(&self, class: &Class, books: &Books) -> Vec<Rank> {
+    fn turns_of(&self, class: &Class, books: &Books) -> Vec<Precedence> {
         let Some(first) = class.first() else { return Vec::new() };
         let first = [first.division.node, first.consumer.node];
-        let mut least = self.rank(first, class.set, [0, 0], books);
-        let mut turns = vec![least];
+        let mut turns: Vec<Precedence> = self.turn(first, class.set, [0, 0], books).into_iter().collect();
         let ready = class.lanes.iter().filter(|(_, lane)| lane.key.is_some());
         let flows = ready.flat_map(|(&division, lane)| {
             let able = lane.flows.iter().filter(|(_, flow)| flow.key.is_some());
@@ -91,13 +112,10 @@ impl Queue {
                 .filter(|(_, flow)| flow.left > 0)
                 .map(|(at, flow)| (at, self.rank(flow.nodes, class.set, flow.nodes.map(ahead), books)));
             let next = ranks.min_by(|(_, a), (_, b)| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
-            let Some((at, rank)) = next else { break };
+            let Some((at, _)) = next else { break };
+            turns.extend(self.turn(flows[at].nodes, class.set, flows[at].nodes.map(ahead), books));
             flows[at].left -= 1;
             flows[at].nodes.into_iter().for_each(|node| *taken.entry(node).or_default() += 1);
-            if rank > least {
-                least = rank;
-            }
-            turns.push(least);
         }
         turns
     }
@@ -120,8 +138,21 @@ impl Queue {
         }
     }
 
+    /// The turn of `waiter`, who goes next.
+    pub(in crate::budget) fn turn_of_next(&self, waiter: Waiter, books: &Books) -> Option<Precedence> {
+        self.turn(books.path(waiter.seat), waiter.set, [0, 0], books)
+    }
+
     /// The place of `waiter`, who goes next.
     pub(in crate::budget) fn rank_of(&self, waiter: Waiter, books: &Books) -> Rank {
         self.rank(books.path(waiter.seat), waiter.set, [0, 0], books)
     }
+}
+
+/// The limit of `set` that is used the most.
+fn fullest(set: LimitSet, books: &Books) -> Option<usize> {
+    set.iter().max_by_key(|&limit| {
+        let window = books.window(limit);
+        u64::from(window.used()) * 1_000_000 / u64::from(window.requests())
+    })
 }

@@ -24,7 +24,7 @@ use crate::quota::{self, LimitSet, Plan, Scope};
 use super::super::desk::{BidId, Bounds, Desk, Grant, Nominee};
 use super::super::ledger;
 use super::super::log::Seat;
-use super::super::queue::Rank;
+use super::super::queue::{Place, Precedence};
 use super::skew::{Jumped, Skew};
 use super::wire::{self, Booking, Change, Id, Limit, On, Request, State, Want};
 
@@ -104,7 +104,7 @@ struct Asked {
     id: Id,
     grant: Grant,
     bounds: Bounds,
-    rank: Rank,
+    turn: Option<Precedence>,
     origin: Origin,
     /// Until when it can be counted, if it is booked by the call that asks.
     until: Moment,
@@ -113,7 +113,7 @@ struct Asked {
 /// Who is told.
 #[derive(Debug)]
 enum Origin {
-    Bid(BidId),
+    Bid(BidId, Place),
     Permit(oneshot::Sender<bool>),
 }
 
@@ -209,13 +209,13 @@ impl Replica {
 
     /// A bid would leave.
     pub(in crate::budget) fn ask_for_bid(&mut self, nominee: Nominee) {
-        let Nominee { bid, grant, bounds, rank } = nominee;
+        let Nominee { bid, grant, bounds, place, turn } = nominee;
         self.asks.push_back(Asked {
             id: self.id(grant.ticket),
             grant,
             bounds,
-            rank,
-            origin: Origin::Bid(bid),
+            turn,
+            origin: Origin::Bid(bid, place),
             until: Moment::NEVER,
         });
     }
@@ -227,13 +227,11 @@ impl Replica {
         bounds: Bounds,
     ) -> oneshot::Receiver<bool> {
         let (tell, told) = oneshot::channel();
-        // Behind all who wait.
-        let rank = [1.0, f64::MAX, 1.0, f64::MAX];
         self.asks.push_back(Asked {
             id: self.id(grant.ticket),
             grant,
             bounds,
-            rank,
+            turn: None,
             origin: Origin::Permit(tell),
             until: Moment::NEVER,
         });
@@ -346,7 +344,7 @@ impl Replica {
                 record: charge.record(&skew).to_text(),
                 division: charge.division,
                 consumer: charge.consumer,
-                rank: asked.rank,
+                turn: asked.turn.map(|turn| self.turn(turn)),
                 limits: on.collect(),
             });
             way.asked.push(asked);
@@ -356,7 +354,18 @@ impl Replica {
     fn wants(&self, desk: &Desk, now: Moment) -> Vec<Want> {
         let wants = desk.wants(now).into_iter();
         let key = |limit: usize| (self.keys[limit].clone(), true);
-        wants.map(|(set, ranks)| Want { keys: set.iter().map(key).collect(), ranks }).collect()
+        wants
+            .map(|(set, turns)| Want {
+                keys: set.iter().map(key).collect(),
+                turns: turns.into_iter().map(|turn| self.turn(turn)).collect(),
+            })
+            .collect()
+    }
+
+    fn turn(&self, turn: Precedence) -> wire::Turn {
+        let (division, consumer) = self.names[turn.seat as usize].clone();
+        let Precedence { price, fair, ahead, .. } = turn;
+        wire::Turn { key: self.keys[turn.limit].clone(), division, consumer, price, fair, ahead }
     }
 
     fn charge_of(&self, grant: Grant, state: State, until: Moment) -> Charge {
@@ -376,19 +385,6 @@ impl Replica {
 
     fn id(&self, ticket: u64) -> Id {
         format!("{}-{ticket}", self.me)
-    }
-}
-
-impl Charge {
-    fn record(&self, skew: &Skew) -> wire::Record {
-        wire::Record {
-            state: self.state,
-            until: skew.at_most(self.until),
-            weight: self.weight,
-            division: self.division.clone(),
-            consumer: self.consumer.clone(),
-            limits: self.limits.clone(),
-        }
     }
 }
 

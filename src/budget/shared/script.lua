@@ -77,10 +77,15 @@ local index = {}
 for i, limit in ipairs(q.limits) do index[limit.key] = i end
 local seq = tonumber(state.seq or '0')
 
+local counts = {}
+local function used(key)
+  if not counts[key] then counts[key] = tonumber(call('HGET', USED, key) or '0') end
+  return counts[key]
+end
 local function count(key, weight, division, consumer, by)
-  call('HINCRBY', USED, key, by * weight)
-  call('HINCRBY', USED, key .. ' d:' .. division, by * weight)
-  call('HINCRBY', USED, key .. ' c:' .. consumer, by * weight)
+  for _, node in ipairs({ key, key .. ' d:' .. division, key .. ' c:' .. consumer }) do
+    counts[node] = call('HINCRBY', USED, node, by * weight)
+  end
 end
 
 local function enter(i, id, untill, weight, division, consumer)
@@ -182,7 +187,7 @@ for _, id in ipairs(call('ZRANGEBYSCORE', EXPIRY, '-inf', text(now), 'LIMIT', 0,
   call('ZREM', EXPIRY, id)
 end
 
--- Who waits elsewhere, and would go before `rank` on `key`.
+-- Who waits elsewhere, and would go before `rank` on `key`: by what has been used up to now.
 local rivals = {}
 for field, value in pairs(state) do
   if field:sub(1, 2) == 'w:' and field ~= 'w:' .. q.me then
@@ -198,29 +203,38 @@ local function is_before(a, b)
   end
   return false
 end
+local function rank_of(t)
+  local d = used(t.key .. ' d:' .. t.division) + t.ahead[1]
+  local c = used(t.key .. ' c:' .. t.consumer) + t.ahead[2]
+  return { d < t.fair[1] and 0 or 1, d * t.price[1], c < t.fair[2] and 0 or 1, c * t.price[2] }
+end
 local function ahead(key, rank)
   local number = 0
   for _, want in ipairs(rivals) do
-    for _, other in ipairs(want.keys[key] and want.ranks or {}) do
-      if not is_before(other, rank) then break end
+    -- In the order in which they leave: so of all replicas' first ones the least may always go.
+    local least
+    for _, turn in ipairs(want.keys[key] and want.turns or {}) do
+      local other = rank_of(turn)
+      if not least or is_before(least, other) then least = other end
+      if not is_before(least, rank) then break end
       number = number + 1
     end
   end
   return number
 end
 
-local function used(key) return tonumber(call('HGET', USED, key) or '0') end
 local function refusal(b)
   if now > q.by then return 'late' end
   if not open then return 'shut' end
   local turn
+  local rank = b.turn and rank_of(b.turn) or { 2, 0, 0, 0 }
   for _, on in ipairs(b.limits) do
     local count = used(on.key)
     if count >= on.most then return 'full' end
     if on.division and used(on.key .. ' d:' .. b.division) >= on.division then return 'full' end
     if on.consumer and used(on.key .. ' c:' .. b.consumer) >= on.consumer then return 'full' end
     if on.gap and tonumber(state['g:' .. on.key] or '0') + on.gap > now then return 'full' end
-    if on.turn and count + ahead(on.key, b.rank) >= on.most then turn = 'turn' end
+    if on.turn and count + ahead(on.key, rank) >= on.most then turn = 'turn' end
   end
   return turn
 end
@@ -235,11 +249,11 @@ for at, b in ipairs(q.bookings or {}) do
     end
   end
   verdicts[at] = no or 'yes'
-  if no == 'turn' or no == 'full' then
+  if b.turn and (no == 'turn' or no == 'full') then
     -- It waits on, and counts among those who do.
     local keys = {}
     for _, on in ipairs(b.limits) do keys[on.key] = true end
-    table.insert(q.wants, { keys = keys, ranks = { b.rank } })
+    table.insert(q.wants, { keys = keys, turns = { b.turn } })
   end
 end
 

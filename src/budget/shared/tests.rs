@@ -158,5 +158,7 @@ fn shares_hold_over_all_replicas() {
         each[*seat] += 1.0 / share;
     }
     let jain = each.iter().sum::<f64>().powi(2) / (8.0 * each.iter().map(|n| n * n).sum::<f64>());
-    assert!(jain >= 0.75, "{jain} {each:?}");
+    // The goal is 0.97 here as well; where all of a window opens at once, a consumer at three
+    // replicas still gets up to twice what one at a single replica gets (0.86 measured).
+    assert!(jain >= 0.8, "{jain} {each:?}");
 }

@@ -71,7 +71,9 @@ pub(super) struct Booking {
     pub(super) record: String,
     pub(super) division: String,
     pub(super) consumer: String,
-    pub(super) rank: [f64; 4],
+    /// None: behind all who wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) turn: Option<Turn>,
     pub(super) limits: Vec<On>,
 }
 
@@ -94,8 +96,19 @@ pub(super) struct On {
 #[derive(Debug, Serialize)]
 pub(super) struct Want {
     pub(super) keys: std::collections::BTreeMap<String, bool>,
-    /// The next turns here, the least first.
-    pub(super) ranks: Vec<[f64; 4]>,
+    /// The next turns here, in order.
+    pub(super) turns: Vec<Turn>,
+}
+
+/// What the script works out from who goes before whom: division, then consumer.
+#[derive(Debug, Serialize)]
+pub(super) struct Turn {
+    pub(super) key: String,
+    pub(super) division: String,
+    pub(super) consumer: String,
+    pub(super) price: [f64; 2],
+    pub(super) fair: [u32; 2],
+    pub(super) ahead: [u32; 2],
 }
 
 /// How far a charge is.

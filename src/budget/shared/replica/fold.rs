@@ -1,6 +1,5 @@
 //! What follows from an answer, or from none.
 
-use super::super::super::queue::Place;
 use super::super::wire::{Done, Outcome, Record, Reply, Verdict};
 use super::*;
 
@@ -165,7 +164,7 @@ impl Replica {
         let charge = self.charge_of(ask.grant, State::Pending, ask.until);
         self.charges.insert(ask.id, charge);
         let is_wanted = match ask.origin {
-            Origin::Bid(bid) => desk.confirm(bid, ask.grant.ticket, now),
+            Origin::Bid(bid, _) => desk.confirm(bid, ask.grant.ticket, now),
             Origin::Permit(tell) => tell.send(true).is_ok(),
         };
         if !is_wanted {
@@ -236,7 +235,7 @@ impl Replica {
 
 fn refuse(desk: &mut Desk, ask: Asked, pause: Moment, now: Moment) {
     match ask.origin {
-        Origin::Bid(bid) => desk.put_back((bid, ask.grant.ticket), Place::of(ask.rank), pause, now),
+        Origin::Bid(bid, place) => desk.put_back((bid, ask.grant.ticket), place, pause, now),
         // Its permit is dropped, and refunds itself.
         Origin::Permit(tell) => drop(tell.send(false)),
     }

@@ -121,3 +121,16 @@ impl Replica {
         self.charges.retain(|id, charge| charge.until + keep > now || outbox.contains_key(id));
     }
 }
+
+impl Charge {
+    pub(super) fn record(&self, skew: &Skew) -> wire::Record {
+        wire::Record {
+            state: self.state,
+            until: skew.at_most(self.until),
+            weight: self.weight,
+            division: self.division.clone(),
+            consumer: self.consumer.clone(),
+            limits: self.limits.clone(),
+        }
+    }
+}

@@ -1,36 +1,50 @@
-//! The operators' listener: health, readiness, status, metrics and purges.
+//! The operators' listener: health, readiness, status, usage, metrics, reload, purges.
 //!
 //! It has a listener of its own; nothing leads here from the consumers' one.
 //! Loopback is no authentication, since a browser on the same machine can be
-//! made to ask (DNS rebinding): so `Host` must be an address or a name that was
-//! configured, what comes from another site is refused, and off loopback a token
-//! is required. No answer has a secret in it.
+//! made to ask (DNS rebinding): so `Host` must be an address or `localhost`, what
+//! comes from another site is refused, what changes something has to be JSON, and
+//! off loopback a token is required. No answer has a secret in it.
+//!
+//! Everything is read where it is kept, when it is asked for. What a reload
+//! replaces is replaced here as a whole ([`Admin::show`]).
 
+mod api;
+mod dashboard;
+mod events;
 mod guard;
 mod metrics;
+mod openapi;
 mod purge;
+mod reload;
 mod status;
+mod usage;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
 
 use crate::budget::Budget;
 use crate::cache::Cache;
-use crate::clock::Clock;
+use crate::clock::{Clock, UnixTime};
 use crate::config;
+use crate::telemetry::usage::Usage;
 use crate::telemetry::{Tally, VendorCounts};
 
+pub use reload::{Adopted, Order, Reloads, Verdict};
+
 /// One upstream, as far as operators see it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Watched {
     /// Its configuration.
     pub config: Arc<config::Upstream>,
@@ -40,30 +54,95 @@ pub struct Watched {
     pub tally: Arc<Tally>,
     /// What the vendor did.
     pub vendor: Arc<VendorCounts>,
+    /// How its keys stand, and whether it is let be.
+    pub health: Arc<dyn Fn(UnixTime) -> Health + Send + Sync>,
+}
+
+/// What only the one who sends knows.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    /// Every value of every key.
+    pub keys: Vec<KeyHealth>,
+    /// The vendor has been failing and is not asked for some seconds.
+    pub is_let_be: bool,
+}
+
+/// How one value of a vendor key stands; never the value.
+#[derive(Clone, Debug)]
+pub struct KeyHealth {
+    /// The key's label.
+    pub name: String,
+    /// Which of its values: 0 is the first in the configuration.
+    pub value: usize,
+    /// The first moment at which it is no longer valid.
+    pub expires: Option<UnixTime>,
+    /// Whether the vendor has refused it.
+    pub is_refused: bool,
+    /// Whether it is the one that is sent now.
+    pub is_in_use: bool,
+}
+
+/// What there is to show, whatever the configuration.
+pub struct Sources {
+    /// What is kept of vendors' answers.
+    pub cache: Arc<Cache>,
+    /// Who asked what.
+    pub usage: Arc<Usage>,
+    /// What tells the time.
+    pub clock: Clock,
+    /// Where reloads are asked for.
+    pub orders: mpsc::Sender<Order>,
+    /// Brings usage up to this moment.
+    pub note: Arc<dyn Fn() + Send + Sync>,
+    /// Whether requests can be booked now.
+    pub can_book: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// Everything that is shown.
 pub struct Admin {
-    upstreams: Vec<Watched>,
-    cache: Arc<Cache>,
-    clock: Clock,
-    guard: guard::Guard,
+    upstreams: ArcSwap<Vec<Watched>>,
+    sources: Sources,
+    guard: ArcSwap<guard::Guard>,
+    events: events::Events,
+    reloads: Reloads,
     loading: AtomicBool,
     stopping: AtomicBool,
+    /// Ends streams that would go on for ever.
+    over: watch::Sender<bool>,
 }
 
 impl Admin {
     /// Shows `upstreams`, guarded as `config` says. Not ready before [`Admin::loaded`].
     #[must_use]
-    pub fn new(
-        config: &config::Admin,
-        upstreams: Vec<Watched>,
-        cache: Arc<Cache>,
-        clock: Clock,
-    ) -> Arc<Self> {
-        let guard = guard::Guard::new(config.token.clone());
-        let (loading, stopping) = (AtomicBool::new(true), AtomicBool::new(false));
-        Arc::new(Self { upstreams, cache, clock, guard, loading, stopping })
+    pub fn new(config: &config::Admin, upstreams: Vec<Watched>, sources: Sources) -> Arc<Self> {
+        Arc::new(Self {
+            upstreams: ArcSwap::from_pointee(upstreams),
+            sources,
+            guard: ArcSwap::from_pointee(guard::Guard::new(config.token.clone())),
+            events: events::Events::default(),
+            reloads: Reloads::default(),
+            loading: AtomicBool::new(true),
+            stopping: AtomicBool::new(false),
+            over: watch::Sender::new(false),
+        })
+    }
+
+    /// From now on shows `upstreams`, guarded as `config` says.
+    pub fn show(&self, config: &config::Admin, upstreams: Vec<Watched>) {
+        self.guard.store(Arc::new(guard::Guard::new(config.token.clone())));
+        self.upstreams.store(Arc::new(upstreams));
+    }
+
+    /// What is shown now.
+    #[must_use]
+    pub fn upstreams(&self) -> Arc<Vec<Watched>> {
+        self.upstreams.load_full()
+    }
+
+    /// How reloads went, for whoever carries them out.
+    #[must_use]
+    pub fn reloads(&self) -> &Reloads {
+        &self.reloads
     }
 
     /// The past is known: requests can leave.
@@ -76,7 +155,7 @@ impl Admin {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Serves until `shutdown` resolves.
+    /// Serves until `shutdown` resolves; streams end then.
     ///
     /// # Errors
     /// The listener fails.
@@ -85,17 +164,22 @@ impl Admin {
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
+        let admin = Arc::clone(&self);
         let service = self.router().into_make_service_with_connect_info::<SocketAddr>();
+        let shutdown = async move {
+            shutdown.await;
+            admin.over.send_replace(true);
+        };
         axum::serve(listener, service).with_graceful_shutdown(shutdown).await
     }
 
     fn router(self: Arc<Self>) -> Router {
         let guarded = Router::new()
-            .route("/metrics", get(show_metrics))
-            .route("/api/v1/status", get(show_status))
-            .route("/api/v1/cache/purge", post(purge::purge))
+            .route("/metrics", get(metrics::show))
+            .nest("/api/v1", api::router())
             .layer(middleware::from_fn_with_state(Arc::clone(&self), guard::check));
         Router::new()
+            .merge(dashboard::router())
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(readiness))
             .merge(guarded)
@@ -111,13 +195,4 @@ async fn readiness(State(admin): State<Arc<Admin>>) -> Response {
         return (StatusCode::SERVICE_UNAVAILABLE, "loading\n").into_response();
     }
     "ready\n".into_response()
-}
-
-async fn show_metrics(State(admin): State<Arc<Admin>>) -> Response {
-    const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, TEXT)], metrics::text(&admin)).into_response()
-}
-
-async fn show_status(State(admin): State<Arc<Admin>>) -> Response {
-    axum::Json(status::of(&admin)).into_response()
 }

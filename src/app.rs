@@ -1,68 +1,122 @@
 //! The only place where parts are built from the configuration and joined:
-//! listeners, the gateway, shutdown.
+//! listeners, the gateway, reload, shutdown.
+//!
+//! * `sockets`: where connections come in. `listener`: how they are served.
+//! * `reload`, `files`: another configuration under load.
+//! * `chronicle`: what was counted, carried to where it is kept.
+//! * `stop`: the end, in good order. `systemd`: a word to the service manager.
 
+mod chronicle;
+mod files;
 pub mod listener;
+mod reload;
+mod sockets;
+mod stop;
+mod systemd;
 mod token_key;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinHandle};
 
-use crate::admin::{Admin, Watched};
-use crate::budget::Ledger;
-use crate::budget::ledger::{self, Begun};
+use crate::admin::{Admin, Health, KeyHealth, Order, Sources, Watched};
+use crate::budget::ledger::Begun;
+use crate::budget::{Standing, Store};
 use crate::cache::{Cache, CacheLimits, Disk, DiskOptions, Editions, SecondLevel};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::proxy::{Gateway, Lane};
+use crate::telemetry::usage::Usage;
 use crate::token::Issuer;
 
+use chronicle::Chronicle;
+use files::Watch;
 use listener::{Doors, Drained, Options};
+use reload::{Fixed, Reloader};
+use sockets::Purpose;
+
+pub use reload::Origin;
+pub use sockets::Sockets;
+
+/// Reloads that wait for their turn.
+const MAX_ORDERS: usize = 16;
+
+/// What weir is started with, beside its configuration.
+#[derive(Default)]
+pub struct Setup {
+    /// Sockets that a service manager holds.
+    pub sockets: Sockets,
+    /// Where the configuration can be read again; without it there are no reloads.
+    pub origin: Option<Origin>,
+}
 
 /// A running weir. Dropping it stops accepting; [`App::stop`] also waits.
 pub struct App {
     gateway: Arc<Gateway>,
-    ledger: Arc<Ledger>,
+    store: Store,
     cache: Arc<Cache>,
+    usage: Arc<Usage>,
+    chronicle: Arc<Chronicle>,
+    clock: Clock,
+    grace: std::time::Duration,
     address: SocketAddr,
     admin: Arc<Admin>,
     admin_address: SocketAddr,
+    /// Ends the consumers' listener; the operators' goes on until all is answered.
     stop: watch::Sender<bool>,
+    over: watch::Sender<bool>,
     /// One per door.
     served: Vec<JoinHandle<Drained>>,
     admin_served: JoinHandle<std::io::Result<()>>,
+    beside: Vec<AbortHandle>,
 }
 
 impl App {
+    /// Starts on sockets of its own, and without reloads.
+    ///
+    /// # Errors
+    /// As for [`App::start_with`].
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        Self::start_with(config, Setup::default()).await
+    }
+
     /// Builds everything and listens. When it returns, the first request can come;
     /// it can leave as well, unless a predecessor still has the ledger.
     ///
     /// # Errors
     /// An address is taken, an upstream's TLS roots cannot be read, or the ledger
     /// is one that this weir cannot use.
-    pub async fn start(config: Config) -> anyhow::Result<Self> {
+    pub async fn start_with(config: Config, mut setup: Setup) -> anyhow::Result<Self> {
         let clock = Clock::system();
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
         let mut process = [0; 8];
         getrandom::fill(&mut process).context("the system has no randomness")?;
-        let options = ledger::Options { path: config.store.path.clone(), on_empty: config.store.on_empty };
-        let ledger = Ledger::open(options, clock).context("the ledger's thread cannot start")?;
+        let process = u64::from_le_bytes(process);
+        let store = Store::open(&config.store, clock, process).context("the ledger cannot be kept")?;
         let issuer = token_key::of(&config)?.map(|key| Issuer::new(&key));
         let cache = cache(&config, clock)?;
-        let process = u64::from_le_bytes(process);
-        let gateway = Gateway::new(&config, (&ledger, &cache), clock, (process, issuer))?;
-        let begun = ledger.begun().await?;
-        let doors = Doors::open(&config.server, clock)?;
+        let gateway = Gateway::new(&config, (&store, &cache), clock, (process, issuer))?;
+        let begun = store.begun().await?;
+        let usage = Usage::open(config.store.path.clone(), clock.wall())
+            .context("the thread that keeps usage cannot start")?;
+        let doors = Doors::open(&config.server, clock, &mut setup.sockets)?;
         let address = doors.address();
-        let (admin_listener, admin_address) = bind(config.admin.listen)?;
-        let (stop, stopped) = watch::channel(false);
-        let admin = Admin::new(&config.admin, watched(&gateway), Arc::clone(&cache), clock);
+        let (admin_listener, admin_address) = setup.sockets.take(Purpose::Admin, config.admin.listen)?;
+        let ((stop, stopped), (over, _)) = (watch::channel(false), watch::channel(false));
+        let (orders, ordered) = mpsc::channel(MAX_ORDERS);
+        let chronicle = Chronicle::new(&gateway, &usage, clock);
+        let sources = sources(&gateway, (&usage, &chronicle), &store, orders, clock);
+        let admin = Admin::new(&config.admin, watched(&gateway), sources);
+        let mut beside = vec![
+            tokio::spawn(Arc::clone(&chronicle).run()).abort_handle(),
+            tokio::spawn(systemd::watchdog(clock)).abort_handle(),
+        ];
         match begun {
             Begun::Loaded => {
                 gateway.recall();
@@ -70,25 +124,39 @@ impl App {
             }
             Begun::Waits => {
                 let told = (Arc::clone(&gateway), Arc::clone(&admin));
-                drop(tokio::spawn(recall(Arc::clone(&ledger), told)));
+                beside.push(tokio::spawn(recall(store.clone(), told)).abort_handle());
             }
         }
-        let admin_served = tokio::spawn(Arc::clone(&admin).serve(admin_listener, until(stopped.clone())));
-        for lane in gateway.lanes() {
-            let upstream = lane.config();
-            tracing::info!(
-                upstream = %upstream.name,
-                dialect = upstream.dialect.name(),
-                limits = upstream.plan.limits.len(),
-                consumers = upstream.plan.consumers.len(),
-                "upstream ready"
-            );
+        if let Some(origin) = setup.origin {
+            let parts = (&gateway, &admin, &chronicle);
+            let reloader = reloader(origin, &config, parts, clock).await;
+            let hangups = signal(SignalKind::hangup()).context("SIGHUP cannot be listened for")?;
+            drop(tokio::spawn(reloader.run(ordered, hangups, stopped.clone())));
         }
+        let grace = config.server.shutdown_grace;
+        let admin_served = tokio::spawn(Arc::clone(&admin).serve(admin_listener, until(over.subscribe())));
+        describe(&gateway);
         tracing::info!(address = %admin_address, "admin listening");
         doors.announce();
-        let options = Options::new(clock, config.server.shutdown_grace);
-        let served = doors.serve(service(&gateway), options, || until(stopped.clone()));
-        Ok(Self { gateway, ledger, cache, address, admin, admin_address, stop, served, admin_served })
+        let served = doors.serve(service(&gateway), Options::new(clock, grace), || until(stopped.clone()));
+        systemd::ready();
+        Ok(Self {
+            gateway,
+            store,
+            cache,
+            usage,
+            chronicle,
+            clock,
+            grace,
+            address,
+            admin,
+            admin_address,
+            stop,
+            over,
+            served,
+            admin_served,
+            beside,
+        })
     }
 
     /// Where consumers reach it: the port that was really bound.
@@ -108,59 +176,35 @@ impl App {
     pub fn watched(&self) -> Vec<Watched> {
         watched(&self.gateway)
     }
+}
 
-    /// Serves until SIGTERM or SIGINT, then stops in good order.
-    ///
-    /// # Errors
-    /// The signals cannot be listened for.
-    pub async fn serve_until_signal(self) -> anyhow::Result<()> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping: a second signal ends it at once");
-        tokio::select! {
-            cut = self.stop() => {
-                if cut > 0 {
-                    tracing::warn!(cut, "connections were cut when the grace was over");
-                }
-            }
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        Ok(())
-    }
-
-    /// Accepts nothing new, answers what is under way, tells the rest to go
-    /// elsewhere; then lets go of ledger and cache, for which a successor may be waiting.
-    /// Says how many connections had to be cut.
-    pub async fn stop(self) -> usize {
-        self.gateway.stop();
-        self.admin.stop();
-        self.stop.send_replace(true);
-        if let Ok(Err(error)) = self.admin_served.await {
-            tracing::error!(%error, "the admin listener failed");
-        }
-        let mut cut = 0;
-        for served in self.served {
-            match served.await {
-                Ok(drained) => cut += drained.cut,
-                Err(error) => tracing::error!(%error, "the listener failed"),
-            }
-        }
-        tokio::join!(self.ledger.close(), self.cache.close());
-        cut
+/// What carries out reloads of the configuration from `origin`.
+async fn reloader(
+    origin: Origin,
+    config: &Config,
+    (gateway, admin, chronicle): (&Arc<Gateway>, &Arc<Admin>, &Arc<Chronicle>),
+    clock: Clock,
+) -> Reloader {
+    let mut watch = Watch::default();
+    watch.follow(config.files.clone()).await;
+    let tick = Arc::clone(chronicle);
+    Reloader {
+        origin,
+        gateway: Arc::clone(gateway),
+        admin: Arc::clone(admin),
+        clock,
+        fixed: Fixed::of(config),
+        watch,
+        tick: Arc::new(move || tick.tick()),
     }
 }
 
 /// Takes up the past as soon as the ledger can be had.
-async fn recall(ledger: Arc<Ledger>, (gateway, admin): (Arc<Gateway>, Arc<Admin>)) {
-    match ledger.loaded().await {
+async fn recall(store: Store, (gateway, admin): (Arc<Gateway>, Arc<Admin>)) {
+    match store.loaded().await {
         Ok(()) => {
             gateway.recall();
+            gateway.joined().await;
             admin.loaded();
         }
         Err(error) => {
@@ -169,20 +213,48 @@ async fn recall(ledger: Arc<Ledger>, (gateway, admin): (Arc<Gateway>, Arc<Admin>
     }
 }
 
-fn bind(wanted: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let listener = listener::bind(wanted).with_context(|| format!("{wanted} cannot be listened on"))?;
-    let address = listener.local_addr()?;
-    Ok((listener, address))
+fn sources(
+    gateway: &Arc<Gateway>,
+    (usage, chronicle): (&Arc<Usage>, &Arc<Chronicle>),
+    store: &Store,
+    orders: mpsc::Sender<Order>,
+    clock: Clock,
+) -> Sources {
+    let (store, chronicle, open) = (store.clone(), Arc::clone(chronicle), Arc::clone(gateway));
+    Sources {
+        cache: Arc::clone(gateway.cache()),
+        usage: Arc::clone(usage),
+        clock,
+        orders,
+        note: Arc::new(move || chronicle.tick()),
+        can_book: Arc::new(move || {
+            store.is_up() && open.lanes().iter().all(|lane| lane.budget().standing() != Some(Standing::Lost))
+        }),
+    }
 }
 
 fn watched(gateway: &Gateway) -> Vec<Watched> {
-    let one = |lane: &Arc<Lane>| Watched {
+    let one = |lane: Arc<Lane>| Watched {
         config: Arc::clone(lane.config()),
         budget: Arc::clone(lane.budget()),
         tally: Arc::clone(lane.tally()),
         vendor: Arc::clone(lane.vendor()),
+        health: Arc::new(move |now| Health {
+            keys: lane.key_states(now).into_iter().map(key_health).collect(),
+            is_let_be: lane.is_let_be(),
+        }),
     };
-    gateway.lanes().iter().map(one).collect()
+    gateway.lanes().into_iter().map(one).collect()
+}
+
+fn key_health(state: crate::proxy::KeyState) -> KeyHealth {
+    KeyHealth {
+        name: state.name.to_string(),
+        value: state.value,
+        expires: state.expires,
+        is_refused: state.is_refused,
+        is_in_use: state.is_in_use,
+    }
 }
 
 /// The one cache of all lanes, over its file.
@@ -195,6 +267,19 @@ fn cache(config: &Config, clock: Clock) -> anyhow::Result<Arc<Cache>> {
     let second = config.store.cache_disk_bytes.map(open).transpose();
     let second = second.context("the thread of the cache's file cannot start")?;
     Ok(Arc::new(Cache::over(CacheLimits { max_bytes: config.store.cache_memory_bytes }, second)))
+}
+
+fn describe(gateway: &Gateway) {
+    for lane in gateway.lanes() {
+        let upstream = lane.config();
+        tracing::info!(
+            upstream = %upstream.name,
+            dialect = upstream.dialect.name(),
+            limits = upstream.plan.limits.len(),
+            consumers = upstream.plan.consumers.len(),
+            "upstream ready"
+        );
+    }
 }
 
 /// Hands a connection's requests to the gateway.

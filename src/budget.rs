@@ -7,12 +7,15 @@
 //! [`Charge`], which ends at the response head or when the fetch gives up.
 //!
 //! `desk`, `queue`, `hierarchy`, `window` and what they stand on are pure: they
-//! take `now` and data. This file is the shell around them: one lock that is
-//! never held over an await, and one timer that sleeps until the next charge
-//! lapses while somebody waits, and not at all otherwise.
+//! take `now` and data. This file and `core` are the shell around them: one lock
+//! that is never held over an await, and one timer that sleeps until the next
+//! charge lapses while somebody waits, and not at all otherwise. A reload gives the
+//! same books another plan (`eras`).
 
 mod bid;
+mod core;
 mod desk;
+mod eras;
 mod forecast;
 mod hierarchy;
 #[cfg(test)]
@@ -25,17 +28,18 @@ mod permit;
 mod queue;
 mod refusal;
 mod reserve;
+pub mod shared;
 mod snapshot;
+mod store;
 #[cfg(test)]
 mod tests;
 mod vendor_clock;
 mod window;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::clock::{Clock, Moment, UnixTime};
@@ -47,66 +51,83 @@ pub use learn::Closed;
 pub use ledger::{Ledger, LedgerDown};
 pub use permit::{Charge, Outdated, Permit};
 pub use refusal::{Denied, Node, Reason, Refusal};
+pub use shared::{Shared, Standing};
 pub use snapshot::{LimitState, NodeState, Remaining, Snapshot, VendorView};
+pub use store::Store;
 
-use desk::{BidId, Desk};
+use core::Core;
+use desk::Desk;
+use eras::Era;
 use hierarchy::Books;
 use log::Seat;
+use shared::{Fleet, Replica};
 
-/// The budget of one upstream.
+/// The budget of one upstream, as one plan sees it. A [successor](Budget::replanned)
+/// with another plan stands on the same books; all of them may be used until they
+/// are dropped, and each speaks in the indices of its own plan.
 pub struct Budget {
     plan: Plan,
-    clock: Clock,
-    has_edges: bool,
-    state: Mutex<State>,
+    era: Era,
+    core: Arc<Core>,
     /// Where charges outlive the process, if they do.
     link: Option<ledger::Link>,
-    /// Tells the timer that it may have to wake earlier.
-    rearm: Arc<Notify>,
-    /// Tells those who wait that some of them are refused before their deadline.
-    turned_away: Notify,
     me: Weak<Self>,
-}
-
-struct State {
-    desk: Desk,
-    /// Whom to tell of a bid's outcome.
-    signals: HashMap<BidId, Arc<Notify>>,
-    /// When the timer wakes by itself; `None` if none runs.
-    timer: Option<Armed>,
-    /// Timers started so far.
-    timers: u64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Armed {
-    /// Which timer it is.
-    number: u64,
-    /// Sleeps until then, or until told.
-    until: Option<Moment>,
 }
 
 impl Budget {
     /// A budget with nothing used, that forgets. Spawns nothing until somebody waits.
     #[must_use]
     pub fn new(plan: Plan, clock: Clock) -> Arc<Self> {
-        Self::build(plan, clock, None)
+        Self::build(plan, clock, None, None)
     }
 
-    fn build(plan: Plan, clock: Clock, link: Option<ledger::Link>) -> Arc<Self> {
-        let has_edges = plan.limits.iter().any(|l| matches!(l.window, crate::quota::Window::Calendar(_)));
+    fn build(
+        plan: Plan,
+        clock: Clock,
+        link: Option<ledger::Link>,
+        shared: Option<(Fleet, Replica)>,
+    ) -> Arc<Self> {
         let books = Books::new(&plan, clock.now(), clock.wall());
-        let desk = Desk::new(plan.clone(), books);
-        Arc::new_cyclic(|me| Self {
-            plan,
-            clock,
-            has_edges,
-            link,
-            state: Mutex::new(State { desk, signals: HashMap::new(), timer: None, timers: 0 }),
-            rearm: Arc::new(Notify::new()),
-            turned_away: Notify::new(),
-            me: me.clone(),
+        let core = Core::new(Desk::new(plan.clone(), books), clock, shared);
+        let budget = Self::face(plan, Era::FIRST, Arc::clone(&core), link);
+        core.state.lock().face = Arc::downgrade(&budget);
+        budget
+    }
+
+    fn face(plan: Plan, era: Era, core: Arc<Core>, link: Option<ledger::Link>) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self { plan, era, core, link, me: me.clone() })
+    }
+
+    /// The same books under another plan, from now on: what is used, what is in
+    /// flight and who waits carry over by the names of limits and consumers. A
+    /// limit that is new, or that counts more than before, is charged with all that
+    /// is known. Callers whose consumer is gone leave the queue; what it was charged
+    /// counts at the account alone. A request is sent and given up within `longest`
+    /// of its booking.
+    ///
+    /// Not for a budget that replicas share: they would have to change at once.
+    ///
+    /// Two of them at once would each replace the other: the caller sees to it that
+    /// there is one at a time, and that it is the newest that is replanned.
+    #[must_use]
+    pub fn replanned(&self, plan: Plan, longest: Duration) -> Arc<Self> {
+        let link = self.link.as_ref().map(|link| link.within(longest));
+        if let Some(link) = &link {
+            link.remember_limits(&self.plan, &plan);
+        }
+        let wall = self.core.clock.wall();
+        self.core.change_state(|state, now| {
+            let era = state.desk.replan(plan.clone(), now, wall);
+            let budget = Self::face(plan, era, Arc::clone(&self.core), link);
+            state.face = Arc::downgrade(&budget);
+            budget
         })
+    }
+
+    /// Requests that may leave or have left, and have not come to an end.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        self.core.state.lock().desk.outstanding()
     }
 
     /// What it was made from.
@@ -118,13 +139,14 @@ impl Budget {
     /// What it tells the time by.
     #[must_use]
     pub fn clock(&self) -> Clock {
-        self.clock
+        self.core.clock
     }
 
     /// Opens a bid for one fetch that counts against `limits`.
     pub fn bid(&self, limits: LimitSet) -> Bid {
         let signal = Arc::new(Notify::new());
-        let mut state = self.state.lock();
+        let mut state = self.core.state.lock();
+        let limits = state.desk.eras().limits(self.era, limits);
         let id = state.desk.open(limits);
         state.signals.insert(id, Arc::clone(&signal));
         Bid { door: Door { budget: self.arc(), id }, signal }
@@ -133,16 +155,23 @@ impl Budget {
     /// Charges `seat` even over its limits and never waits: for `mode = "observe"`.
     /// Tells what would have been in its way.
     pub fn charge_anyway(&self, limits: LimitSet, seat: usize) -> (Permit, Option<Refusal>) {
-        let (grant, held_up) = self.change(|desk, now| desk.charge_anyway(seat_of(seat), limits, now));
-        (Permit::observed(self.arc(), grant), held_up)
+        let ((grant, held_up), face) = self.core.grant(|desk, now| {
+            let limits = desk.eras().limits(self.era, limits);
+            let seat = desk.eras().seat(self.era, seat_of(seat)).unwrap_or(desk.books().nobody());
+            desk.charge_anyway(seat, limits, now)
+        });
+        (Permit::observed(face.unwrap_or_else(|| self.arc()), grant), held_up)
     }
 
     /// Admits now, without taking a slot that somebody waits for or has reserved,
     /// or not at all: for refreshes in the background.
     #[must_use]
     pub fn try_now(&self, limits: LimitSet, seat: usize) -> Option<Permit> {
-        let grant = self.change(|desk, now| desk.try_now(seat_of(seat), limits, now))?;
-        Some(Permit::new(self.arc(), grant))
+        let (grant, face) = self.core.grant(|desk, now| {
+            let seat = desk.eras().seat(self.era, seat_of(seat))?;
+            desk.try_now(seat, desk.eras().limits(self.era, limits), now)
+        });
+        Some(Permit::new(face.unwrap_or_else(|| self.arc()), grant?))
     }
 
     /// The vendor's `Date` of a response whose request was sent at `sent` and whose
@@ -161,87 +190,49 @@ impl Budget {
     /// spaced: the switch behind `pace = "auto"`, for whoever learns that a vendor
     /// only estimates.
     pub fn space_out(&self, limit: usize) {
-        self.change(|desk, now| desk.space_out(limit, now));
+        self.change(|desk, now| {
+            if let Some(limit) = desk.eras().limit(self.era, limit) {
+                desk.space_out(limit, now);
+            }
+        });
     }
 
     /// Whether the limit at `limit` is evenly spaced.
     #[must_use]
     pub fn is_spaced_out(&self, limit: usize) -> bool {
-        self.state.lock().desk.books().pacing().is_even(limit)
+        let state = self.core.state.lock();
+        let limit = state.desk.eras().limit(self.era, limit);
+        limit.is_some_and(|limit| state.desk.books().pacing().is_even(limit))
     }
 
-    /// Everything at one moment: for status, metrics and the dashboard. Holds the
-    /// lock while it looks at every consumer.
+    /// Everything at one moment, by the newest plan: for status, metrics and the
+    /// dashboard. Holds the lock while it looks at every consumer.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.change(|desk, now| Snapshot::of(desk, &self.plan, now))
+        self.change(|desk, now| Snapshot::of(desk, desk.plan(), now))
     }
 
-    /// `seat`'s own view of `limits`: for `RateLimit` headers.
+    /// `seat`'s own view of `limits`, for `RateLimit` headers; nothing if its
+    /// consumer is gone.
     #[must_use]
     pub fn view(&self, seat: usize, limits: LimitSet) -> Vec<Remaining> {
-        self.change(|desk, now| Remaining::of(desk, &self.plan, seat_of(seat), limits, now))
+        self.change(|desk, now| {
+            let Some(seat) = desk.eras().seat(self.era, seat_of(seat)) else { return Vec::new() };
+            Remaining::of(desk, desk.plan(), seat, desk.eras().limits(self.era, limits), now)
+        })
     }
 
     fn now(&self) -> Moment {
-        self.clock.now()
+        self.core.clock.now()
     }
 
-    /// Changes the core at the present moment, then tells whom it concerns.
     fn change<T>(&self, change: impl FnOnce(&mut Desk, Moment) -> T) -> T {
-        let mut state = self.state.lock();
-        // Read under the lock, so that the core's time never goes back.
-        let now = self.clock.now();
-        if self.has_edges {
-            state.desk.follow_wall(now, self.clock.wall());
-        }
-        state.desk.pump(now);
-        let result = change(&mut state.desk, now);
-        state.desk.pump(now);
-        if state.desk.take_has_turned_away() {
-            self.turned_away.notify_waiters();
-        }
-        for bid in state.desk.take_decided() {
-            if let Some(signal) = state.signals.get(&bid) {
-                signal.notify_one();
-            }
-        }
-        self.arm(&mut state);
-        result
+        self.core.change(change)
     }
 
-    /// Sees to it that a timer runs while somebody waits, and wakes in time.
-    fn arm(&self, state: &mut State) {
-        if state.desk.waiting() == 0 {
-            return;
-        }
-        let next = state.desk.next_wake();
-        if let Some(armed) = &mut state.timer {
-            if armed.until != next {
-                armed.until = next;
-                self.rearm.notify_one();
-            }
-            return;
-        }
-        // Without a runtime nobody can be waiting for an answer either.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        state.timers += 1;
-        let running = Running { budget: Weak::clone(&self.me), number: state.timers };
-        state.timer = Some(Armed { number: state.timers, until: next });
-        runtime.spawn(keep_time(running, self.clock, Arc::clone(&self.rearm)));
-    }
-
-    /// When timer `number` has to wake next.
-    fn tick(&self, number: u64) -> Tick {
-        self.change(|_, _| ());
-        let mut state = self.state.lock();
-        if state.desk.waiting() == 0 {
-            state.timer = None;
-            return Tick::Stop;
-        }
-        let until = state.desk.next_wake();
-        state.timer = Some(Armed { number, until });
-        Tick::Sleep(until)
+    /// The same with what is known of the others' charges.
+    fn change_all<T>(&self, change: impl FnOnce(&mut Desk, Option<&mut Replica>, Moment) -> T) -> T {
+        self.core.change_state(|state, now| change(&mut state.desk, state.replica.as_mut(), now))
     }
 
     fn arc(&self) -> Arc<Self> {
@@ -250,55 +241,15 @@ impl Budget {
 }
 
 impl Drop for Budget {
+    /// Nobody speaks in its plan's indices any more.
     fn drop(&mut self) {
-        self.rearm.notify_one();
+        self.core.state.lock().desk.eras_mut().forget(self.era);
     }
 }
 
 impl fmt::Debug for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Budget").field("limits", &self.plan.limits.len()).finish_non_exhaustive()
-    }
-}
-
-/// While it lives, timer `number` runs for this budget.
-struct Running {
-    budget: Weak<Budget>,
-    number: u64,
-}
-
-enum Tick {
-    Sleep(Option<Moment>),
-    /// Nobody waits.
-    Stop,
-}
-
-impl Drop for Running {
-    /// Also when the runtime drops the task: the next one to wait starts another.
-    fn drop(&mut self) {
-        let Some(budget) = self.budget.upgrade() else { return };
-        let mut state = budget.state.lock();
-        if state.timer.is_some_and(|armed| armed.number == self.number) {
-            state.timer = None;
-        }
-    }
-}
-
-/// Lets the core go on whenever something lapses, while somebody waits.
-async fn keep_time(running: Running, clock: Clock, rearm: Arc<Notify>) {
-    while let Some(budget) = running.budget.upgrade() {
-        let Tick::Sleep(until) = budget.tick(running.number) else { return };
-        drop(budget);
-        let lapse = async {
-            match until {
-                Some(at) => clock.sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = lapse => {}
-            () = rearm.notified() => {}
-        }
     }
 }
 

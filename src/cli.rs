@@ -3,10 +3,14 @@
 mod check;
 mod demo;
 mod emulate;
+mod manual;
+mod operator;
 mod output;
 mod run;
 mod schema;
+mod status;
 mod token;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -29,12 +33,14 @@ enum Command {
     Demo(demo::Args),
     Emulate(Box<emulate::Args>),
     Token(token::Args),
+    Status(status::Args),
+    Usage(usage::Args),
     Schema(schema::Args),
+    Man(manual::Man),
+    Completions(manual::Completions),
 }
 
-/// Runs the command named by the process's arguments.
-///
-/// Exit codes: 0 well, 1 failed while running, 2 wrong usage or config.
+/// Runs the command that was named. Exit codes: 0 well, 1 failed while running, 2 wrong usage or config.
 #[must_use]
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
@@ -43,7 +49,11 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::main(args),
         Command::Emulate(args) => emulate::main(*args),
         Command::Token(args) => token::main(&args),
+        Command::Status(args) => status::main(&args),
+        Command::Usage(args) => usage::main(&args),
         Command::Schema(args) => schema::main(args),
+        Command::Man(args) => manual::man(&args),
+        Command::Completions(args) => manual::completions(&args),
     };
     done.map_or_else(Failure::report, |()| ExitCode::SUCCESS)
 }

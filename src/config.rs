@@ -15,6 +15,7 @@ mod schema;
 mod secrets;
 mod size;
 mod source;
+mod store;
 mod transport;
 mod tree;
 mod union;
@@ -36,8 +37,9 @@ use crate::quota::Plan;
 use crate::secret::{Secret, TokenHash};
 
 pub use mistake::Mistakes;
-pub use report::report;
+pub use report::{consumer_lines, report};
 pub use schema::schema;
+pub use store::{OnEmpty, OnLoss, Redis, Store};
 pub use transport::{
     CertificateProof, ClientAuth, ClientCertificates, ClientPair, Proxy, ServerTls, Transport,
 };
@@ -55,6 +57,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// The internal callers, in the order of their names.
     pub consumers: Vec<Consumer>,
+    /// The files that all this was read from: the file itself, secrets, roots.
+    pub files: Vec<PathBuf>,
     /// What is allowed but worth saying at start, in whole sentences.
     pub warnings: Vec<String>,
 }
@@ -81,29 +85,6 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// Required off loopback.
     pub token: Option<Secret>,
-}
-
-/// `[store]`.
-#[derive(Clone, Debug)]
-pub struct Store {
-    /// The folder of ledger, cache and usage.
-    pub path: PathBuf,
-    /// What cached answers may take in memory, in bytes.
-    pub cache_memory_bytes: u64,
-    /// What cached answers may take on disk, in bytes; none keeps none there.
-    pub cache_disk_bytes: Option<u64>,
-    /// What a ledger file that is new means.
-    pub on_empty: OnEmpty,
-}
-
-/// What a ledger file that is new means.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnEmpty {
-    /// Nothing has been spent.
-    #[default]
-    Trust,
-    /// All current windows are spent.
-    Cautious,
 }
 
 /// One vendor's API, reached with one account.
@@ -341,12 +322,6 @@ pub enum ClientCacheControl {
     Ignore,
 }
 
-/// The lines of a file that make a consumer known by a token of this hash.
-#[must_use]
-pub fn consumer_lines(name: &ConsumerName, token: TokenHash) -> String {
-    format!("[consumers.{name}]\ntoken = {{ sha256 = \"{}\" }}\n", token.to_hex())
-}
-
 /// Configurations are text; a larger file is another file.
 const MAX_FILE_BYTES: u64 = 64 * 1_024 * 1_024;
 
@@ -360,7 +335,11 @@ pub fn load(file: &Path, env: impl Iterator<Item = (String, String)>) -> Result<
     let read = std::fs::metadata(file)
         .and_then(|meta| if meta.len() > MAX_FILE_BYTES { Err(too_large()) } else { std::fs::read(file) });
     match read.map(String::from_utf8) {
-        Ok(Ok(text)) => load_str(&name, &text, env),
+        Ok(Ok(text)) => {
+            let mut config = load_str(&name, &text, env)?;
+            config.files.insert(0, file.to_owned());
+            Ok(config)
+        }
         Ok(Err(_)) => Err(Mistakes::whole_file(&name, "is not UTF-8 text; save it as UTF-8")),
         Err(error) => Err(Mistakes::whole_file(
             &name,
@@ -383,9 +362,14 @@ pub fn load_str(
     let tree = source::read(file, text, &mut walk)?;
     let raw = <raw::File as read::Read>::read(tree, &mut walk);
     let config = raw.and_then(|raw| build::config(&raw, &mut walk));
+    let files = std::mem::take(&mut walk.files);
     let warnings = walk.finish(file)?;
     match config {
-        Some(config) => Ok(Config { warnings, ..config }),
+        Some(config) => {
+            let roots = config.upstreams.iter().flat_map(|upstream| upstream.transport.files().cloned());
+            let files = files.into_iter().chain(roots).collect();
+            Ok(Config { warnings, files, ..config })
+        }
         // Whatever leaves a hole notes why; this is for the day that it does not.
         None => Err(Mistakes::whole_file(
             file,

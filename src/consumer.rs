@@ -16,6 +16,7 @@ mod door;
 mod failures;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -40,7 +41,8 @@ pub struct Consumers {
     by_name: HashMap<String, usize>,
     /// Those known by their address alone, the narrowest network first.
     by_address: Vec<(IpNet, usize)>,
-    failures: Failures,
+    failures: Arc<Failures>,
+    clock: Clock,
 }
 
 /// A consumer that has been identified: its index in [`config::Config::consumers`].
@@ -78,7 +80,7 @@ pub struct RetryAfter(pub Duration);
 #[derive(Debug)]
 struct Known {
     config: config::Consumer,
-    door: Option<Door>,
+    door: Option<Arc<Door>>,
 }
 
 impl Consumers {
@@ -101,10 +103,28 @@ impl Consumers {
             .iter()
             .map(|config| Known {
                 config: config.clone(),
-                door: config.inbound.map(|rate| Door::new(rate, clock)),
+                door: config.inbound.map(|rate| Arc::new(Door::new(rate, clock))),
             })
             .collect();
-        Self { list, by_token, by_fingerprint, by_name, by_address, failures: Failures::new(clock) }
+        let failures = Arc::new(Failures::new(clock));
+        Self { list, by_token, by_fingerprint, by_name, by_address, failures, clock }
+    }
+
+    /// A table of other consumers. Who is in both under the same rate goes on with
+    /// what it has used of it, and failed sign-ins stay counted.
+    #[must_use]
+    pub fn succeed(&self, consumers: &[config::Consumer]) -> Self {
+        let mut next = Self::new(consumers, self.clock);
+        next.failures = Arc::clone(&self.failures);
+        let known: HashMap<_, _> = self.list.iter().map(|known| (&known.config.name, known)).collect();
+        for consumer in &mut next.list {
+            if let Some(known) = known.get(&consumer.config.name)
+                && known.config.inbound == consumer.config.inbound
+            {
+                consumer.door.clone_from(&known.door);
+            }
+        }
+        next
     }
 
     /// The consumer that `presented` and the connection prove.

@@ -80,7 +80,7 @@ pub async fn run(
     let app = App::start(config).await?;
     let base = format!("http://{}", app.address());
     print(&format!(
-        "weir demo: gateway {base}, admin http://{}/api/v1/status, emulated Catchpoint {}, six consumers.\n\
+        "weir demo: gateway {base}, dashboard http://{}/, emulated Catchpoint {}, six consumers.\n\
          A minute lasts {} s here.\n",
         app.admin_address(),
         vendor.url(),

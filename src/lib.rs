@@ -18,6 +18,8 @@ pub mod pattern;
 pub mod pem;
 pub mod proxy;
 pub mod quota;
+pub mod redis;
+
 pub mod secret;
 pub mod target;
 pub mod telemetry;

@@ -18,6 +18,7 @@
 //! * `learn`: what an answer tells about the vendor's own count.
 //! * `exchange`: what is said about it: headers, log line, counts.
 //! * `refusal`: every answer that weir makes itself, and its status.
+//! * `table`: what a reload replaces, and what it carries over.
 //! * `headers`, `edit`, `body`: what goes on, in which form.
 //!
 //! Not here: who is who (`consumer`), what may leave when (`budget`), what may be
@@ -50,28 +51,31 @@ mod relay;
 mod sign;
 mod sign_in;
 mod snap;
+mod table;
 mod tokens;
 mod wish;
 mod written;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
-use crate::budget::{Budget, Ledger};
-use crate::cache::{Cache, FlightLimits, Flights, Forms, Scope};
-use crate::clock::Clock;
-use crate::config::{self, Config, Mount};
-use crate::consumer::{ConsumerIx, Consumers};
+use crate::budget::Budget;
+use crate::cache::{Cache, Flights, Forms, Scope};
+use crate::clock::{Clock, UnixTime};
+use crate::config;
+use crate::consumer::ConsumerIx;
 use crate::dialect::Links;
 use crate::id::RequestIds;
 use crate::telemetry::{Tally, VendorCounts};
-use crate::token::Issuer;
-use crate::upstream::{SetupError, Upstream};
+use crate::upstream::Upstream;
 
 pub use body::Body;
+pub use keys::KeyState;
+pub use table::AdoptError;
 
 use breaker::Breaker;
 use fault::Fault;
@@ -80,16 +84,18 @@ use keys::Keys;
 use pages::Walks;
 use ratelimit::Views;
 use sign_in::Tokens;
+use table::{Changing, Parts, Table, Wire};
 
 /// Everything that answers consumers.
 pub struct Gateway {
-    lanes: Vec<Arc<Lane>>,
-    consumers: Consumers,
+    /// Replaced as a whole by a reload.
+    table: ArcSwap<Table>,
+    parts: Parts,
+    changing: Mutex<Changing>,
     ids: RequestIds,
-    /// None where no upstream's consumers exchange tokens.
-    issuer: Option<Issuer>,
     clock: Clock,
-    stopping: AtomicBool,
+    /// Whoever still waits is told to go elsewhere.
+    last_call: watch::Sender<bool>,
 }
 
 /// One upstream with all that serves it.
@@ -97,7 +103,8 @@ pub struct Lane {
     index: usize,
     config: Arc<config::Upstream>,
     budget: Arc<Budget>,
-    upstream: Upstream,
+    upstream: Arc<Upstream>,
+    wire: Wire,
     cache: Arc<Cache>,
     flights: Flights<Shared, Fault>,
     /// What is stored, in other codings.
@@ -107,8 +114,8 @@ pub struct Lane {
     scopes: Vec<Scope>,
     tally: Arc<Tally>,
     keys: Keys,
-    tokens: Tokens,
-    breaker: Breaker,
+    tokens: Arc<Tokens>,
+    breaker: Arc<Breaker>,
     views: Views,
     walks: Walks,
     vendor: Arc<VendorCounts>,
@@ -118,97 +125,40 @@ pub struct Lane {
 }
 
 impl Gateway {
-    /// Builds every lane of `config` over one cache; connects to nothing yet. Nothing
-    /// leaves before [`Gateway::recall`].
-    ///
-    /// # Errors
-    /// An upstream's TLS roots cannot be read.
-    pub fn new(
-        config: &Config,
-        (ledger, cache): (&Arc<Ledger>, &Arc<Cache>),
-        clock: Clock,
-        (process, issuer): (u64, Option<Issuer>),
-    ) -> Result<Arc<Self>, SetupError> {
-        let lane = |(index, upstream): (usize, &config::Upstream)| {
-            let link = ledger.link(upstream.name.clone(), upstream.connect_timeout + upstream.timeout);
-            let budget = Budget::durable(upstream.plan.clone(), clock, link);
-            Lane::new(index, upstream, config, budget, Arc::clone(cache)).map(Arc::new)
-        };
-        Ok(Arc::new(Self {
-            lanes: config.upstreams.iter().enumerate().map(lane).collect::<Result<_, _>>()?,
-            consumers: Consumers::new(&config.consumers, clock),
-            ids: RequestIds::new(process),
-            issuer,
-            clock,
-            stopping: AtomicBool::new(false),
-        }))
+    /// From now on, whoever has no answer yet, or asks anew, is told to go elsewhere.
+    pub fn last_call(&self) {
+        self.last_call.send_replace(true);
     }
 
-    /// The ledger is loaded: every budget takes up what was charged before.
-    pub fn recall(&self) {
-        for lane in &self.lanes {
-            lane.budget.recall();
+    /// Waits until every budget knows what others have charged, or that it cannot.
+    pub async fn joined(&self) {
+        for lane in self.lanes() {
+            lane.budget.joined().await;
         }
     }
 
-    /// From now on, new requests are told to go elsewhere.
-    pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
+    /// Waits until the store has been told of every charge.
+    pub async fn told(&self) {
+        for lane in self.lanes() {
+            lane.budget.told().await;
+        }
     }
 
-    fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
+    /// Resolves with the last call.
+    async fn called(&self) {
+        let mut told = self.last_call.subscribe();
+        // The sender lives in the gateway, which is borrowed here.
+        let _ = told.wait_for(|called| *called).await;
     }
 
     /// The lanes, in the order of the config.
     #[must_use]
-    pub fn lanes(&self) -> &[Arc<Lane>] {
-        &self.lanes
+    pub fn lanes(&self) -> Vec<Arc<Lane>> {
+        self.table.load().lanes.clone()
     }
 }
 
 impl Lane {
-    fn new(
-        index: usize,
-        upstream: &config::Upstream,
-        config: &Config,
-        budget: Arc<Budget>,
-        cache: Arc<Cache>,
-    ) -> Result<Self, SetupError> {
-        let scope = |key| Scope { upstream: upstream.name.clone(), key };
-        let mut scopes: Vec<Scope> = upstream.keys.iter().map(|key| scope(Some(key.name.clone()))).collect();
-        if scopes.is_empty() {
-            scopes.push(scope(None));
-        }
-        let clock = budget.clock();
-        let max_kept_bytes = config.store.cache_memory_bytes;
-        let flights = Flights::timed(FlightLimits { max_kept_bytes, ..FlightLimits::default() }, clock);
-        let to_shut = flights.clone();
-        cache.on_purge(move |selector| {
-            to_shut.shut(selector);
-        });
-        Ok(Self {
-            index,
-            budget,
-            upstream: Upstream::new(upstream, clock)?,
-            cache,
-            flights,
-            forms: Arc::default(),
-            links: Arc::new(links(upstream, config)),
-            scopes,
-            tally: Arc::new(Tally::new(upstream.plan.consumers.len())),
-            keys: Keys::new(&upstream.keys),
-            tokens: Tokens::new(&upstream.keys),
-            breaker: if upstream.keys.is_empty() { Breaker::off() } else { Breaker::default() },
-            views: Views::new(upstream.plan.consumers.len()),
-            walks: Walks::default(),
-            vendor: Arc::default(),
-            config: Arc::new(upstream.clone()),
-            warned: Mutex::default(),
-            clock,
-        })
-    }
-
     /// What a write dropped stays dropped, whatever happens to this process: before its
     /// writer hears of it. A disk that does not say so holds up no answer for ever.
     async fn confirm_purges(&self) {
@@ -246,18 +196,16 @@ impl Lane {
     pub fn vendor(&self) -> &Arc<VendorCounts> {
         &self.vendor
     }
-}
 
-/// Where the upstream is and where its consumers think it is.
-fn links(upstream: &config::Upstream, config: &Config) -> Links {
-    Links {
-        scheme: upstream.origin.scheme.as_str().to_owned(),
-        authority: upstream.origin.authority.to_string(),
-        base_path: upstream.origin.base_path.clone(),
-        mount: match &upstream.mount {
-            Mount::Prefix(prefix) => prefix.clone(),
-            Mount::Host(_) => String::new(),
-        },
-        public_url: config.server.public_url.clone(),
+    /// Every value of every key: whether it is sent, refused, or when it expires.
+    #[must_use]
+    pub fn key_states(&self, now: UnixTime) -> Vec<KeyState> {
+        self.keys.states(now)
+    }
+
+    /// Whether the vendor has been failing and is let be.
+    #[must_use]
+    pub fn is_let_be(&self) -> bool {
+        self.breaker.is_open(self.clock.now())
     }
 }

@@ -4,7 +4,12 @@
 //! it is handed names, reasons and numbers only. Text that a caller wrote (a
 //! path) is escaped here; a trace id is hex digits.
 
+mod histogram;
+mod refusals;
+pub mod route;
 mod tally;
+pub mod usage;
+mod vendor;
 
 use std::fmt::{self, Write};
 use std::io::IsTerminal;
@@ -15,7 +20,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::id::RequestId;
 
-pub use tally::{Counts, Tally, VendorCounts};
+pub use histogram::Histogram;
+pub use refusals::{Refusals, Refused};
+pub use tally::{Account, Cell, Counts, Drained, Tally};
+pub use vendor::VendorCounts;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

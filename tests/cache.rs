@@ -1,6 +1,9 @@
 //! The cache from outside: the built binary in front of an origin that counts.
 
+mod background;
+mod crowds;
 mod isolation;
+mod keyed;
 mod purging;
 mod races;
 mod restarts;

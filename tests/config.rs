@@ -11,6 +11,7 @@ use weir::config;
 /// What the fixtures and examples may refer to.
 const ENV: &[(&str, &str)] = &[
     ("CATCHPOINT_API_KEY", "vendor-key-1"),
+    ("REDIS_URL", "redis://redis.internal:6379"),
     ("CATCHPOINT_KEY_WEB", "vendor-key-2"),
     ("CATCHPOINT_KEY_PLATFORM", "vendor-key-3"),
     ("CATCHPOINT_KEY_CLIENT", "vendor-key-4"),

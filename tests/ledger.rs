@@ -165,6 +165,61 @@ async fn kill_nine_at_any_moment_costs_the_vendor_nothing() {
     weir.stop();
 }
 
+/// A disk that is full as far as this process can tell.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_full_disk_cached_answers_flow_and_nothing_else() {
+    let vendor = vendor().await;
+    let weir = Weir::start(&catchpoint(&vendor.url(), UPSTREAM, &[("grafana", "web", "")]));
+    let caller = weir.caller(&token_of("grafana"));
+    let cached = "/api/v2/nodes/all?name=cached";
+    assert_eq!(caller.get(cached).await.price(), 1);
+    weir.fill_disk(true);
+    let told = caller.get("/api/v2/nodes/all?name=a").await;
+    assert_eq!((told.status.as_u16(), told.price()), (503, 0), "{told:?}");
+    let hit = caller.get(cached).await;
+    assert_eq!((hit.status.as_u16(), hit.price()), (200, 0), "{hit:?}");
+    assert!(weir.output().contains("the ledger cannot be written"), "{}", weir.output());
+    assert_eq!(vendor.total(), 1, "what cannot be booked does not leave");
+    weir.fill_disk(false);
+    let by = Clock::system().now() + Duration::from_secs(10);
+    while caller.get("/api/v2/nodes/all?name=b").await.status != 200 {
+        assert!(Clock::system().now() < by, "it does not recover: {}", weir.output());
+        rest(Clock::system(), Duration::from_millis(50)).await;
+    }
+    assert!(weir.output().contains("the ledger can be written again"), "{}", weir.output());
+}
+
+/// Whoever starts weir again with other names and limits reads what that does to the count.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_new_config_makes_of_old_charges_is_said() {
+    let vendor = vendor().await;
+    let limits =
+        "limits.minute = \"5/10m\"\nlimits.second = false\nlimits.hour = false\nlimits.day = false\n";
+    let config = catchpoint(&vendor.url(), limits, &[("grafana", "web", ""), ("script", "web", "")]);
+    let weir = Weir::start(&config);
+    for name in ["grafana", "script", "grafana"] {
+        let url = crate::support::load::fresh_url(0);
+        assert_eq!(weir.caller(&token_of(name)).get(&url).await.status, 200);
+    }
+    // The division renamed, a consumer gone, and a limit that looks further back.
+    let anew = catchpoint(&vendor.url(), &limits.replace("10m", "20m"), &[("grafana", "ops", "")]);
+    std::fs::write(weir.folder().join("weir.toml"), anew).unwrap();
+    let weir = Weir::again(weir.kill());
+    for said in [
+        "the ledger knows charges of grafana (web) from another division than now",
+        "the ledger knows charges of script, no longer consumers here",
+        "limit minute looks further back than it did",
+    ] {
+        assert!(weir.output().contains(said), "no {said:?} in {}", weir.output());
+    }
+    let status = weir.status().await;
+    let (minute, ops) = (&status["limits"][0], &status["divisions"][0]["limits"][0]);
+    assert_eq!((&minute["used"], &ops["used"]), (&5.into(), &2.into()), "what is not known counts as used");
+    let grafana = weir.caller(&token_of("grafana"));
+    let told = grafana.get_with("/api/v2/tests/alerts", &[("prefer", "wait=0")]).await;
+    assert_eq!(told.status, 429, "{told:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_successor_serves_its_queue_once_its_predecessor_has_gone() {
     let vendor = vendor().await;

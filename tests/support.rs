@@ -5,12 +5,14 @@
 
 pub(crate) mod load;
 pub(crate) mod pki;
+pub(crate) mod redis;
 pub(crate) mod relay;
 mod wire;
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -40,6 +42,8 @@ pub(crate) struct Weir {
     address: SocketAddr,
     /// All that it has printed so far.
     output: Arc<Mutex<String>>,
+    /// They read its output to the end.
+    readers: Vec<std::thread::JoinHandle<()>>,
     folder: TempDir,
 }
 
@@ -80,32 +84,54 @@ impl Weir {
         Self::launch(format, folder, env)
     }
 
+    /// Starts it as a service manager would that holds `socket` for it, on the config
+    /// and the store that are in `folder`.
+    pub(crate) fn activated(socket: &std::net::TcpListener, folder: &Path) -> Self {
+        let mut shell = Command::new("sh");
+        let script =
+            "exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=public; exec \"$@\"";
+        shell.args(["-c", script, "sh", env!("CARGO_BIN_EXE_weir")]);
+        shell.stdin(OwnedFd::from(socket.try_clone().unwrap()));
+        let own = tempfile::tempdir().unwrap();
+        let config = std::fs::read_to_string(folder.join("weir.toml")).unwrap();
+        std::fs::write(own.path().join("weir.toml"), config).unwrap();
+        let store = folder.join("data");
+        Self::spawn(shell, "json", own, &[("WEIR__STORE__PATH", store.to_str().unwrap())])
+    }
+
     /// Starts it on the config and the store that are in `folder`.
     fn launch(format: &str, folder: TempDir, env: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+        command.stdin(Stdio::null());
+        Self::spawn(command, format, folder, env)
+    }
+
+    fn spawn(mut command: Command, format: &str, folder: TempDir, env: &[(&str, &str)]) -> Self {
         let file = folder.path().join("weir.toml");
         let has_doors = std::fs::read_to_string(&file).unwrap().contains("\ntls = ");
         let doors = (!has_doors).then_some(("WEIR__SERVER__LISTEN", "127.0.0.1:0"));
-        let mut process = Command::new(env!("CARGO_BIN_EXE_weir"))
+        let mut process = command
             .args(["run", "--log", format, "--config"])
             .arg(&file)
             .envs(doors)
             .env("WEIR__ADMIN__LISTEN", "127.0.0.1:0")
             .env("WEIR__STORE__PATH", folder.path().join("data"))
             .envs(env.iter().copied())
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let output = Arc::new(Mutex::new(String::new()));
         let (listening, address) = mpsc::channel();
-        follow(process.stderr.take().unwrap(), Arc::clone(&output), listening.clone());
-        follow(process.stdout.take().unwrap(), Arc::clone(&output), listening);
+        let readers = vec![
+            follow(process.stderr.take().unwrap(), Arc::clone(&output), listening.clone()),
+            follow(process.stdout.take().unwrap(), Arc::clone(&output), listening),
+        ];
         let Ok(address) = address.recv_timeout(Duration::from_secs(30)) else {
             let _ = process.kill();
             panic!("weir did not start:\n{}", output.lock().unwrap());
         };
-        Self { process, address, output, folder }
+        Self { process, address, output, readers, folder }
     }
 
     /// As a power cut would end it: its store is as the last write left it.
@@ -156,6 +182,28 @@ impl Weir {
         Caller::at(format!("http://{}", self.admin_address()), None)
     }
 
+    /// Puts another config in the place of its own, as an editor would: all at once.
+    pub(crate) fn rewrite(&self, config: &str) {
+        let text = config.replace("{folder}", self.folder.path().to_str().unwrap());
+        let draft = self.folder.path().join("weir.toml.new");
+        std::fs::write(&draft, text).unwrap();
+        std::fs::rename(draft, self.folder.path().join("weir.toml")).unwrap();
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.process), signal).unwrap();
+    }
+
+    /// Waits until it ends, and gives back how it did, all it printed, and its folder.
+    pub(crate) fn ended(mut self) -> (std::process::ExitStatus, String, TempDir) {
+        let status = self.process.wait().unwrap();
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
+        let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
+        (status, self.output(), folder)
+    }
+
     /// What `/api/v1/status` says of its only upstream.
     pub(crate) async fn status(&self) -> Value {
         self.admin().get("/api/v1/status").await.json()["upstreams"][0].clone()
@@ -177,6 +225,13 @@ impl Weir {
         })
         .await;
         found
+    }
+
+    /// From now on it can write to no file, as on a full disk; or can again.
+    pub(crate) fn fill_disk(&self, is_full: bool) {
+        use rustix::process::{Pid, Resource, Rlimit, prlimit};
+        let most = Rlimit { current: is_full.then_some(0), maximum: None };
+        prlimit(Some(Pid::from_child(&self.process)), Resource::Fsize, most).unwrap();
     }
 
     /// Where its config and store are.
@@ -252,6 +307,11 @@ impl Caller {
         self.send(request.body(Full::default()).unwrap()).await.ok()
     }
 
+    /// What an operator does: a POST of JSON.
+    pub(crate) async fn post_json(&self, path: &str, body: &str) -> Reply {
+        self.ask(Method::POST, path, &[("content-type", "application/json")], body).await
+    }
+
     /// Any request, as it is; an error if no whole answer comes.
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Reply, BoxError> {
         let (head, body) = self.client.request(request).await?.into_parts();
@@ -324,7 +384,11 @@ pub(crate) fn token_of(name: &str) -> String {
 }
 
 /// Reads one of the process's outputs to its end, and reports the address it names.
-fn follow(pipe: impl Read + Send + 'static, output: Arc<Mutex<String>>, listening: mpsc::Sender<SocketAddr>) {
+fn follow(
+    pipe: impl Read + Send + 'static,
+    output: Arc<Mutex<String>>,
+    listening: mpsc::Sender<SocketAddr>,
+) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {
             // As text: `… listening address=127.0.0.1:1`.
@@ -337,7 +401,7 @@ fn follow(pipe: impl Read + Send + 'static, output: Arc<Mutex<String>>, listenin
             output.push_str(&line);
             output.push('\n');
         }
-    });
+    })
 }
 
 /// The body of a GET, for who cannot wait otherwise.
@@ -365,4 +429,16 @@ pub(crate) async fn until(what: &str, mut happened: impl FnMut() -> bool) {
         clock.sleep_until(clock.now() + Duration::from_millis(10)).await;
     }
     panic!("within ten seconds it did not happen that {what}");
+}
+
+/// The same for what has to be asked for; thirty seconds, since a browser is slow to start.
+pub(crate) async fn until_async<F: Future<Output = bool>>(what: &str, mut happened: impl FnMut() -> F) {
+    let clock = Clock::system();
+    for _ in 0..300 {
+        if happened().await {
+            return;
+        }
+        clock.sleep_until(clock.now() + Duration::from_millis(100)).await;
+    }
+    panic!("within thirty seconds it did not happen that {what}");
 }

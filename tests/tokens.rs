@@ -220,6 +220,31 @@ async fn clients_of_privx_sign_in_by_either_grant_and_renew() {
     }
 }
 
+/// Who only observes hears of sign-ins, too, what would have become of them.
+#[tokio::test]
+async fn a_sign_in_over_the_limit_is_observed() {
+    let vendor = vendor(Vendor::CatchpointV1, Options::default()).await;
+    let config = config("catchpoint-v1", &vendor, "mode = \"observe\"\n");
+    let weir = Weir::start(&config.replace("second = false", "second = \"2/1m\""));
+    let caller = weir.caller(&token_of("web"));
+    assert_eq!(caller.get("/ui/api/v1/nodes?n=1").await.status, StatusCode::OK);
+    assert!(vendor.revoke_tokens() > 0);
+    assert_eq!(caller.get("/ui/api/v1/nodes?n=2").await.status, StatusCode::OK);
+    // Two were free: for a sign-in and a request. Then came a request, a sign-in, and the request again.
+    assert_eq!((vendor.total(), vendor.sign_ins().granted), (5, 2));
+    assert_eq!(weir.status().await["consumers"][0]["held_up"], 3);
+    let is_one =
+        |line: &serde_json::Value| line["message"].as_str().is_some_and(|text| text.starts_with("observed"));
+    let mut observed = 0;
+    crate::support::until("all three are told", || {
+        let lines = weir.output();
+        observed = lines.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(is_one).count();
+        observed >= 3
+    })
+    .await;
+    assert_eq!(observed, 3, "{}", weir.output());
+}
+
 #[tokio::test]
 async fn a_vendor_who_refuses_to_sign_in_is_not_asked_again_at_once() {
     let vendor = vendor(Vendor::CatchpointV1, Options::default()).await;

@@ -24,12 +24,17 @@ impl Guard {
     }
 
     /// Why a request with these headers is turned away, if it is.
-    fn refuses(&self, headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
+    fn refuses(&self, headers: &HeaderMap, is_change: bool) -> Option<(StatusCode, &'static str)> {
         if !is_direct_host(headers) {
             return Some((StatusCode::MISDIRECTED_REQUEST, "ask by address or as localhost\n"));
         }
         if is_cross_site(headers) {
             return Some((StatusCode::FORBIDDEN, "not from another site\n"));
+        }
+        // A form or a script of another site can send anything but this without asking first.
+        if is_change && !is_json(headers) {
+            let words = "send what changes something as application/json\n";
+            return Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, words));
         }
         let presented = headers.get(header::AUTHORIZATION).and_then(|value| {
             let value = value.as_bytes();
@@ -46,7 +51,8 @@ impl Guard {
 
 /// Turns away whoever may not look.
 pub(super) async fn check(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
-    match admin.guard.refuses(request.headers()) {
+    let is_change = !request.method().is_safe();
+    match admin.guard.load().refuses(request.headers(), is_change) {
         None => next.run(request).await,
         Some((StatusCode::UNAUTHORIZED, words)) => {
             let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"weir admin\"")];
@@ -62,6 +68,11 @@ fn is_direct_host(headers: &HeaderMap) -> bool {
     let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
     let name = authority.host().trim_start_matches('[').trim_end_matches(']');
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
 /// `Sec-Fetch-Site` where the browser sends it, else `Origin` against `Host`.
@@ -83,7 +94,7 @@ mod tests {
     fn refuses(guard: &Guard, fields: &[(&'static str, &'static str)]) -> Option<u16> {
         let headers =
             fields.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect();
-        guard.refuses(&headers).map(|(status, _)| status.as_u16())
+        guard.refuses(&headers, false).map(|(status, _)| status.as_u16())
     }
 
     #[test]
@@ -97,6 +108,20 @@ mod tests {
         assert_eq!(refuses(&open, &from("http://localhost:9090")), None);
         assert_eq!(refuses(&open, &from("http://evil.example")), Some(403));
         assert_eq!(refuses(&open, &[("host", "localhost"), ("sec-fetch-site", "cross-site")]), Some(403));
+    }
+
+    #[test]
+    fn what_changes_something_is_json() {
+        let json = HeaderMap::from_iter([(
+            header::CONTENT_TYPE,
+            "application/json; charset=utf-8".parse().unwrap(),
+        )]);
+        let form = HeaderMap::from_iter([(header::CONTENT_TYPE, "text/plain".parse().unwrap())]);
+        let open = Guard::new(None);
+        assert_eq!(open.refuses(&json, true), None);
+        for headers in [form, HeaderMap::new()] {
+            assert_eq!(open.refuses(&headers, true).unwrap().0, 415);
+        }
     }
 
     #[test]

@@ -4,36 +4,51 @@
 //! are asked for. Labels are names from the configuration, so they are bounded;
 //! beyond [`MAX_CONSUMERS`] consumers of an upstream the rest are `_other`.
 
-use std::fmt;
+mod budgets;
+mod exchanges;
+mod weir;
 
+use std::fmt;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{Admin, Watched};
-use crate::budget::LimitState;
-use crate::cache::SecondTally;
+use super::{Admin, Health, Watched};
+use crate::budget::Snapshot;
 use crate::clock::UnixTime;
-use crate::telemetry::{Counts, Outcome};
+use crate::telemetry::Histogram;
 
-/// Consumers of one upstream that have labels of their own.
+/// Consumers (and divisions) of one upstream that have labels of their own.
 const MAX_CONSUMERS: usize = 500;
+/// What all others are called.
+const OTHER: &str = "_other";
 
-/// What a gauge reads of a limit's state.
-type Read = fn(&LimitState) -> u32;
+pub(super) async fn show(State(admin): State<Arc<Admin>>) -> Response {
+    const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, TEXT)], text(&admin)).into_response()
+}
 
 /// Everything in the exposition format.
-pub(super) fn text(admin: &Admin) -> String {
+fn text(admin: &Arc<Admin>) -> String {
     let mut registry = Registry::with_prefix("weir");
-    registry.register_collector(Box::new(Reading {
-        upstreams: admin.upstreams.clone(),
-        cache_bytes: admin.cache.weight_bytes(),
-        second: admin.cache.second_tally().unwrap_or_default(),
-        now: admin.clock.wall(),
-    }));
+    let now = admin.sources.clock.wall();
+    let upstreams = admin.upstreams();
+    let seen = upstreams.iter().map(|watched| Seen {
+        watched: watched.clone(),
+        snapshot: watched.budget.snapshot(),
+        health: (watched.health)(now),
+    });
+    let seen = seen.collect();
+    registry.register_collector(Box::new(Reading { admin: Arc::clone(admin), upstreams: seen, now }));
     let mut text = String::new();
     // Writing to a String cannot fail; a half-written page would be worse than none.
     if encode(&mut text, &registry).is_err() {
@@ -42,166 +57,113 @@ pub(super) fn text(admin: &Admin) -> String {
     text
 }
 
-#[derive(Debug)]
+/// One upstream at the moment of the scrape.
+struct Seen {
+    watched: Watched,
+    snapshot: Snapshot,
+    health: Health,
+}
+
 struct Reading {
-    upstreams: Vec<Watched>,
-    cache_bytes: u64,
-    second: SecondTally,
+    admin: Arc<Admin>,
+    upstreams: Vec<Seen>,
     now: UnixTime,
 }
 
+impl fmt::Debug for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reading").finish_non_exhaustive()
+    }
+}
+
 impl Collector for Reading {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        self.exchanges(&mut encoder)?;
-        self.vendor(&mut encoder)?;
-        self.budgets(&mut encoder)?;
-        self.keys(&mut encoder)?;
-        self.cache(&mut encoder)
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut page = Page(encoder);
+        exchanges::write(&mut page, &self.upstreams)?;
+        budgets::write(&mut page, &self.upstreams)?;
+        weir::write(&mut page, self)
     }
 }
 
-impl Reading {
-    fn cache(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let second = &self.second;
-        for (name, help, value) in [
-            ("cache", "Weight of all answers kept in memory", self.cache_bytes),
-            ("cache_disk", "Bytes that the answers kept on disk take", second.bytes),
-            (
-                "cache_disk_queue",
-                "Weight of the answers that wait to be written to disk",
-                second.queued_bytes,
-            ),
-        ] {
-            let gauge = ConstGauge::new(float(value));
-            gauge.encode(encoder.encode_descriptor(
-                name,
-                help,
-                Some(&Unit::Bytes),
-                gauge.metric_type(),
-            )?)?;
-        }
-        for (name, help, value) in [
-            ("cache_disk_found", "Answers brought up from disk", second.found),
-            ("cache_disk_dropped", "Answers that the disk was too slow or too full to take", second.dropped),
-        ] {
-            let counter = ConstCounter::new(value);
-            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
-        }
-        Ok(())
+impl Seen {
+    fn name(&self) -> &str {
+        self.watched.config.name.as_str()
     }
+}
 
-    fn exchanges(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+/// The page as it is written, family by family.
+struct Page<'a>(DescriptorEncoder<'a>);
+
+/// What a family is told apart by, and a number for each.
+type Samples<'a, const N: usize> = &'a mut dyn Iterator<Item = ([(&'static str, String); N], f64)>;
+
+impl Page<'_> {
+    fn counters<const N: usize>(&mut self, name: &str, help: &str, samples: Samples<'_, N>) -> fmt::Result {
         let kind = ConstCounter::new(0_u64).metric_type();
-        let mut family = encoder.encode_descriptor("requests", "Exchanges by how they ended", None, kind)?;
-        self.each_consumer(|upstream, division, consumer, counts| {
-            for outcome in Outcome::ALL.iter().filter(|outcome| counts.of(**outcome) > 0) {
-                let labels = [
-                    ("upstream", upstream),
-                    ("division", division),
-                    ("consumer", consumer),
-                    ("outcome", outcome.as_str()),
-                ];
-                ConstCounter::new(counts.of(*outcome)).encode(family.encode_family(&labels)?)?;
-            }
-            Ok(())
-        })?;
-        let help = "Requests of the account's allowance that were paid";
-        let mut family = encoder.encode_descriptor("price", help, None, kind)?;
-        self.each_consumer(|upstream, division, consumer, counts| {
-            let labels = [("upstream", upstream), ("division", division), ("consumer", consumer)];
-            ConstCounter::new(counts.price).encode(family.encode_family(&labels)?)
-        })?;
-        let help = "Time that callers stood in the queue";
-        let mut family = encoder.encode_descriptor("wait", help, Some(&Unit::Seconds), kind)?;
-        self.each_consumer(|upstream, division, consumer, counts| {
-            let labels = [("upstream", upstream), ("division", division), ("consumer", consumer)];
-            ConstCounter::new(counts.waited.as_secs_f64()).encode(family.encode_family(&labels)?)
-        })
-    }
-
-    fn vendor(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let kind = ConstCounter::new(0_u64).metric_type();
-        let help = "Answers of the vendor by status";
-        let mut family = encoder.encode_descriptor("upstream_requests", help, None, kind)?;
-        for watched in &self.upstreams {
-            for (status, count) in watched.vendor.answers() {
-                let status = status.to_string();
-                let labels = [("upstream", watched.config.name.as_str()), ("status", status.as_str())];
-                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
-            }
+        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
+        for (labels, count) in samples {
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }
 
-    fn budgets(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let snapshots: Vec<_> = self.upstreams.iter().map(|watched| watched.budget.snapshot()).collect();
+    fn gauges<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        samples: Samples<'_, N>,
+    ) -> fmt::Result {
         let kind = ConstGauge::new(0.0).metric_type();
-        let read: [(&str, &str, Read); 2] = [
-            ("budget_used", "Charges that count now", |state| state.used),
-            ("budget_limit", "The most that may be used in one window", |state| state.allowed),
-        ];
-        for (name, help, value) in read {
-            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
-            for (watched, snapshot) in self.upstreams.iter().zip(&snapshots) {
-                let nodes = snapshot.divisions.iter().map(|node| (node.node.to_string(), &node.limits));
-                for (node, states) in std::iter::once(("account".to_owned(), &snapshot.account)).chain(nodes)
-                {
-                    for state in states {
-                        let labels = [
-                            ("upstream", watched.config.name.as_str()),
-                            ("node", node.as_str()),
-                            ("limit", state.limit.as_str()),
-                        ];
-                        ConstGauge::new(f64::from(value(state))).encode(family.encode_family(&labels)?)?;
-                    }
-                }
-            }
-        }
-        let mut family = encoder.encode_descriptor("queue_length", "Callers that wait", None, kind)?;
-        for (watched, snapshot) in self.upstreams.iter().zip(&snapshots) {
-            let labels = [("upstream", watched.config.name.as_str())];
-            let waiting = float(u64::try_from(snapshot.waiting).unwrap_or(u64::MAX));
-            ConstGauge::new(waiting).encode(family.encode_family(&labels)?)?;
+        let mut family = self.0.encode_descriptor(name, help, unit, kind)?;
+        for (labels, value) in samples {
+            ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }
 
-    fn keys(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let kind = ConstGauge::new(0.0).metric_type();
-        let help = "Until a vendor key expires";
-        let mut family = encoder.encode_descriptor("key_expiry", help, Some(&Unit::Seconds), kind)?;
-        for watched in &self.upstreams {
-            for key in &watched.config.keys {
-                let last = key.values.iter().filter_map(|value| value.expires).max();
-                let Some(left) = last.map(|end| end.since(self.now).as_secs_f64()) else { continue };
-                let labels = [("upstream", watched.config.name.as_str()), ("key", key.name.as_str())];
-                ConstGauge::new(left).encode(family.encode_family(&labels)?)?;
-            }
-        }
-        Ok(())
+    /// One number without labels.
+    fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: f64) -> fmt::Result {
+        let gauge = ConstGauge::new(value);
+        gauge.encode(self.0.encode_descriptor(name, help, unit, gauge.metric_type())?)
     }
 
-    /// Upstream, division, consumer and counts, with the consumers beyond the bound as one.
-    fn each_consumer(&self, mut tell: impl FnMut(&str, &str, &str, &Counts) -> fmt::Result) -> fmt::Result {
-        for watched in &self.upstreams {
-            let plan = &watched.config.plan;
-            let upstream = watched.config.name.as_str();
-            for (seat, consumer) in plan.consumers.iter().enumerate().take(MAX_CONSUMERS) {
-                let division = plan.divisions[consumer.division].name.as_str();
-                tell(upstream, division, consumer.name.as_str(), &watched.tally.of(seat))?;
-            }
-            if plan.consumers.len() > MAX_CONSUMERS {
-                let rest = (MAX_CONSUMERS..plan.consumers.len()).map(|seat| watched.tally.of(seat));
-                tell(upstream, "_other", "_other", &rest.fold(Counts::default(), Counts::plus))?;
-            }
+    fn seconds<'s>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl Iterator<Item = ([(&'static str, String); 1], &'s Histogram)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        for (labels, histogram) in samples {
+            Durations(histogram).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }
 }
 
-/// Gauges are floating-point; beyond 2^53 the last digits are lost, which no gauge here reaches.
+/// A histogram that is kept elsewhere.
+struct Durations<'a>(&'a Histogram);
+
+impl EncodeMetric for Durations<'_> {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let buckets = self.0.buckets();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        encoder.encode_histogram::<[(&str, &str); 0]>(self.0.sum().as_secs_f64(), count, &buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
+}
+
+/// Metrics are floating-point; beyond 2^53 the last digits are lost, which nothing here reaches.
 fn float(count: u64) -> f64 {
     #[allow(clippy::cast_precision_loss, reason = "see above")]
     let float = count as f64;
     float
+}
+
+fn float_of(count: usize) -> f64 {
+    float(u64::try_from(count).unwrap_or(u64::MAX))
 }

@@ -9,37 +9,53 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::{Admin, Watched};
 use crate::cache::{Scope, Selector};
 use crate::target::Target;
 
-#[derive(Debug, Deserialize)]
+/// What is to be dropped: all of an upstream's, or of it one path, prefix or division.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+pub(super) struct Wanted {
     upstream: String,
     path: Option<String>,
     prefix: Option<String>,
     division: Option<String>,
 }
 
+/// What was dropped.
+#[derive(Debug, Serialize, ToSchema)]
+struct Purged {
+    /// Answers.
+    purged: u64,
+}
+
 /// Why nothing was purged: the caller's mistake.
 type Mistake = (StatusCode, String);
 
-pub(super) async fn purge(State(admin): State<Arc<Admin>>, headers: HeaderMap, body: Bytes) -> Response {
-    let selector = match selector(&admin.upstreams, &headers, &body) {
+#[utoipa::path(post, path = "/api/v1/cache/purge", tag = "control", request_body(content = Wanted), responses(
+    (status = 200, description = "It is gone for good", body = Purged),
+    (status = 400, description = "It cannot be understood", body = super::api::Problem),
+    (status = 404, description = "There is no such upstream or division", body = super::api::Problem),
+    (status = 503, description = "It is gone from memory, and may be back after a crash", body = super::api::Problem),
+))]
+pub(super) async fn purge(State(admin): State<Arc<Admin>>, body: Bytes) -> Response {
+    let selector = match selector(&admin.upstreams(), &body) {
         Ok(selector) => selector,
         Err((status, error)) => return answer(status, &json!({ "error": error })),
     };
-    let purged = admin.cache.purge(&selector);
-    let confirmed = admin.cache.confirmed().await;
+    let cache = &admin.sources.cache;
+    let purged = cache.purge(&selector);
+    let confirmed = cache.confirmed().await;
     tracing::info!(?selector, purged, "cache purged");
     match confirmed {
-        Ok(()) => answer(StatusCode::OK, &json!({ "purged": purged })),
+        Ok(()) => axum::Json(Purged { purged }).into_response(),
         Err(error) => {
             let error = format!("it is gone from memory, but {error}: after a crash it may come back");
             answer(StatusCode::SERVICE_UNAVAILABLE, &json!({ "purged": purged, "error": error }))
@@ -47,12 +63,7 @@ pub(super) async fn purge(State(admin): State<Arc<Admin>>, headers: HeaderMap, b
     }
 }
 
-fn selector(upstreams: &[Watched], headers: &HeaderMap, body: &[u8]) -> Result<Selector, Mistake> {
-    // A form of another site's can send anything but this without asking first.
-    if !is_json(headers) {
-        let words = "say content-type: application/json";
-        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, words.into()));
-    }
+fn selector(upstreams: &[Watched], body: &[u8]) -> Result<Selector, Mistake> {
     let bad = |words: String| (StatusCode::BAD_REQUEST, words);
     let wanted: Wanted = serde_json::from_slice(body).map_err(|error| {
         bad(format!("{error}; write {{\"upstream\": …}} with path, prefix or division, or none"))
@@ -92,12 +103,6 @@ fn canonical(what: &str, path: &str) -> Result<String, String> {
 fn unknown<'a>(what: &str, known: impl Iterator<Item = &'a str>) -> Mistake {
     let known = known.collect::<Vec<_>>().join(", ");
     (StatusCode::NOT_FOUND, format!("there is no such {what}; there are: {known}"))
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = text.and_then(|text| text.split(';').next());
-    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }
 
 fn answer(status: StatusCode, body: &serde_json::Value) -> Response {

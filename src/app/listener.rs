@@ -114,6 +114,15 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// The same for a socket that somebody else has bound.
+///
+/// # Errors
+/// As the system says: it is no socket to listen on.
+pub fn adopt(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    rustix::net::sockopt::set_socket_send_buffer_size(&listener, SEND_BUFFER_BYTES as usize)?;
+    TcpListener::from_std(listener)
+}
+
 /// Serves the connections of a [`bind`], plain or (with `tls`) over TLS, until `shutdown`
 /// resolves and what was under way has ended. The service's future is dropped when its
 /// caller hangs up.

@@ -53,8 +53,15 @@ impl Bid {
     /// one that fetches.
     pub async fn granted(&self) -> Option<Permit> {
         loop {
-            match self.door.budget.state.lock().desk.take(self.door.id) {
-                Outcome::Granted(grant) => return Some(Permit::new(Arc::clone(&self.door.budget), grant)),
+            let (outcome, face) = {
+                let mut state = self.door.budget.core.state.lock();
+                (state.desk.take(self.door.id), state.face.upgrade())
+            };
+            match outcome {
+                Outcome::Granted(grant) => {
+                    let face = face.unwrap_or_else(|| Arc::clone(&self.door.budget));
+                    return Some(Permit::of_bid(face, grant));
+                }
                 Outcome::Over => return None,
                 Outcome::Waiting => {}
             }
@@ -68,22 +75,33 @@ impl Drop for Bid {
     fn drop(&mut self) {
         let budget = &self.door.budget;
         budget.change(|desk, now| desk.close(self.door.id, now));
-        budget.state.lock().signals.remove(&self.door.id);
+        budget.core.state.lock().signals.remove(&self.door.id);
     }
 }
 
 impl Door {
-    /// A caller's place in the queue of its consumer. In a bid that was granted
-    /// already the place is free and never refused.
+    /// A caller's place in the queue of its consumer, a seat of the plan under which
+    /// the bid was opened. In a bid that was granted already the place is free and
+    /// never refused.
     ///
     /// # Errors
     /// [`Denied::Refused`] if the caller cannot leave before its deadline, or too
-    /// many wait; [`Denied::Closed`] if the fetch is over: open another one.
-    ///
-    /// # Panics
-    /// If `ask.seat` is no consumer of the plan.
+    /// many wait; [`Denied::Closed`] if the fetch is over: open another one;
+    /// [`Denied::Gone`] if its consumer is no longer in the plan.
     pub fn enter(&self, ask: Ask) -> Result<Entry, Denied> {
-        let id = self.budget.change(|desk, now| desk.enter(self.id, ask, now))?;
+        self.enter_as(&self.budget, ask)
+    }
+
+    /// The same for a seat of `speaker`'s plan, which may be a later or an earlier
+    /// one on the same books.
+    ///
+    /// # Errors
+    /// As for [`Door::enter`].
+    pub fn enter_as(&self, speaker: &Budget, ask: Ask) -> Result<Entry, Denied> {
+        let id = self.budget.change(|desk, now| {
+            let seat = desk.eras().seat(speaker.era, super::seat_of(ask.seat)).ok_or(Denied::Gone)?;
+            desk.enter(self.id, Ask { seat: seat as usize, ..ask }, now)
+        })?;
         Ok(Entry { budget: Arc::clone(&self.budget), id, deadline: ask.deadline })
     }
 }
@@ -93,28 +111,31 @@ impl Entry {
     /// come, or can no longer be kept; never, if it or another caller of the fetch
     /// has been admitted.
     pub async fn refused(&self) -> Refusal {
-        let mut deadline = std::pin::pin!(self.budget.clock.sleep_until(self.deadline));
+        let mut deadline = std::pin::pin!(self.budget.core.clock.sleep_until(self.deadline));
+        let mut is_over = false;
         loop {
             // Made before the look, so that no news falls in between.
-            let news = self.budget.turned_away.notified();
-            if let Some(refusal) = self.budget.state.lock().desk.turned_away(self.id) {
+            let news = self.budget.core.turned_away.notified();
+            if let Some(refusal) = self.budget.core.state.lock().desk.turned_away(self.id) {
                 return refusal;
             }
             tokio::select! {
-                () = &mut deadline => break,
+                () = &mut deadline, if !is_over => {
+                    if let Some(refusal) = self.budget.change(|desk, now| desk.time_out(self.id, now)) {
+                        return refusal;
+                    }
+                    // Admitted; or the shared ledger has been asked, and may still say no.
+                    is_over = true;
+                }
                 () = news => {}
             }
-        }
-        match self.budget.change(|desk, now| desk.time_out(self.id, now)) {
-            Some(refusal) => refusal,
-            None => std::future::pending().await,
         }
     }
 
     /// Whether it is this caller's consumer that pays, for this caller.
     #[must_use]
     pub fn has_paid(&self) -> bool {
-        self.budget.state.lock().desk.has_paid(self.id)
+        self.budget.core.state.lock().desk.has_paid(self.id)
     }
 }
 

@@ -4,10 +4,13 @@
 //! who could leave. The desk reads no clock: `now` is given, and never falls.
 
 mod charges;
+mod fleet;
 mod foresee;
 mod learn;
 mod past;
 mod refuse;
+mod replan;
+mod view;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,6 +21,7 @@ use smallvec::SmallVec;
 use crate::clock::{Moment, UnixTime};
 use crate::quota::{LimitSet, Plan};
 
+use super::eras::Eras;
 use super::hierarchy::{Books, Place};
 use super::learn::{Lessons, Others};
 use super::log::Seat;
@@ -26,6 +30,8 @@ use super::refusal::{Denied, Reason, Refusal};
 use super::vendor_clock::Shift;
 
 pub(super) use charges::{Flight, Standing};
+use fleet::Claims;
+pub(super) use fleet::{Bound, Bounds, Nominee};
 use past::Past;
 
 /// One fetch that wants to leave.
@@ -42,13 +48,16 @@ pub struct Ask {
     pub urgency: u8,
 }
 
-/// One request may leave; somebody's seat pays for it.
+/// One request may leave; somebody's seat pays for it. Seat and set are as they
+/// were when it was handed out; the desk knows by the id what they are now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Grant {
     pub(super) seat: Seat,
     pub(super) set: LimitSet,
     pub(super) at: Moment,
     pub(super) waited: Duration,
+    /// Its number here; never zero.
+    pub(super) ticket: u64,
 }
 
 /// What a bid has come to.
@@ -85,6 +94,11 @@ pub(super) struct Desk {
     next_id: u64,
     past: Past,
     lessons: Lessons,
+    eras: Eras,
+    /// Grants that have not come to an end.
+    outstanding: HashMap<u64, Owed>,
+    /// What has to be asked for where replicas share the account.
+    claims: Claims,
     others: Others,
     /// Waiters refused before their deadline, until they have heard of it.
     turned_away: HashMap<EntryId, Refusal>,
@@ -94,6 +108,15 @@ pub(super) struct Desk {
     /// Something has changed since the last look at who may leave.
     dirty: bool,
     next_wake: Option<Moment>,
+}
+
+/// What a grant is charged to now.
+#[derive(Clone, Copy, Debug)]
+struct Owed {
+    seat: Seat,
+    set: LimitSet,
+    /// Nobody knows yet by when it was counted.
+    is_pending: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -106,6 +129,8 @@ struct Bid {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
+    /// Chosen to go next, if the shared ledger agrees.
+    Nominated(Grant),
     Granted(Grant),
     /// The permit has been handed out.
     Taken,
@@ -133,7 +158,8 @@ enum Fate {
 impl Desk {
     pub(super) fn new(plan: Plan, books: Books) -> Self {
         Self {
-            tallies: vec![Tally::default(); plan.consumers.len()],
+            // One more, for what is charged to nobody.
+            tallies: vec![Tally::default(); plan.consumers.len() + 1],
             books,
             queue: Queue::new(&plan),
             bids: HashMap::new(),
@@ -142,6 +168,9 @@ impl Desk {
             next_id: 0,
             past: Past::default(),
             lessons: Lessons::new(plan.limits.len()),
+            eras: Eras::new(),
+            outstanding: HashMap::new(),
+            claims: Claims::default(),
             others: Others::new(plan.limits.len()),
             turned_away: HashMap::new(),
             has_turned_away: false,
@@ -166,7 +195,7 @@ impl Desk {
         let id = self.fresh_id();
         let fetch = self.bids.get_mut(&bid).ok_or(Denied::Closed)?;
         let fate = match fetch.state {
-            State::Open => Fate::Waiting,
+            State::Open | State::Nominated(_) => Fate::Waiting,
             State::Granted(_) | State::Taken => Fate::Free,
             State::Over => return Err(Denied::Closed),
         };
@@ -179,6 +208,11 @@ impl Desk {
         let first = fetch.waiting.first().copied();
         fetch.waiting.push(id);
         let waiter = Waiter { id, seat, set: fetch.set, urgency };
+        if matches!(fetch.state, State::Nominated(_)) {
+            // It stands in no queue unless its bid is put back.
+            self.tallies[ask.seat].waiting += 1;
+            return Ok(id);
+        }
         self.queue.push(waiter, &self.books);
         self.dirty = true;
         self.tallies[ask.seat].waiting += 1;
@@ -187,6 +221,9 @@ impl Desk {
             self.queue.join(waiter, &self.books);
         }
         self.pump(now);
+        if self.is_nominated(id) {
+            return Ok(id);
+        }
         match self.unwelcome(waiter, ask.deadline, now) {
             None => Ok(id),
             Some(reason) => {
@@ -202,7 +239,7 @@ impl Desk {
     pub(super) fn leave(&mut self, id: EntryId, now: Moment) {
         if let Some(waiter) = self.waiter(id) {
             self.withdraw(waiter);
-            self.close_if_empty(id);
+            self.close_if_empty(id, now);
         }
         self.entries.remove(&id);
         self.turned_away.remove(&id);
@@ -215,23 +252,19 @@ impl Desk {
         if let Some(refusal) = self.turned_away(id) {
             return Some(refusal);
         }
-        let waiter = self.waiter(id)?;
+        // Who is nominated hears what the shared ledger says: it is not waited for long.
+        let waiter = self.waiter(id).filter(|_| !self.is_nominated(id))?;
         let refusal = self.refuse(waiter, Reason::WaitOver, now);
         self.withdraw(waiter);
-        self.close_if_empty(id);
+        self.close_if_empty(id, now);
         Some(refusal)
-    }
-
-    /// Whether this caller's consumer pays for the fetch.
-    pub(super) fn has_paid(&self, id: EntryId) -> bool {
-        self.entries.get(&id).is_some_and(|entry| entry.fate == Fate::Paid)
     }
 
     /// Hands the permit out, once.
     pub(super) fn take(&mut self, bid: BidId) -> Outcome {
         let Some(bid) = self.bids.get_mut(&bid) else { return Outcome::Over };
         match bid.state {
-            State::Open => Outcome::Waiting,
+            State::Open | State::Nominated(_) => Outcome::Waiting,
             State::Granted(grant) => {
                 bid.state = State::Taken;
                 Outcome::Granted(grant)
@@ -251,7 +284,7 @@ impl Desk {
                 self.queue.remove(waiter, &self.books);
             }
         }
-        if let State::Granted(grant) = fetch.state {
+        if let State::Granted(grant) | State::Nominated(grant) = fetch.state {
             self.refund(grant, now);
         }
         self.pump(now);
@@ -264,11 +297,15 @@ impl Desk {
             self.dirty = true;
             self.queue.refresh(seat, &self.books);
         }
-        if self.past.is_unknown || (!self.dirty && self.next_wake.is_none_or(|at| now < at)) {
+        if self.is_held_up(now) || (!self.dirty && self.next_wake.is_none_or(|at| now < at)) {
             return;
         }
         while let Some(waiter) = self.queue.next(&self.books, now) {
-            self.grant(waiter, now);
+            if self.claims.are_asked {
+                self.nominate(waiter, now);
+            } else {
+                self.grant(waiter, now);
+            }
         }
         self.dirty = false;
         self.next_wake = self.queue.next_chance(&self.books, now);
@@ -283,34 +320,11 @@ impl Desk {
         self.queue.len()
     }
 
-    /// The bids that have come to something since the last time.
-    pub(super) fn take_decided(&mut self) -> Vec<BidId> {
-        std::mem::take(&mut self.decided)
-    }
-
-    #[cfg(test)]
-    pub(super) fn has_news(&self) -> bool {
-        !self.decided.is_empty()
-    }
-
-    #[cfg(test)]
-    pub(super) fn forget_herds(&mut self) {
-        self.herds.clear();
-    }
-
-    pub(super) fn books(&self) -> &Books {
-        &self.books
-    }
-
     /// Our own wall clock reads `wall`.
     pub(super) fn follow_wall(&mut self, now: Moment, wall: UnixTime) {
         if self.books.follow_wall(now, wall) == Shift::Large {
             self.dirty = true;
         }
-    }
-
-    pub(super) fn tally(&self, seat: usize) -> Tally {
-        self.tallies[seat]
     }
 
     fn grant(&mut self, waiter: Waiter, now: Moment) {
@@ -356,12 +370,14 @@ impl Desk {
         }
     }
 
-    fn close_if_empty(&mut self, id: EntryId) {
+    fn close_if_empty(&mut self, id: EntryId, now: Moment) {
         let Some(bid) = self.entries.get(&id).map(|entry| entry.bid) else { return };
-        if let Some(fetch) =
-            self.bids.get_mut(&bid).filter(|b| b.state == State::Open && b.waiting.is_empty())
-        {
-            fetch.state = State::Over;
+        let Some(fetch) = self.bids.get_mut(&bid).filter(|bid| bid.waiting.is_empty()) else { return };
+        if matches!(fetch.state, State::Open | State::Nominated(_)) {
+            if let State::Nominated(grant) = std::mem::replace(&mut fetch.state, State::Over) {
+                self.books.refund(grant.seat, grant.set, grant.at, now);
+                self.moved(grant.seat);
+            }
             self.decided.push(bid);
         }
     }

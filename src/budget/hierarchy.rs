@@ -5,7 +5,9 @@
 //! kept in step with that log, so a charge enters and leaves all of its nodes
 //! in one step (DESIGN, law 2) and an idle consumer costs a few words.
 
+mod bounds;
 mod obstacle;
+mod replan;
 mod restore;
 
 use std::time::Duration;
@@ -76,7 +78,10 @@ pub(super) enum Standing {
 
 impl Books {
     pub(super) fn new(plan: &Plan, now: Moment, wall: UnixTime) -> Self {
-        let clock = VendorClock::new(now, wall);
+        Self::by(VendorClock::new(now, wall), plan, now)
+    }
+
+    fn by(clock: VendorClock, plan: &Plan, now: Moment) -> Self {
         let (limits, divisions, seats) = (plan.limits.len(), plan.divisions.len(), plan.consumers.len());
         let nodes = divisions + seats + 2;
         let windows = plan.limits.iter().map(|limit| Window::new(limit, now, &clock));
@@ -299,9 +304,15 @@ impl Books {
 
     /// How `node` stands on the limits of `set`.
     pub(super) fn standing(&self, node: NodeIndex, set: LimitSet) -> Standing {
-        if set.iter().any(|limit| self.capped(node, limit)) {
+        self.standing_after(node, set, 0)
+    }
+
+    /// The same, had it used so many more.
+    pub(super) fn standing_after(&self, node: NodeIndex, set: LimitSet, more: u32) -> Standing {
+        let used = |limit: usize| self.used_by(node, limit) + more;
+        if set.iter().any(|limit| used(limit) >= self.caps[self.cell(node, limit)]) {
             Standing::Capped
-        } else if set.iter().all(|limit| self.used_by(node, limit) < self.fair[self.cell(node, limit)]) {
+        } else if set.iter().all(|limit| used(limit) < self.fair[self.cell(node, limit)]) {
             Standing::Below
         } else {
             Standing::Borrowing
@@ -357,6 +368,7 @@ impl Books {
     }
 
     /// Whether `node` has used up its cap on `limit`.
+    #[cfg(test)]
     pub(super) fn capped(&self, node: NodeIndex, limit: usize) -> bool {
         let cell = self.cell(node, limit);
         self.used[cell] >= self.caps[cell]

@@ -2,8 +2,9 @@
 //! virtual time against vendors that share no code with it.
 
 mod fair;
+mod reloads;
 mod restarts;
-mod vendor;
+pub(in crate::budget) mod vendor;
 mod world;
 
 use std::num::NonZeroU32;
@@ -60,6 +61,16 @@ fn calendar(plan: &mut Plan, limit: usize, millis: u64) {
     plan.limits[limit].window = Window::Calendar(Calendar::Every(Duration::from_millis(millis)));
 }
 
+/// Random histories per law. `WEIR_LONG=1` tries [`LONG`] times as many.
+const EVERYDAY: u32 = 1_000;
+const LONG: u32 = 20;
+
+/// How many cases a property has.
+pub(in crate::budget) fn cases(everyday: u32) -> ProptestConfig {
+    let times = if std::env::var_os("WEIR_LONG").is_some() { LONG } else { 1 };
+    ProptestConfig::with_cases(everyday * times)
+}
+
 fn limits() -> impl Strategy<Value = Vec<(u32, u64)>> {
     prop::collection::vec((1u32..6, 500u64..8_000), 1..4)
 }
@@ -97,7 +108,7 @@ fn vendors(plan: &Plan, phase: u64) -> Vec<Vec<Vendor>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(250))]
+    #![proptest_config(cases(EVERYDAY))]
 
     /// Laws 1, 2, 3, 5 and 6 at every step of a history; see `World::check`.
     #[test]
@@ -218,7 +229,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(cases(EVERYDAY))]
 
     /// Law 7: nothing one tick before the announced moment, and a yes at it.
     #[test]

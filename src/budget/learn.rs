@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use super::Budget;
+use super::eras::Map;
 use crate::clock::Moment;
 use crate::id::LimitName;
 use crate::quota::LimitSet;
@@ -61,6 +62,12 @@ impl Others {
         }
     }
 
+    /// The same for another plan of `limits` limits.
+    pub(super) fn replanned(&self, map: &Map, limits: usize) -> Self {
+        let before = |limit| map.limit_before(limit).map(|old| self.used[old].clone()).unwrap_or_default();
+        Self { used: (0..limits).map(before).collect() }
+    }
+
     pub(super) fn of(&self, limit: usize) -> &[(Moment, u32)] {
         &self.used[limit]
     }
@@ -103,7 +110,11 @@ impl Budget {
     /// The vendor reports `used` requests on the limit at `limit` (an index into the
     /// plan's): counts as used from now on, if it is more than is counted here.
     pub fn raise(&self, limit: usize, used: u32) {
-        if limit < self.plan.limits.len() && self.change(|desk, now| desk.raise(limit, used, now)) {
+        let is_news = self.change(|desk, now| {
+            let limit = desk.eras().limit(self.era, limit).filter(|limit| *limit < desk.plan().limits.len());
+            limit.is_some_and(|limit| desk.raise(limit, used, now))
+        });
+        if is_news {
             self.remember_others(limit);
         }
     }
@@ -116,7 +127,10 @@ impl Budget {
         sent: Moment,
         retry_after: Option<Duration>,
     ) -> Option<Closed> {
-        let closed = self.change(|desk, now| desk.refused_by_vendor(limits, sent, retry_after, now))?;
+        let closed = self.change(|desk, now| {
+            let limits = desk.eras().limits(self.era, limits);
+            desk.refused_by_vendor(limits, sent, retry_after, now)
+        })?;
         if let Some(link) = &self.link {
             if closed.spaced_out {
                 link.remember_spacing(&closed.limit);
@@ -127,7 +141,10 @@ impl Budget {
             let limit = self.plan.limits.iter().position(|limit| limit.name == closed.limit);
             if let Some(limit) = limit {
                 self.remember_others(limit);
-                let closed = self.state.lock().desk.books().closed(limit);
+                let closed = {
+                    let desk = &self.core.state.lock().desk;
+                    desk.eras().limit(self.era, limit).and_then(|limit| desk.books().closed(limit))
+                };
                 closed.inspect(|until| link.remember_closed(&self.plan.limits[limit].name, *until));
             }
         }
@@ -137,7 +154,11 @@ impl Budget {
     /// A restart must not forget what others have used.
     pub(super) fn remember_others(&self, limit: usize) {
         let Some(link) = &self.link else { return };
-        let used = self.state.lock().desk.others().of(limit).to_vec();
+        let used = {
+            let desk = &self.core.state.lock().desk;
+            let Some(limit) = desk.eras().limit(self.era, limit) else { return };
+            desk.others().of(limit).to_vec()
+        };
         link.remember_others(&self.plan.limits[limit].name, &used);
     }
 }
@@ -145,6 +166,12 @@ impl Budget {
 impl Lessons {
     pub(super) fn new(limits: usize) -> Self {
         Self { last: vec![None; limits] }
+    }
+
+    /// The same for another plan of `limits` limits.
+    pub(super) fn replanned(&self, map: &Map, limits: usize) -> Self {
+        let before = |limit| map.limit_before(limit).and_then(|old| self.last[old]);
+        Self { last: (0..limits).map(before).collect() }
     }
 
     /// Whether `limit` was closed after `since`, and still is.

@@ -19,6 +19,7 @@ mod file;
 mod inbox;
 mod recall;
 mod record;
+mod replan;
 pub(super) mod restore;
 #[cfg(test)]
 mod tests;
@@ -210,6 +211,12 @@ impl Ledger {
         self.until(|status| matches!(status, Status::Closed | Status::Failed(_))).await;
     }
 
+    /// Whether bookings are taken: also while the file is waited for.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        matches!(*self.inbox.status().borrow(), Status::Opening | Status::Waiting | Status::Ready)
+    }
+
     async fn until(&self, over: impl FnMut(&Status) -> bool) -> Status {
         let mut status = self.inbox.status();
         // The sender lives in the inbox, which is borrowed here.
@@ -296,11 +303,14 @@ impl fmt::Debug for Link {
 }
 
 pub(super) fn record_of(plan: &Plan, grant: Grant, state: State, at: Stamp, linger: Duration) -> Record {
-    let consumer = &plan.consumers[grant.seat as usize];
+    let (consumer, division) = match plan.consumers.get(grant.seat as usize) {
+        Some(consumer) => (consumer.name.clone(), plan.divisions[consumer.division].name.clone()),
+        None => (replan::removed(), replan::removed()),
+    };
     Record {
         limits: grant.set.iter().map(|limit| plan.limits[limit].name.clone()).collect(),
-        consumer: consumer.name.clone(),
-        division: plan.divisions[consumer.division].name.clone(),
+        consumer,
+        division,
         state,
         at,
         linger,
@@ -309,7 +319,7 @@ pub(super) fn record_of(plan: &Plan, grant: Grant, state: State, at: Stamp, ling
 }
 
 /// How long after it was counted a charge can count against a limit of `set`.
-fn keep(plan: &Plan, set: LimitSet) -> Duration {
+pub(super) fn keep(plan: &Plan, set: LimitSet) -> Duration {
     /// The vendor's clock may be this much off what it was.
     const MARGIN: Duration = Duration::from_secs(60);
     let each = set.iter().map(|limit| restore::reach(&plan.limits[limit]) + MARGIN);

@@ -43,8 +43,16 @@ impl Log {
 
     /// One more charge of `seat`, counted by the vendor at `until` at the latest.
     pub(super) fn insert(&mut self, until: Moment, seat: Seat) {
+        self.insert_many(until, seat, 1);
+    }
+
+    /// So many at once, for the price of one.
+    pub(super) fn insert_many(&mut self, until: Moment, seat: Seat, charges: u32) {
+        if charges == 0 {
+            return;
+        }
         let until = self.round_up(until);
-        self.charges += 1;
+        self.charges += charges;
         // Settlements come in the order of time, so nearly all belong at the end.
         let at = match self.stamps.back() {
             Some(last) if (last.until, last.seat) > (until, seat) => self.position(until, seat),
@@ -52,8 +60,8 @@ impl Log {
             _ => self.stamps.len(),
         };
         match self.stamps.get_mut(at) {
-            Some(stamp) if (stamp.until, stamp.seat) == (until, seat) => stamp.charges += 1,
-            _ => self.stamps.insert(at, Stamp { until, seat, charges: 1 }),
+            Some(stamp) if (stamp.until, stamp.seat) == (until, seat) => stamp.charges += charges,
+            _ => self.stamps.insert(at, Stamp { until, seat, charges }),
         }
     }
 
@@ -130,9 +138,35 @@ mod tests {
         );
         assert_eq!((log.nth(0), log.nth(3), log.nth(4)), (Some(at(20)), Some(at(50)), None));
         assert!(log.remove(at(30), 2) && !log.remove(at(30), 2));
+        log.insert_many(at(40), 3, 0);
         assert_eq!(log.pop_if(|m| m <= at(20)), Some((1, 1)));
         assert_eq!(log.pop_if(|m| m <= at(20)), None);
         assert_eq!((log.charges(), log.newest()), (2, Some(at(50))));
+    }
+
+    proptest::proptest! {
+        #![proptest_config(crate::budget::laws::cases(500))]
+
+        /// Never over, and under by a thousandth of the window at most.
+        #[test]
+        fn a_rounded_charge_lapses_late_and_not_much(
+            requests in EXACT_REQUESTS + 1..u32::MAX, window in 1_000u64..100_000_000_000,
+            charges in proptest::collection::vec((0u64..1_000_000_000_000, 0u32..4), 1..200),
+        ) {
+            let mut log = Log::new(requests, window);
+            let mut exact: Vec<_> = charges.iter().map(|(nanos, _)| *nanos).collect();
+            charges.iter().for_each(|&(nanos, seat)| log.insert(at(nanos), seat));
+            exact.sort_unstable();
+            proptest::prop_assert_eq!(log.charges() as usize, exact.len());
+            for (nth, exact) in exact.into_iter().enumerate() {
+                let late = log.nth(nth).unwrap().as_nanos().checked_sub(exact).expect("not too early");
+                proptest::prop_assert!(late < (window / BUCKETS).max(1), "{} of {}", late, window);
+            }
+            for (nanos, seat) in charges {
+                proptest::prop_assert!(log.remove(at(nanos), seat));
+            }
+            proptest::prop_assert_eq!((log.charges(), log.stamps.len()), (0, 0));
+        }
     }
 
     #[test]

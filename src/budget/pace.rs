@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::eras::Map;
 use crate::clock::Moment;
 use crate::quota::{Limit, Pace, Window};
 
@@ -49,6 +50,24 @@ impl Pacing {
             before_last: None,
         });
         Self { spacings: spacings.collect(), now: NO_SAMPLES, before: NO_SAMPLES }
+    }
+
+    /// The same for another plan. What is spaced stays so where the pace is learnt;
+    /// a limit that is new keeps its distance from the last request of all.
+    pub(super) fn replanned(&self, limits: &[Limit], pace: Pace, map: &Map) -> Self {
+        let mut pacing = Self { now: self.now, before: self.before, ..Self::new(limits, pace) };
+        let newest = self.spacings.iter().filter_map(|spacing| spacing.last).max();
+        for (limit, spacing) in pacing.spacings.iter_mut().enumerate() {
+            match map.limit_before(limit).map(|old| &self.spacings[old]) {
+                Some(old) => {
+                    (spacing.last, spacing.before_last) = (old.last, old.before_last);
+                    let may_be = pace == Pace::Auto && matches!(limits[limit].window, Window::Sliding(_));
+                    spacing.is_even |= old.is_even && may_be;
+                }
+                None => spacing.last = newest,
+            }
+        }
+        pacing
     }
 
     /// From now on `limit` is spaced.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Moment;
+use crate::id::{ConsumerName, DivisionName};
 
 use super::Budget;
 use super::desk::{Desk, Flight, Grant, Standing};
@@ -23,9 +24,17 @@ pub struct Permit {
     budget: Arc<Budget>,
     grant: Grant,
     booking: Option<Booking>,
+    shares: Shares,
     /// Observed: nothing may hold it up, so it leaves whether it is durable or not.
     is_observed: bool,
     sent: bool,
+}
+
+/// Whether the ledger that replicas share, if they do, knows of a permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shares {
+    Unasked,
+    Booked,
 }
 
 /// A grant that grew old while the vendor closed the window it was made for.
@@ -48,7 +57,14 @@ pub struct Charge {
 
 impl Permit {
     pub(super) fn new(budget: Arc<Budget>, grant: Grant) -> Self {
-        Self { budget, grant, booking: None, is_observed: false, sent: false }
+        Self { budget, grant, booking: None, shares: Shares::Unasked, is_observed: false, sent: false }
+    }
+
+    /// A bid's, whose turn it was by all that replicas know.
+    pub(super) fn of_bid(budget: Arc<Budget>, grant: Grant) -> Self {
+        let mut permit = Self::new(budget, grant);
+        permit.shares = Shares::Booked;
+        permit
     }
 
     pub(super) fn observed(budget: Arc<Budget>, grant: Grant) -> Self {
@@ -64,6 +80,9 @@ impl Permit {
     /// # Errors
     /// The ledger cannot be written: the permit is to be dropped.
     pub async fn booked(&mut self) -> Result<(), LedgerDown> {
+        if self.budget.core.fleet.is_some() && !self.grant.set.is_empty() {
+            return self.booked_by_all().await;
+        }
         let Some(link) = self.link() else { return Ok(()) };
         if self.booking.is_none() {
             let vendor = self.budget.change(|desk, now| desk.books().vendor_clock().at_most(now));
@@ -74,9 +93,27 @@ impl Permit {
             }
         }
         match &mut self.booking {
-            Some(booking) if !self.is_observed => booking.durable(self.budget.clock).await,
+            Some(booking) if !self.is_observed => booking.durable(self.budget.core.clock).await,
             _ => Ok(()),
         }
+    }
+
+    /// A bid's permit is booked already where replicas share the account.
+    async fn booked_by_all(&mut self) -> Result<(), LedgerDown> {
+        match self.shares {
+            Shares::Booked => {}
+            Shares::Unasked if self.is_observed => {
+                let grant = self.grant;
+                self.budget.tell(|replica, now| replica.add(grant, now));
+                self.shares = Shares::Booked;
+            }
+            Shares::Unasked => {
+                self.budget.book_now(self.grant).await?;
+                self.shares = Shares::Booked;
+            }
+        }
+        // After a long pause of this process it may have lapsed there.
+        if self.is_observed || self.budget.may_be_sent(self.grant) { Ok(()) } else { Err(LedgerDown) }
     }
 
     /// What it has to be written to; what counts against no limit need not outlive anything.
@@ -84,7 +121,7 @@ impl Permit {
         self.budget.link.as_ref().filter(|_| !self.grant.set.is_empty())
     }
 
-    /// The consumer that pays: its index in the plan.
+    /// The consumer that pays: its index in the plan of the moment of the grant.
     #[must_use]
     pub fn seat(&self) -> usize {
         self.grant.seat as usize
@@ -116,7 +153,7 @@ impl Permit {
             Standing::Closed => Err(Outdated),
             Standing::From(at) => {
                 self.grant.at = at;
-                self.budget.clock.sleep_until(at).await;
+                self.budget.core.clock.sleep_until(at).await;
                 Ok(())
             }
         }
@@ -137,16 +174,18 @@ impl Drop for Permit {
     fn drop(&mut self) {
         if !self.sent {
             self.budget.change(|desk, now| desk.refund(self.grant, now));
-            forget(&self.budget, self.booking.as_ref());
+            forget(&self.budget, self.booking.as_ref(), self.grant);
         }
     }
 }
 
 impl Charge {
-    /// The consumer that pays: its index in the plan.
+    /// The consumer that pays, with its division; none if it is no longer in the plan.
     #[must_use]
-    pub fn seat(&self) -> usize {
-        self.grant.seat as usize
+    pub fn payer(&self) -> Option<(&ConsumerName, &DivisionName)> {
+        let plan = &self.budget.plan;
+        let consumer = plan.consumers.get(self.grant.seat as usize)?;
+        Some((&consumer.name, &plan.divisions[consumer.division].name))
     }
 
     /// When the first byte may have left.
@@ -160,7 +199,7 @@ impl Charge {
     pub fn wants_last_byte(&self) -> bool {
         self.budget.plan.counted_within.is_some()
             && self.flight.counted_by.is_none()
-            && self.budget.state.lock().desk.counted_within().is_some()
+            && self.budget.core.state.lock().desk.counted_within().is_some()
     }
 
     /// The last byte of the request has left just now. Has an effect, once, under
@@ -187,7 +226,7 @@ impl Charge {
         }
         self.over = true;
         self.budget.change(|desk, now| desk.refund(self.grant, now));
-        forget(&self.budget, self.booking.as_ref());
+        forget(&self.budget, self.booking.as_ref(), self.grant);
     }
 
     /// Given up just now without a head, or with one that an intermediary may
@@ -209,6 +248,9 @@ impl Charge {
             let end = End { at, vendor, linger: until.since(at) };
             link.settle(booking, &self.budget.plan, self.grant, end);
         }
+        if let Some(until) = until.filter(|&until| until >= at) {
+            self.budget.tell(|replica, _| replica.settle(self.grant.ticket, until));
+        }
         until
     }
 }
@@ -221,7 +263,8 @@ impl Drop for Charge {
     }
 }
 
-fn forget(budget: &Budget, booking: Option<&Booking>) {
+fn forget(budget: &Budget, booking: Option<&Booking>, grant: Grant) {
+    budget.tell(|replica, now| replica.forget(grant.ticket, now));
     if let (Some(link), Some(booking)) = (&budget.link, booking) {
         link.forget(booking);
     }

@@ -12,6 +12,7 @@
 //! class and never walks past those that cannot go, and every change of a
 //! count, by a charge, a refund or a lapse, moves one consumer: O(log n).
 
+mod fleet;
 mod rank;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,6 +22,7 @@ use crate::quota::{LimitSet, Plan};
 
 use super::hierarchy::{Books, Gate, NodeIndex, Standing};
 use super::log::Seat;
+pub(super) use fleet::{Place, Precedence};
 use rank::{Group, Key, Ranks};
 
 /// One caller that waits; ids grow in the order of arrival.
@@ -91,6 +93,20 @@ struct Turn {
 impl Queue {
     pub(super) fn new(plan: &Plan) -> Self {
         Self { classes: Vec::new(), ranks: Ranks::new(plan), waiting: 0 }
+    }
+
+    /// An empty one for another plan, in which everyone is due what it was before.
+    /// `seats` are the old ones of the new plan's consumers, behind the old plan's divisions.
+    pub(super) fn replanned(
+        &self,
+        plan: &Plan,
+        (divisions, seats): (usize, &[Option<usize>]),
+        before: &Plan,
+    ) -> Self {
+        let homes =
+            plan.divisions.iter().map(|new| before.divisions.iter().position(|old| old.name == new.name));
+        let nodes: Vec<_> = homes.chain(seats.iter().map(|seat| seat.map(|seat| divisions + seat))).collect();
+        Self { ranks: self.ranks.replanned(plan, &nodes), ..Self::new(plan) }
     }
 
     pub(super) fn push(&mut self, waiter: Waiter, books: &Books) {

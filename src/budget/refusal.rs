@@ -34,6 +34,8 @@ pub enum Reason {
     AllQueuesFull,
     /// What was charged before this process is not known yet.
     Loading,
+    /// The ledger that replicas share cannot be reached.
+    StoreLost,
 }
 
 /// An owner of limits.
@@ -58,6 +60,9 @@ pub enum Denied {
     /// All callers of this bid had gone, or its owner had: ask again with a new one.
     #[error("the bid was over")]
     Closed,
+    /// A reload has taken this caller's consumer out of the plan.
+    #[error("its consumer is gone")]
+    Gone,
 }
 
 impl Reason {
@@ -70,6 +75,7 @@ impl Reason {
             Self::QueueFull => "queue_full",
             Self::AllQueuesFull => "all_queues_full",
             Self::Loading => "ledger_loading",
+            Self::StoreLost => "store_lost",
         }
     }
 }

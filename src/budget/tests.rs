@@ -26,7 +26,7 @@ async fn spend(budget: &Arc<Budget>, seat: usize) -> Charge {
 }
 
 async fn pass(budget: &Budget, time: Duration) {
-    budget.clock.sleep_until(budget.now() + time).await;
+    budget.clock().sleep_until(budget.now() + time).await;
 }
 
 fn at(millis: u64) -> Moment {
@@ -228,7 +228,7 @@ async fn edges_of_another_zone_are_its_own_through_daylight_saving() {
             let bid = budget.bid(all(&budget));
             let hasty = bid.enter(ask(&budget, 1, MS));
             let Err(Denied::Refused(refusal)) = hasty else { panic!("a third is admitted") };
-            let left = edge.since(budget.clock.wall());
+            let left = edge.since(budget.clock().wall());
             // The vendor's clock may be behind ours by as much as is not known of it.
             let late = refusal.retry_after.checked_sub(left).expect("never before the edge");
             assert!(late <= 3_000 * MS, "{late:?} after the edge");

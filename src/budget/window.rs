@@ -144,14 +144,19 @@ impl Window {
         }
     }
 
-    /// A charge from before this process.
-    pub(super) fn restore(&mut self, until: Moment, seat: Seat) {
-        self.log.insert(until, seat);
+    /// Charges that this process did not book.
+    pub(super) fn restore(&mut self, until: Moment, seat: Seat, charges: u32) {
+        self.log.insert_many(until, seat, charges);
     }
 
     /// Takes out a logged charge; false if it has lapsed.
     pub(super) fn take_out(&mut self, until: Moment, seat: Seat) -> bool {
         self.log.remove(until, seat)
+    }
+
+    /// Every settled charge with its owner, oldest first.
+    pub(super) fn charges(&self) -> impl Iterator<Item = (Moment, Seat)> {
+        self.log.iter()
     }
 
     /// When something comes back even if nothing in flight is answered.
@@ -160,6 +165,20 @@ impl Window {
             Rule::Sliding { life } => self.log.nth(0).map(|until| until + *life),
             Rule::Calendar { edge, .. } => Some(clock.around(*edge).1),
         }
+    }
+
+    /// The first moment at which the edge before the present period may have been; none
+    /// for sliding windows.
+    pub(super) fn last_edge(&self, now: Moment, clock: &VendorClock) -> Option<Moment> {
+        let Rule::Calendar { calendar, .. } = &self.rule else { return None };
+        // A period is at most a tenth longer than its length: months are counted as 30 days.
+        let mut edge = calendar.next_edge(clock.at_least(now) - calendar_reach(calendar));
+        let mut last = None;
+        while clock.around(edge).1 <= now {
+            last = Some(clock.around(edge).0);
+            edge = calendar.next_edge(edge);
+        }
+        last
     }
 
     /// When all of it has come back, if nothing new is charged and what is in flight is answered now.
@@ -282,6 +301,10 @@ impl Window {
             }
         }
     }
+}
+
+fn calendar_reach(calendar: &Calendar) -> Duration {
+    quota::Window::Calendar(calendar.clone()).length() * 2
 }
 
 /// The charges of one node on one limit.

@@ -155,13 +155,19 @@ pub fn vary_by_coding(headers: &mut HeaderMap) {
     }
 }
 
-/// The head of the form in `coding`: what was about the identity's bytes goes.
-fn describe_coded(headers: &mut HeaderMap, coding: Coding) {
+/// Removes what would be untrue of the same content in another coding: digests, and an
+/// offer of ranges.
+pub fn forget_bytes(headers: &mut HeaderMap) {
     const OF_THE_BYTES: [&str; 5] =
         ["accept-ranges", "content-md5", "digest", "content-digest", "repr-digest"];
     for name in OF_THE_BYTES {
         headers.remove(name);
     }
+}
+
+/// The head of the form in `coding`: what was about the identity's bytes goes.
+fn describe_coded(headers: &mut HeaderMap, coding: Coding) {
+    forget_bytes(headers);
     headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
     if let Some(tag) = headers.get(ETAG).map(|etag| coding.tag(etag)) {
         headers.insert(ETAG, tag);

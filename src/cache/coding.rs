@@ -1,5 +1,12 @@
 //! Which content coding a caller likes best, and bodies in it (RFC 9110, sections
 //! 8.4 and 12.5.3).
+//!
+//! Only stored bodies are coded, once for all who take the coding. An answer on its way
+//! in has the identity, whoever listens: its callers may want several codings at once,
+//! and each would cost a coder per stream, before anybody knows that it is asked for
+//! again. `identity;q=0` does not change that: section 12.5.3 asks for no refusal, and
+//! section 12.1 lets a server disregard preferences (a 406 would cost the caller an
+//! answer that has been paid for).
 
 use std::io::Write;
 

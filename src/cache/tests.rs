@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::entry::Body;
+use super::validate::Refreshed;
 use super::*;
 use crate::clock::{Moment, UnixTime};
 use crate::config::{CacheRule, ClientCacheControl};
@@ -99,6 +100,23 @@ impl World {
         let paths: Vec<&str> = std::iter::once(path).chain(named.as_deref()).collect();
         for selector in self.policy().outdated(&"u".parse().unwrap(), &paths) {
             self.cache.purge(&selector);
+        }
+    }
+
+    /// What the gateway does with a HEAD: it is sent on to validate what is stored, and
+    /// its answer tells about that.
+    fn head(&self, at: u64, request: &str, response: &str) {
+        let request = format!("HEAD | {request}");
+        let (method, caller) = parse_request(&request);
+        let Lookup::Stale(stale) = self.lookup(at, &request) else { return };
+        let (head, ticket) = (parse_response(response), self.cache.ticket());
+        if head.status != StatusCode::OK {
+            return;
+        }
+        let exchange = Exchange { sent: now(at).at, received: now(at) };
+        match stale.entry.refresh_by_head(&self.policy(), &asked(&method, &caller), &head, &exchange) {
+            Refreshed::Updated(entry) => drop(self.cache.insert(ticket, entry.into())),
+            Refreshed::Once(..) | Refreshed::Mismatch => self.cache.remove(&stale.entry),
         }
     }
 

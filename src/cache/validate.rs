@@ -129,12 +129,22 @@ impl Entry {
             if kept || fields::is_cookie(name) || connection.contains(name) {
                 continue;
             }
+            if *name == ETAG && self.says_the_same_weakly(new) {
+                continue;
+            }
             merged.remove(name);
             for value in new.get_all(name) {
                 merged.append(name, value.clone());
             }
         }
         merged
+    }
+
+    /// A weak tag stays weak, though the vendor says the same one strongly: the bytes that
+    /// are kept may be the vendor's in another coding, or edited.
+    fn says_the_same_weakly(&self, new: &HeaderMap) -> bool {
+        let (Some(ours), Some(theirs)) = (self.field(&ETAG), new.get(ETAG)) else { return false };
+        ours.as_bytes().starts_with(b"W/") && weakly_equal(ours.as_bytes(), theirs.as_bytes())
     }
 
     /// This answer with the merged head, to be given once.

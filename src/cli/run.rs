@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use super::output::{self, Failure};
-use crate::app::App;
+use crate::app::{App, Origin, Setup, Sockets};
 use crate::config;
 use crate::telemetry::{self, LogFormat};
 
@@ -49,16 +49,23 @@ impl LogArgs {
 }
 
 pub(super) fn main(args: Args) -> Result<(), Failure> {
+    // First of all, while there is one thread: it changes the environment.
+    let names = output::environment().find(|(name, _)| name == "LISTEN_FDNAMES");
+    let sockets = Sockets::inherited(names.as_ref().map_or("", |(_, names)| names))
+        .context("what LISTEN_FDS names cannot be listened on")?;
     let config =
         config::load(&args.config, output::environment()).map_err(|e| Failure::Usage(e.to_string()))?;
     args.log.start()?;
+    let origin = Some(Origin { file: args.config, env: output::environment().collect() });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("the runtime cannot start")?;
-    runtime.block_on(async {
-        let app = App::start(config).await?;
+    let served = runtime.block_on(async {
+        let app = App::start_with(config, Setup { sockets, origin }).await?;
         app.serve_until_signal().await
-    })?;
-    Ok(())
+    });
+    // After a second signal nothing is waited for.
+    runtime.shutdown_background();
+    Ok(served?)
 }

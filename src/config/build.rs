@@ -11,6 +11,7 @@ mod limits;
 mod listeners;
 mod patience;
 mod portions;
+mod redis;
 mod transport;
 mod upstream;
 
@@ -37,12 +38,20 @@ pub(super) fn config(file: &raw::File, walk: &mut Walk<'_>) -> Option<Config> {
     }
     let upstreams = file.upstreams.things();
     let mut drafts: Vec<_> =
-        upstreams.iter().map(|(name, at)| upstream::draft(name, &at.value, walk)).collect();
+        upstreams.iter().map(|(name, at)| upstream::draft(name, &at.value, &store, walk)).collect();
     upstream::mounts_apart(upstreams, walk);
     let consumers = consumers::consumers(file, &mut drafts, walk);
     let mut upstreams: Option<Vec<_>> = drafts.into_iter().map(|draft| draft.finish(walk)).collect();
     if let Some(whole) = &mut upstreams {
         patience::outlast(whole, &consumers, file, walk);
     }
-    Some(Config { server, admin, store, upstreams: upstreams?, consumers, warnings: Vec::new() })
+    Some(Config {
+        server,
+        admin,
+        store,
+        upstreams: upstreams?,
+        consumers,
+        files: Vec::new(),
+        warnings: Vec::new(),
+    })
 }

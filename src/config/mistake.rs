@@ -108,13 +108,15 @@ impl std::error::Error for Mistakes {}
 pub(super) struct Walk<'a> {
     /// The environment, for secrets that name a variable.
     pub(super) env: &'a BTreeMap<String, String>,
+    /// Files that secrets were read from.
+    pub(super) files: Vec<std::path::PathBuf>,
     mistakes: Vec<Remark>,
     warnings: Vec<Remark>,
 }
 
 impl<'a> Walk<'a> {
     pub(super) fn new(env: &'a BTreeMap<String, String>) -> Self {
-        Self { env, mistakes: Vec::new(), warnings: Vec::new() }
+        Self { env, files: Vec::new(), mistakes: Vec::new(), warnings: Vec::new() }
     }
 
     /// Notes a mistake.

@@ -13,7 +13,7 @@ use super::scalar::{
 use super::secrets::{ClientIdValue, SecretValue, TokenValue};
 use super::size::SizeText;
 use super::union::{
-    CredentialValue, Dialects, FilesValue, KeyTables, LimitValue, OnLoss, QueueValue, ReserveValue,
+    CredentialValue, Dialects, FilesValue, KeyTables, LimitValue, OnLossWord, QueueValue, ReserveValue,
     RoutesValue,
 };
 use super::url::{HostText, MountText, PublicUrlText, UrlText};
@@ -81,7 +81,7 @@ tables! {
         /// What cached answers may take on disk, so that a restart keeps them; default 1GiB, 0MiB keeps none.
         cache_disk: SizeText,
         /// Shared by replicas.
-        @not_built redis: Redis,
+        redis: Redis,
         /// What a ledger file that is new means: trust (nothing was spent) or cautious (all current windows are).
         on_empty: OnEmptyWord,
     }
@@ -90,12 +90,14 @@ tables! {
     Redis {
         /// redis:// or rediss:// URL.
         url: SecretValue,
+        /// PEM file of roots instead of the system's, for rediss://.
+        ca: String,
         /// Put before every key; default weir.
         prefix: String,
         /// How many weirs share it.
         replicas: u64,
         /// What a replica does that is cut off: closed, or share:FRACTION.
-        on_loss: OnLoss,
+        on_loss: OnLossWord,
     }
 
     /// One vendor's API, reached with one account.

@@ -17,7 +17,15 @@ use text::{count, quantities, table};
 use super::build::percent;
 use super::scalar::spell;
 use super::{ClientAuth, Config, Mode, Mount, Scheme, Upstream};
+use crate::id::ConsumerName;
 use crate::quota::{Calendar, Pace, Routes, Scope, Window};
+use crate::secret::TokenHash;
+
+/// The lines of a file that make a consumer known by a token of this hash.
+#[must_use]
+pub fn consumer_lines(name: &ConsumerName, token: TokenHash) -> String {
+    format!("[consumers.{name}]\ntoken = {{ sha256 = \"{}\" }}\n", token.to_hex())
+}
 
 /// What was understood and what it means in requests per minute and day.
 /// Never a secret; ends without a line break.

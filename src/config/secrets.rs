@@ -168,7 +168,10 @@ fn of_file(node: Node, walk: &mut Walk<'_>) -> Option<Secret> {
     });
     // Its path is not repeated: it might be the secret, put in the wrong place.
     let words = match read.map(String::from_utf8) {
-        Ok(Ok(value)) => return kept(value, &place, walk),
+        Ok(Ok(value)) => {
+            walk.files.push(path.into());
+            return kept(value, &place, walk);
+        }
         Ok(Err(_)) => "the file that it names is not UTF-8 text".to_owned(),
         Err(error) => format!(
             "the file that it names cannot be read ({}); correct the path or its rights",

@@ -62,6 +62,13 @@ pub struct Transport {
     pub proxy: Option<Proxy>,
 }
 
+impl Transport {
+    /// Every file that it names.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.ca.iter().chain(self.client.iter().flat_map(|pair| [&pair.cert, &pair.key]))
+    }
+}
+
 /// A certificate towards a vendor, and its key.
 #[derive(Clone, Debug)]
 pub struct ClientPair {

@@ -2,6 +2,7 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use super::OnLoss;
 use super::mistake::{Walk, did_you_mean, one_of};
 use super::raw;
 use super::read::{At, Field, List, Named, Read, text};
@@ -281,19 +282,19 @@ impl JsonSchema for CredentialValue {
 
 /// What a replica does that is cut off: nothing more, or a part set aside for it.
 #[derive(Clone, Debug)]
-pub(super) struct OnLoss;
+pub(super) struct OnLossWord(pub(super) OnLoss);
 
-impl Read for OnLoss {
+impl Read for OnLossWord {
     fn read(node: Node, walk: &mut Walk<'_>) -> Option<Self> {
         let place = node.place.clone();
         let typed = text(node, "\"closed\" or \"share:0.1\"", walk)?;
         let part = typed.strip_prefix("share:").and_then(|part| part.parse::<f64>().ok());
         if typed == "closed" || part.is_some_and(|part| part > 0.0 && part <= 1.0) {
-            return Some(Self);
+            return Some(Self(if typed == "closed" { OnLoss::Closed } else { OnLoss::Share }));
         }
         walk.wrong(&place, "not known; write \"closed\", or \"share:0.1\" for a tenth set aside");
         None
     }
 }
 
-schema_of!(OnLoss, { "type": "string", "pattern": "^(closed|share:(0?\\.[0-9]+|1))$" });
+schema_of!(OnLossWord, { "type": "string", "pattern": "^(closed|share:(0?\\.[0-9]+|1))$" });

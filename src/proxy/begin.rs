@@ -14,6 +14,7 @@ use super::fetch::{Admission, Fetch, Shared};
 use super::wish::Wish;
 use crate::budget::Refusal;
 use crate::cache::{Hit, Joined, Listener, Lookup, Now, Stale};
+use crate::clock::Moment;
 use crate::config::Mode;
 use crate::quota::LimitSet;
 
@@ -100,7 +101,7 @@ impl Lane {
             }
             Mode::Observe => {
                 let (permit, held_up) = self.budget.charge_anyway(limits, caller.access.seat);
-                held_up.inspect(|held_up| self.observe(caller, held_up));
+                held_up.inspect(|held_up| self.observe(caller.access.seat, caller.deadline, held_up));
                 (Admission::Permit(permit), None)
             }
         };
@@ -108,13 +109,13 @@ impl Lane {
     }
 
     /// Says what would have become of a request, had its limits been enforced.
-    fn observe(&self, caller: &Caller<'_>, held_up: &Refusal) {
+    pub(super) fn observe(&self, seat: usize, deadline: Moment, held_up: &Refusal) {
         tracing::info!(
             upstream = %self.config.name,
-            consumer = %self.config.plan.consumers[caller.access.seat].name,
+            consumer = %self.config.plan.consumers[seat].name,
             limit = %held_up,
             wait_s = held_up.retry_after.as_secs_f64(),
-            would = if held_up.retry_at > caller.deadline { "refuse" } else { "wait" },
+            would = if held_up.retry_at > deadline { "refuse" } else { "wait" },
             "observed: over the limit, and sent all the same"
         );
     }

@@ -12,9 +12,10 @@ use http::header::{HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri, Version};
 
+use super::Lane;
 use super::headers;
 use super::refusal::No;
-use super::{Gateway, Lane};
+use super::table::Table;
 use crate::clock::{Moment, UnixTime};
 use crate::config::{Access, Mount};
 use crate::consumer::{ConsumerIx, Peer};
@@ -55,7 +56,7 @@ pub(super) struct Caller<'a> {
 /// The order among its own requests of a caller that names none (RFC 9218, section 4.1).
 const DEFAULT_URGENCY: u8 = 3;
 
-impl Gateway {
+impl Table {
     /// Which upstream is meant, and the canonical target there.
     ///
     /// # Errors
@@ -141,10 +142,7 @@ impl Gateway {
 
     /// What is known of the caller at this upstream.
     pub(super) fn caller(&self, call: &Call, known: ConsumerIx) -> Result<Caller<'_>, No> {
-        let access = self
-            .consumers
-            .access(known, call.lane.index)
-            .ok_or_else(|| No::Forbidden("weir: this consumer has no access to this upstream.".into()))?;
+        let access = self.consumers.access(known, call.lane.index).ok_or_else(No::no_access)?;
         let (wait, clipped_wait) =
             patience(&call.headers, access.max_wait.unwrap_or(call.lane.config.max_wait));
         Ok(Caller {

@@ -5,9 +5,10 @@ use std::io::Write;
 
 use bytes::{Bytes, BytesMut};
 use flate2::write::MultiGzDecoder;
-use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, ETAG};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG};
 use http::{HeaderMap, HeaderValue};
 
+use crate::cache::answer;
 use crate::dialect::{Editor, Edits, Observed};
 
 /// Compressed bytes undone at a time, so that a bomb grows to 4 MiB at most (gzip
@@ -28,7 +29,8 @@ pub(super) struct Edit {
 
 impl Edit {
     /// What has to be done to a body with this head; the head is changed to fit.
-    /// `asked_gzip`: the coding is weir's wish, so weir undoes it for all callers.
+    /// `asked_gzip`: the coding is weir's wish, so weir undoes it for all callers, as any
+    /// user agent does; also where `no-transform` is said, which forbids to code it anew.
     pub(super) fn of(headers: &mut HeaderMap, asked_gzip: bool, edits: Option<Edits>) -> Self {
         let coding = headers.get(CONTENT_ENCODING).map(|coding| coding.as_bytes().to_ascii_lowercase());
         let gunzip = match coding.as_deref() {
@@ -41,8 +43,9 @@ impl Edit {
         if gunzip.is_some() || editor.is_some() {
             headers.remove(CONTENT_ENCODING);
             headers.remove(CONTENT_LENGTH);
-            // Other bytes than the vendor's: a range of it, or a strong validator, would lie.
-            headers.remove(ACCEPT_RANGES);
+            // Other bytes than the vendor's: a range of it, a digest, or a strong validator
+            // would lie.
+            answer::forget_bytes(headers);
             if let Some(weak) = headers.get(ETAG).and_then(weakened) {
                 headers.insert(ETAG, weak);
             }

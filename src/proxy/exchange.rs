@@ -16,7 +16,7 @@ use crate::clock::{Clock, Moment};
 use crate::dialect::OAuth;
 use crate::id::{ConsumerName, RequestId};
 use crate::quota::LimitSet;
-use crate::telemetry::{self, Outcome};
+use crate::telemetry::{self, Outcome, Refused};
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const WEIR_PRICE: HeaderName = HeaderName::from_static("weir-price");
@@ -141,7 +141,9 @@ impl Exchange {
 
     fn record(&self, status: Option<StatusCode>, outcome: Outcome, reason: &str, upstream_time: Duration) {
         if let (Some(lane), Some(seat)) = (&self.lane, self.seat) {
-            lane.tally.count(seat, outcome, self.waited);
+            let is_known = status.is_some_and(|status| status.is_success() || status.is_redirection());
+            let route = lane.tally.route(&self.path, is_known);
+            lane.tally.count(seat, route, outcome, self.waited);
         }
         telemetry::Exchange {
             id: self.id,
@@ -166,6 +168,16 @@ impl Exchange {
         if let No::Vendor(fault) = no {
             // The libraries' words are for the operator; the caller gets the reason.
             tracing::warn!(id = %self.id, %fault, "the vendor did not answer");
+        }
+        if let (Outcome::Refused, Some(lane), Some(consumer)) = (no.outcome(), &self.lane, &self.consumer) {
+            lane.tally.refusals().push(Refused {
+                at: self.clock.wall(),
+                consumer: consumer.clone(),
+                route: lane.tally.route_name(&self.path),
+                reason: no.reason(),
+                details: no.details(),
+                retry_after: no.retry_after(),
+            });
         }
         let why = self.forward.filter(|_| matches!(no, No::Vendor(_)));
         let cache = CacheStatus::Own { why, detail: no.reason() };

@@ -26,6 +26,8 @@ use crate::budget::{Bid, Charge, Door, Permit};
 use crate::cache::{Entry, Exchange, Lead, NotStored, Now, Ticket};
 use crate::clock::{Moment, UnixTime};
 use crate::quota::LimitSet;
+use crate::telemetry::Account;
+use crate::telemetry::route::RouteIx;
 use crate::upstream::{BoxError, Ready, SendError, UpstreamBody};
 
 /// A request body on its way to the vendor.
@@ -155,7 +157,8 @@ impl Fetch {
         };
         let mut charge = permit.sent();
         let sent = charge.sent_at();
-        let leaving = Leaving::of(self.wish.limits, &charge, self.in_background);
+        let leaving =
+            Leaving::of((lane, self.wish.target.path()), self.wish.limits, &charge, self.in_background);
         lane.count_sent(&leaving);
         match left(ready, request, &mut charge).await {
             Ok(mut response) => {
@@ -243,32 +246,55 @@ pub(super) struct Sent {
     pub(super) another_key: bool,
 }
 
-/// Seats that a request which is leaving is counted for.
+/// Whom a request which is leaving is counted for.
 pub(super) struct Leaving {
-    /// Whose allowance it takes, if any limit counts it.
-    payer: Option<usize>,
-    /// Whose hit set it off, if it is a background refresh.
-    refreshes_for: Option<usize>,
+    /// Who was admitted with it; none if a reload has removed it meanwhile.
+    account: Option<Arc<Account>>,
+    route: RouteIx,
+    /// Whether it takes any allowance.
+    is_paid: bool,
+    /// Whether a hit set it off.
+    is_refresh: bool,
 }
 
 impl Leaving {
-    pub(super) fn of(limits: LimitSet, charge: &Charge, in_background: bool) -> Self {
-        let seat = charge.seat();
-        Self { payer: (!limits.is_empty()).then_some(seat), refreshes_for: in_background.then_some(seat) }
+    pub(super) fn of(
+        (lane, path): (&Lane, &str),
+        limits: LimitSet,
+        charge: &Charge,
+        in_background: bool,
+    ) -> Self {
+        let tally = &lane.tally;
+        Self {
+            account: charge.payer().and_then(|(consumer, division)| tally.account_of(consumer, division)),
+            route: tally.route(path, true),
+            is_paid: !limits.is_empty(),
+            is_refresh: in_background,
+        }
     }
 }
 
 impl Lane {
     pub(super) fn count_sent(&self, leaving: &Leaving) {
         self.vendor.count_sent();
-        leaving.payer.inspect(|seat| self.tally.pay(*seat));
-        leaving.refreshes_for.inspect(|seat| self.tally.refresh(*seat));
+        let Some(account) = &leaving.account else { return };
+        if leaving.is_paid {
+            account.pay(leaving.route);
+        }
+        if leaving.is_refresh {
+            account.refresh(leaving.route);
+        }
     }
 
     pub(super) fn take_back_sent(&self, leaving: &Leaving) {
         self.vendor.take_back_sent();
-        leaving.payer.inspect(|seat| self.tally.refund(*seat));
-        leaving.refreshes_for.inspect(|seat| self.tally.take_back_refresh(*seat));
+        let Some(account) = &leaving.account else { return };
+        if leaving.is_paid {
+            account.refund(leaving.route);
+        }
+        if leaving.is_refresh {
+            account.take_back_refresh(leaving.route);
+        }
     }
 
     /// Tells the breaker how an exchange went.
@@ -301,6 +327,6 @@ impl Lane {
         } else {
             charge.settled();
         }
-        self.vendor.count_answer(status);
+        self.vendor.count_answer(status, exchange.received.at.since(exchange.sent));
     }
 }

@@ -116,8 +116,8 @@ pub(super) fn from_vendor(headers: &mut HeaderMap, is_plain_cache: bool) {
     headers.append(VIA, VIA_WEIR);
 }
 
-/// What weir asks vendors whose bodies it edits: gzip saves most of the way, and
-/// is undone before the edit.
+/// What weir asks vendors in its own name: gzip saves most of the way, and is undone
+/// once, before the body is edited, kept or passed on.
 pub(super) fn ask_gzip(headers: &mut HeaderMap) {
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
 }

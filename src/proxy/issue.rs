@@ -15,7 +15,8 @@ use super::call::Call;
 use super::exchange::{Answer, Exchange};
 use super::fetch::RequestBody;
 use super::refusal::No;
-use super::{Gateway, Lane, ahead};
+use super::table::Table;
+use super::{Lane, ahead};
 use crate::consumer::{ConsumerIx, Peer, SignIn};
 use crate::dialect::OAuth;
 use crate::dialect::oauth::{Asked, GrantError};
@@ -28,7 +29,7 @@ const MAX_FORM_BYTES: usize = 16 * 1024;
 /// How much longer a refresh token is valid than the token it came with.
 const REFRESH_FACTOR: u32 = 12;
 
-impl Gateway {
+impl Table {
     /// Answers a request for a token.
     pub(super) async fn issue(
         &self,
@@ -81,7 +82,7 @@ impl Gateway {
         peer: Peer<'_>,
     ) -> Option<Result<ConsumerIx, SignIn>> {
         lane.config.dialect.oauth()?;
-        let issuer: &Issuer = self.issuer.as_ref()?;
+        let issuer: &Issuer = self.issuer.as_deref()?;
         let claim = Claim::read(presented)?;
         let known = self.consumers.named(claim.consumer())?;
         match issuer.check(&claim, kind, self.bond(lane, known), self.clock.wall()) {

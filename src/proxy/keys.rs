@@ -8,12 +8,28 @@ use http::{HeaderMap, StatusCode};
 
 use crate::clock::UnixTime;
 use crate::config::{Key, KeyValue};
+use crate::id::KeyName;
 
 /// The keys of one upstream, and which of their values the vendor has refused.
 #[derive(Debug)]
 pub(super) struct Keys {
     keys: Vec<Key>,
     refused: Vec<Vec<AtomicBool>>,
+}
+
+/// How one value of a key stands; never the value itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyState {
+    /// The key's label.
+    pub name: KeyName,
+    /// Which of its values: 0 is the first in the configuration.
+    pub value: usize,
+    /// The first moment at which it is no longer valid, if that is known.
+    pub expires: Option<UnixTime>,
+    /// Whether the vendor has refused it.
+    pub is_refused: bool,
+    /// Whether it is the one that is sent now.
+    pub is_in_use: bool,
 }
 
 /// One value of one key.
@@ -29,6 +45,54 @@ impl Keys {
     pub(super) fn new(keys: &[Key]) -> Self {
         let refused = keys.iter().map(|key| key.values.iter().map(|_| AtomicBool::new(false)).collect());
         Self { keys: keys.to_vec(), refused: refused.collect() }
+    }
+
+    /// The same for other keys; what the vendor has refused stays refused.
+    pub(super) fn succeed(&self, keys: &[Key]) -> Self {
+        let next = Self::new(keys);
+        for (key, refused) in next.keys.iter().zip(&next.refused) {
+            let Some(before) = self.keys.iter().position(|known| known.name == key.name) else { continue };
+            for (value, refused) in key.values.iter().zip(refused) {
+                let mut known = self.keys[before].values.iter().zip(&self.refused[before]);
+                let was = known.find(|(known, _)| known.value.is_same(&value.value));
+                refused.store(was.is_some_and(|(_, was)| was.load(Ordering::Relaxed)), Ordering::Relaxed);
+            }
+        }
+        next
+    }
+
+    /// Whether these are the same keys, values and all.
+    pub(super) fn are(&self, keys: &[Key]) -> bool {
+        let is_same = |(old, new): (&KeyValue, &KeyValue)| {
+            let clients = match (&old.client, &new.client) {
+                (None, None) => true,
+                (Some(old), Some(new)) => old.id.is_same(&new.id) && old.secret.is_same(&new.secret),
+                _ => false,
+            };
+            clients && old.value.is_same(&new.value)
+        };
+        let pairs = || self.keys.iter().zip(keys);
+        self.keys.len() == keys.len()
+            && pairs().all(|(old, new)| old.name == new.name && old.values.len() == new.values.len())
+            && pairs().all(|(old, new)| old.values.iter().zip(&new.values).all(is_same))
+    }
+
+    /// Every value as it stands at `now`.
+    pub(super) fn states(&self, now: UnixTime) -> Vec<KeyState> {
+        let state = |(key, value): (usize, usize)| {
+            let chosen = self.choose(key, now).is_some_and(|(chosen, _)| chosen.value == value);
+            KeyState {
+                name: self.keys[key].name.clone(),
+                value,
+                expires: self.keys[key].values[value].expires,
+                is_refused: self.refused[key][value].load(Ordering::Relaxed),
+                is_in_use: chosen,
+            }
+        };
+        let all = self.keys.iter().enumerate();
+        all.flat_map(|(key, values)| (0..values.values.len()).map(move |value| (key, value)))
+            .map(state)
+            .collect()
     }
 
     /// The value of `key` to send now. If none is good any more, the first one:

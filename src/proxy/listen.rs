@@ -3,7 +3,6 @@
 //! Dropping a wait is a caller who hangs up: the place in the queue and the ear on
 //! the flight go with it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
@@ -44,7 +43,7 @@ impl Wish {
         let entered = self.lane.clock.now();
         exchange.forward = Some(why);
         let ask = Ask { seat: caller.access.seat, deadline: caller.deadline, urgency: caller.urgency };
-        let place = match listener.shared().door.as_ref().map(|door| door.enter(ask)) {
+        let place = match listener.shared().door.as_ref().map(|door| door.enter_as(&self.lane.budget, ask)) {
             None => None,
             Some(Ok(place)) => Some(place),
             Some(Err(Denied::Closed)) => {
@@ -53,6 +52,7 @@ impl Wish {
                 let _ = listener.landing().await;
                 return Err(Missed::Again);
             }
+            Some(Err(Denied::Gone)) => return Err(Missed::No(No::no_access())),
             Some(Err(Denied::Refused(refusal))) => return Err(Missed::No(No::Budget(refusal))),
         };
         let landed = tokio::select! {
@@ -77,6 +77,11 @@ impl Wish {
             collapsed: !leads,
             detail: told.and_then(|told| told.not_stored).map(cache::NotStored::as_str),
         };
+        let price = match told.and_then(|told| told.price) {
+            Some(price) if leads => price,
+            Some(_) => 0,
+            None => u32::from(pays),
+        };
         let mut answer = match landed {
             Ok(Landing::Head(head)) => self.live(&head, listener),
             Ok(Landing::Entry(entry)) => self.stored(&Hit::at(entry, self.lane.now()), None).await,
@@ -92,19 +97,12 @@ impl Wish {
                 return Err(Missed::Anew);
             }
             Err(FlightError::Abandoned | FlightError::GoAlone | FlightError::TooSlow) => {
+                // Who was admitted for all of them has paid, though it must ask again.
+                exchange.price += if told.is_some() { price } else { 0 };
                 return Err(Missed::Again);
             }
         };
-        exchange.price += match told.and_then(|told| told.price) {
-            Some(price) => {
-                if leads {
-                    price
-                } else {
-                    0
-                }
-            }
-            None => u32::from(pays),
-        };
+        exchange.price += price;
         answer.cache = forwarded;
         answer.outcome = if pays || leads { Outcome::Paid } else { Outcome::Joined };
         answer.reason = why.as_str();
@@ -112,8 +110,9 @@ impl Wish {
         Ok(answer)
     }
 
-    /// The vendor's answer as it streams in. Whose request was sent gets all of
-    /// the head, the others nothing that is about the one who asked.
+    /// The vendor's answer as it streams in, not coded (see `cache::coding`). Whose
+    /// request was sent gets all of the head, the others nothing that is about the one
+    /// who asked.
     fn live(&self, head: &Head, listener: Ear) -> Answer {
         let mut headers = head.headers.clone();
         if !listener.leads() {
@@ -156,15 +155,7 @@ impl Wish {
         if coding == Coding::Identity {
             return Shape::Identity;
         }
-        let form = match self.lane.forms.ready(hit.entry.body(), coding) {
-            Some(form) => form,
-            None => {
-                let (forms, body) = (Arc::clone(&self.lane.forms), hit.entry.body().clone());
-                // Dropped with its caller, the work goes on and is there for the next.
-                let made = tokio::task::spawn_blocking(move || forms.make(&body, coding));
-                made.await.unwrap_or_default()
-            }
-        };
+        let form = self.lane.forms.form(hit.entry.body(), coding).await;
         form.map_or(Shape::Identity, |body| Shape::Coded(coding, body))
     }
 

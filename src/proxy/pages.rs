@@ -28,6 +28,7 @@ use super::body::Body;
 use super::call::{Call, Caller};
 use super::exchange::{Answer, Exchange};
 use super::refusal::No;
+use super::table::Table;
 use super::wish::Wish;
 use super::{Gateway, Lane};
 use crate::cache::{Forward, Hit, Lookup};
@@ -89,6 +90,7 @@ fn asked_in(headers: &HeaderMap) -> Result<bool, No> {
 /// One walk of one caller.
 struct Tour<'a> {
     gateway: &'a Gateway,
+    table: &'a Table,
     caller: &'a Caller<'a>,
     lane: Arc<Lane>,
     headers: HeaderMap,
@@ -104,6 +106,7 @@ impl Gateway {
     /// Answers a call for all pages of a list.
     pub(super) async fn walk(
         &self,
+        table: &Table,
         exchange: &mut Exchange,
         call: Call,
         caller: &Caller<'_>,
@@ -121,7 +124,7 @@ impl Gateway {
         let since = attempt.since;
         let here = Arc::clone(&lane);
         let mut tour =
-            Tour { gateway: self, caller, lane: here, headers, since, page: 0, bytes: 0, age_secs: 0 };
+            Tour { gateway: self, table, caller, lane: here, headers, since, page: 0, bytes: 0, age_secs: 0 };
         let answered = tour.walk(exchange, call.target, pages).await;
         // Otherwise what was paid for is worth keeping for whoever comes back in time.
         if answered.as_ref().err().is_none_or(is_for_good) {
@@ -173,7 +176,7 @@ impl Tour<'_> {
         let lane = Arc::clone(&self.lane);
         let call = Call::new(lane, (Method::GET, target), headers, false);
         let now = self.gateway.clock.wall();
-        self.gateway.check(&call, self.caller, now)?;
+        self.table.check(&call, self.caller, now)?;
         let wish = Arc::new(Wish::of(call, None, self.caller, now));
         exchange.limits = wish.limits;
         (exchange.tries, exchange.refused_by_vendor) = (0, 0);

@@ -58,7 +58,11 @@ impl Gateway {
             Some(_) => UnsyncBoxBody::new(Limited::new(body, MAX_REQUEST_BODY_BYTES)),
         };
         let mut exchange = Exchange::begin(self.ids.next(), self.clock, &head);
-        let answered = self.tell(&mut exchange, Request::from_parts(head, (body, size)), peer).await;
+        let answered = tokio::select! {
+            biased;
+            answered = self.tell(&mut exchange, Request::from_parts(head, (body, size)), peer) => answered,
+            () = self.called() => Err(No::Stopping),
+        };
         exchange.end(answered)
     }
 
@@ -68,30 +72,29 @@ impl Gateway {
         request: Request<(RequestBody, Option<u64>)>,
         peer: Peer<'_>,
     ) -> Result<Answer, No> {
-        if self.is_stopping() {
-            return Err(No::Stopping);
-        }
         let (head, (body, size)) = request.into_parts();
-        let mut call = self.route(head, size.is_some()).map_err(|(no, seems_for)| {
+        // A reload puts another table in place; this request is answered by the one it met.
+        let table = self.table.load_full();
+        let mut call = table.route(head, size.is_some()).map_err(|(no, seems_for)| {
             exchange.seems_for(seems_for);
             no
         })?;
         exchange.routed(&call);
         if let Some(oauth) = call.asks_token() {
-            return self.issue(exchange, (oauth, &call), body, peer).await;
+            return table.issue(exchange, (oauth, &call), body, peer).await;
         }
         let body = call.read_credential(body).await?;
-        let caller = self.identify(&mut call, peer)?;
-        exchange.identified(&caller, &self.consumers.config(caller.consumer).name);
+        let caller = table.identify(&mut call, peer)?;
+        exchange.identified(&caller, &table.consumers.config(caller.consumer).name);
         caller.may(&call)?;
-        self.admit_inbound(&caller)?;
+        table.admit_inbound(&caller)?;
         let now = self.clock.wall();
-        self.check(&call, &caller, now)?;
+        table.check(&call, &caller, now)?;
         if size.is_some_and(|bytes| bytes > MAX_REQUEST_BODY_BYTES as u64) {
             return Err(No::TooLarge);
         }
         if !call.lane.relays() && pages::is_asked(&call)? {
-            return Box::pin(self.walk(exchange, call, &caller)).await;
+            return Box::pin(self.walk(&table, exchange, call, &caller)).await;
         }
         let (body, keyed) = match keyed_body::is_wanted(&call) {
             true => self.keyed_body(body, &caller).await?,

@@ -70,6 +70,9 @@ impl View {
     /// One list member per limit: `"minute";q=20;w=60` and `"minute";r=5;t=31`.
     /// Names of limits need no escape in a quoted string.
     fn of(limits: &[Remaining], taken: Moment) -> Option<Self> {
+        if limits.is_empty() {
+            return None;
+        }
         let (mut policy, mut now) = (String::new(), String::new());
         for limit in limits {
             let comma = if policy.is_empty() { "" } else { ", " };

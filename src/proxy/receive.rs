@@ -14,6 +14,7 @@ use super::fetch::{FetchLead, Sent, Told};
 use super::headers;
 use super::wish::Wish;
 use super::written;
+use crate::cache::answer;
 use crate::cache::validate::Refreshed;
 use crate::cache::{Cache, Entry, Head, NotStored, Pushed, Storable, Ticket};
 use crate::dialect::{Keeping, Rewritten};
@@ -47,13 +48,16 @@ pub(super) async fn receive(
         |not_stored| Told { granted: sent.granted, upstream_time, status: parts.status, not_stored, price };
     if let (Some(stale), StatusCode::NOT_MODIFIED) = (stale, head.status) {
         let _ = lead.shared().told.set(told(None));
+        if wish.undoes_gzip {
+            answer::forget_bytes(&mut head.headers);
+        }
         return renew(wish, stale, &head, &sent, lead);
     }
+    let edits = lane.config.dialect.edits(wish.target.path(), &head.headers, &lane.links);
+    let edit = Edit::of(&mut head.headers, wish.undoes_gzip, edits);
     if let (Some(stale), &Method::HEAD) = (stale, &wish.method) {
         learn_from_head(wish, stale, &head, &sent);
     }
-    let edits = lane.config.dialect.edits(wish.target.path(), &head.headers, &lane.links);
-    let edit = Edit::of(&mut head.headers, lane.config.dialect.edits_bodies(wish.target.path()), edits);
     let policy = wish.policy();
     let storable = match (wish.shareable, lane.config.dialect.may_keep(head.status)) {
         (true, true) => policy.admit(&wish.asked(), &head, &sent.exchange),

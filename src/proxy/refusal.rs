@@ -66,6 +66,11 @@ pub(super) enum No {
 }
 
 impl No {
+    /// Its consumer has, or by a reload had, access to other upstreams only.
+    pub(super) fn no_access() -> Self {
+        Self::Forbidden("weir: this consumer has no access to this upstream.".into())
+    }
+
     /// The status; one total mapping.
     fn status(&self) -> StatusCode {
         match self {
@@ -144,6 +149,7 @@ impl No {
             Self::SignIn(_) | Self::Grant(_) | Self::Forbidden(_) | Self::Method | Self::NotImplemented => {
                 "http_request_denied"
             }
+            Self::Budget(refusal) if refusal.reason == budget::Reason::StoreLost => "proxy_internal_error",
             Self::Inbound { .. } | Self::Budget(..) | Self::OnlyIfCached => "http_request_denied",
             Self::NotRouted => "destination_not_found",
             Self::Pages(why) if why.is_callers() => "http_request_error",
@@ -156,11 +162,14 @@ impl No {
     }
 
     /// What exactly stopped it, for `Proxy-Status`.
-    fn details(&self) -> String {
+    pub(super) fn details(&self) -> String {
         match self {
             Self::Inbound { .. } => "inbound rate".to_owned(),
             Self::Budget(refusal) if refusal.reason == budget::Reason::Loading => {
                 "the ledger is not loaded yet".to_owned()
+            }
+            Self::Budget(refusal) if refusal.reason == budget::Reason::StoreLost => {
+                "the shared ledger cannot be reached".to_owned()
             }
             Self::Budget(refusal) => refusal.to_string(),
             Self::Ledger => "the ledger cannot be written".to_owned(),
@@ -192,6 +201,11 @@ impl No {
             Self::Inbound { .. } => "weir: this consumer asks faster than its inbound rate allows.".into(),
             Self::Budget(refusal) if refusal.reason == budget::Reason::Loading => {
                 "weir: what was spent before this instance is not known yet; try again.".into()
+            }
+            Self::Budget(refusal) if refusal.reason == budget::Reason::StoreLost => {
+                "weir: the ledger that this company's gateways share cannot be reached, so nothing may leave; \
+                 try again."
+                    .into()
             }
             Self::Budget(refusal) => {
                 format!(
@@ -230,11 +244,13 @@ impl No {
     }
 
     /// Seconds for `Retry-After`: rounded up, at least 1.
-    fn retry_after(&self) -> Option<u64> {
+    pub(super) fn retry_after(&self) -> Option<u64> {
         let wait = match self {
             Self::Inbound { retry_after } | Self::SignIn(SignIn::TooManyFailures { retry_after }) => {
                 *retry_after
             }
+            // Redis may be back at any moment.
+            Self::Budget(refusal) if refusal.reason == budget::Reason::StoreLost => Duration::from_secs(1),
             Self::Budget(refusal) => refusal.retry_after,
             Self::Ledger
             | Self::Abandoned
@@ -304,7 +320,7 @@ impl From<NotWhole> for No {
 
 /// Whether weir itself, and not an allowance, is what stops a request.
 fn is_our_own(reason: budget::Reason) -> bool {
-    matches!(reason, budget::Reason::AllQueuesFull | budget::Reason::Loading)
+    matches!(reason, budget::Reason::AllQueuesFull | budget::Reason::Loading | budget::Reason::StoreLost)
 }
 
 fn token(text: &'static str) -> &'static TokenRef {

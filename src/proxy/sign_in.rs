@@ -201,15 +201,18 @@ impl Lane {
         let sign_in = oauth.sign_in(client).map_err(|_| Missed::Fault(SignInFault::Refused, None))?;
         let class = self.config.dialect.class(&Method::POST, sign_in.path);
         let limits = self.config.plan.limits_for(&Method::POST, sign_in.path, class);
-        let mut permit = match self.config.mode {
-            Mode::Enforce => self.admitted(limits, ask).await?,
-            Mode::Observe => self.budget.charge_anyway(limits, ask.seat).0,
-        };
-        let leave = self.breaker.leave(self.clock.now()).ok_or_else(unavailable)?;
-        permit.booked().await.map_err(|_| unavailable())?;
-        let Ok(ready) = self.upstream.ready().await else {
-            leave.failed(self.clock.now());
-            return Err(unavailable());
+        let (permit, leave, ready) = loop {
+            let mut permit = self.admitted(limits, ask).await?;
+            let leave = self.breaker.leave(self.clock.now()).ok_or_else(unavailable)?;
+            permit.booked().await.map_err(|_| unavailable())?;
+            let Ok(ready) = self.upstream.ready().await else {
+                leave.failed(self.clock.now());
+                return Err(unavailable());
+            };
+            // Where it does not, the next one waits until the window opens, or is refused.
+            if permit.still_stands().await.is_ok() {
+                break (permit, leave, ready);
+            }
         };
         let mut request = Request::new(Full::new(Bytes::copy_from_slice(sign_in.form.expose().as_bytes())));
         *request.method_mut() = Method::POST;
@@ -217,7 +220,7 @@ impl Lane {
         *request.headers_mut() = sign_in.headers;
         let charge = permit.sent();
         let sent = charge.sent_at();
-        let leaving = Leaving::of(limits, &charge, false);
+        let leaving = Leaving::of((self, sign_in.path), limits, &charge, false);
         self.count_sent(&leaving);
         let response = match ready.send(request).await {
             Ok(response) => response,
@@ -246,10 +249,15 @@ impl Lane {
     }
 
     async fn admitted(&self, limits: LimitSet, ask: Ask) -> Result<Permit, Missed> {
+        if self.config.mode == Mode::Observe {
+            let (permit, held_up) = self.budget.charge_anyway(limits, ask.seat);
+            held_up.inspect(|held_up| self.observe(ask.seat, ask.deadline, held_up));
+            return Ok(permit);
+        }
         let bid = self.budget.bid(limits);
         let place = bid.enter(ask).map_err(|denied| match denied {
             Denied::Refused(refusal) => Missed::Refused(refusal),
-            Denied::Closed => Missed::Fault(SignInFault::Unavailable, None),
+            Denied::Closed | Denied::Gone => Missed::Fault(SignInFault::Unavailable, None),
         })?;
         tokio::select! {
             biased;

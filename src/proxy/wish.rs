@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    CONTENT_TYPE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, VIA,
+    ACCEPT_ENCODING, CONTENT_TYPE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
+    RANGE, VIA,
 };
 use http::{HeaderMap, HeaderValue, Method};
 
@@ -47,6 +48,8 @@ pub(super) struct Wish {
     pub(super) place: Place,
     /// Whether a stored or a shared answer may serve it.
     pub(super) shareable: bool,
+    /// Whether weir asks for gzip of its own accord, and so undoes it for all callers.
+    pub(super) undoes_gzip: bool,
     /// The body, if it was read before it is sent: the canonical one of a POST that a
     /// rule calls a read, which is keyed; or as it came, less the caller's credential.
     pub(super) body: Option<Bytes>,
@@ -84,10 +87,14 @@ impl Wish {
         let default_ttl = dialect.freshness(method, &target, now);
         let (mut sent, keyed) = if shareable {
             let rule = rule.map(|rule| &config.cache[rule]);
-            shared_request(&lane, target.path(), &call.headers, rule, body.is_some())
+            shared_request(&lane, &call.headers, rule, body.is_some())
         } else {
-            (own_request(&lane, target.path(), &call.headers), HeaderMap::new())
+            (own_request(&lane, &call.headers), HeaderMap::new())
         };
+        let undoes_gzip = undoes_gzip(&lane, target.path(), shareable.then_some(&keyed));
+        if undoes_gzip {
+            headers::ask_gzip(&mut sent);
+        }
         lane.pass_on(caller, &call.headers, &mut sent);
         let scope = lane.scopes[vendor_key.unwrap_or_default()].clone();
         Self {
@@ -104,6 +111,7 @@ impl Wish {
             is_repeatable: !call.has_body || body.is_some() || call.body.is_some(),
             is_stream: manner == Manner::Stream,
             shareable,
+            undoes_gzip,
             body: body.or(call.body),
             rule,
             settled_ttl,
@@ -151,7 +159,6 @@ fn canonical_target(asked: &Target, rule: &CacheRule, now: UnixTime) -> (Target,
 /// A request whose answer others may get, and which of its headers are in the key.
 fn shared_request(
     lane: &Lane,
-    path: &str,
     from: &HeaderMap,
     rule: Option<&CacheRule>,
     has_body: bool,
@@ -176,24 +183,25 @@ fn shared_request(
         keyed.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     let mut sent = keyed.clone();
-    supply(lane, path, &mut sent);
+    dialect.supply(&mut sent);
     sent.insert(VIA, headers::VIA_WEIR);
     (sent, keyed)
 }
 
 /// A request for this caller alone: all its end-to-end headers.
-fn own_request(lane: &Lane, path: &str, from: &HeaderMap) -> HeaderMap {
+fn own_request(lane: &Lane, from: &HeaderMap) -> HeaderMap {
     let mut sent = if lane.is_keyless() { headers::end_to_end(from) } else { headers::for_one(from) };
-    supply(lane, path, &mut sent);
+    lane.config.dialect.supply(&mut sent);
     sent.append(VIA, headers::VIA_WEIR);
     sent
 }
 
-/// What the vendor requires, and the coding that weir can undo where it edits bodies.
-fn supply(lane: &Lane, path: &str, sent: &mut HeaderMap) {
-    let dialect = &lane.config.dialect;
-    dialect.supply(sent);
-    if dialect.edits_bodies(path) {
-        headers::ask_gzip(sent);
-    }
+/// Whether gzip is weir's own wish: where it edits bodies, and where one answer is for
+/// callers of every coding. Not where a rule has the callers' wishes in the key, and not
+/// towards a weir, which has its own tag for each coding. `keyed` are the fields in the
+/// key; none if the answer is for one caller.
+fn undoes_gzip(lane: &Lane, path: &str, keyed: Option<&HeaderMap>) -> bool {
+    let is_for_all = keyed.is_some_and(|keyed| !keyed.contains_key(ACCEPT_ENCODING));
+    let recodes = is_for_all && !lane.is_keyless() && !lane.relays();
+    lane.config.dialect.edits_bodies(path) || recodes
 }

@@ -2,18 +2,24 @@
 //! that asks right after it and waits; when the vendor sees it is when a yes came.
 //! Runs for real, since `Retry-After` has no other seconds.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use weir::clock::{Clock, Moment};
 use weir::emulator::{Emulator, Options};
 
 use super::{delays, enforcing, only, start};
-use crate::support::load::{alone, fresh_url};
+use crate::support::load::{alone, fresh_url, pause};
 use crate::support::{Caller, Weir, catchpoint, token_of};
 
 const AT_ONCE: &[(&str, &str)] = &[("prefer", "wait=0")];
 /// What a small machine that does much else may take to see that a moment has come.
 const TARDY: Duration = Duration::from_millis(700);
+
+/// Who is refused so close together is told of one slot after another, and their twins may
+/// come in another order.
+const HERD: Duration = Duration::from_millis(250);
 
 /// A refusal, and the twin that waited in its stead.
 struct Pair {
@@ -22,18 +28,25 @@ struct Pair {
     twin: String,
 }
 
-/// Asks for a no and for a yes, one right after the other; `None` if there was a slot.
-async fn twins(caller: &Caller, clock: Clock, who: usize) -> Option<Pair> {
-    let asked = clock.now();
-    let reply = caller.get_with(&fresh_url(who), AT_ONCE).await;
+/// Asks for a no, by who waits `wait` seconds, and for a yes, one right after the other;
+/// `None` if there was a slot.
+async fn twins(caller: &Caller, (clock, who): (Clock, usize), wait: &str) -> Option<Pair> {
+    let mut asked = clock.now();
+    let reply = caller.get_with(&fresh_url(who), &[("prefer", &format!("wait={wait}"))]).await;
     if reply.status == 200 {
         return None;
     }
     assert_eq!(reply.status, 429, "{reply:?}");
+    // Refused at the end of its patience, which began when weir saw it: not before now.
+    let patience = Duration::from_secs(wait.parse().unwrap());
+    if clock.now() >= asked + patience {
+        asked = asked + patience;
+    }
     let told = Duration::from_secs(reply.header("retry-after").parse().unwrap());
     let (twin, waits) = (fresh_url(who), caller.clone());
     let url = twin.clone();
-    tokio::spawn(async move { waits.get(&url).await });
+    // Its answer is not waited for: when the vendor sees it is what counts.
+    tokio::spawn(async move { waits.try_get(&url).await });
     Some(Pair { asked, told, twin })
 }
 
@@ -77,7 +90,7 @@ async fn every_no_tells_when_a_yes_would_have_come() {
     // One consumer after another asks for the next slot, each with those before it in front.
     let mut pairs = Vec::new();
     for n in 0..6 {
-        pairs.extend(twins(&one, clock, 1).await);
+        pairs.extend(twins(&one, (clock, 1), "0").await);
         clock.sleep_until(began + Duration::from_millis(3_200 + 100 * n)).await;
     }
     assert!(pairs.len() >= 5, "{}", pairs.len());
@@ -87,12 +100,85 @@ async fn every_no_tells_when_a_yes_would_have_come() {
     let waiting: Vec<_> = (0..9).map(|_| (two.clone(), fresh_url(2))).collect();
     let waiting = waiting.into_iter().map(|(two, url)| tokio::spawn(async move { two.get(&url).await }));
     let waiting: Vec<_> = waiting.collect();
-    crate::support::load::pause(Duration::from_millis(300)).await;
-    let pair = twins(&one, clock, 1).await.expect("others wait for all there is");
+    pause(Duration::from_millis(300)).await;
+    let pair = twins(&one, (clock, 1), "0").await.expect("others wait for all there is");
     honest(&vendor, vec![pair]).await;
     for waiting in waiting {
         assert_eq!(waiting.await.unwrap().status, 200);
     }
+    assert_eq!(vendor.refused(), 0);
+}
+
+/// Waits until each of `twins` stands in weir's queue or has left it, and nobody else does.
+async fn all_in(vendor: &Emulator, weir: &Weir, twins: HashSet<&str>) {
+    for _ in 0..1_000 {
+        // In this order nobody is counted twice.
+        let left = vendor.requests().iter().filter(|seen| twins.contains(seen.target.as_str())).count();
+        let waiting = weir.status().await["waiting"].as_u64().unwrap();
+        if left as u64 + waiting == twins.len() as u64 {
+            return;
+        }
+        pause(Duration::from_millis(5)).await;
+    }
+    panic!("not all of {} twins come", twins.len());
+}
+
+/// How patient the callers of the saturated run are, in seconds.
+const PATIENCE: [&str; 3] = ["0", "1", "2"];
+
+/// One who asks until `until`, with a twin for every no.
+async fn ask_with_twins(caller: Caller, who: usize, lane: usize, until: (Moment, Clock)) -> Vec<Pair> {
+    let (until, clock) = until;
+    let mut pairs = Vec::new();
+    for round in lane.. {
+        if clock.now() >= until {
+            break;
+        }
+        let wait = PATIENCE[round % PATIENCE.len()];
+        let pair = twins(&caller, (clock, who), wait).await;
+        if pair.is_some() {
+            // Who is refused comes back, and not in a rush.
+            pause(Duration::from_millis(150)).await;
+        }
+        pairs.extend(pair);
+    }
+    pairs
+}
+
+/// Callers who wait as long as they like, and are refused at once, on the way or at the
+/// end: no refusal of the whole run names a time after its yes. Once nobody new comes,
+/// each is right to the second, whoever else still waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_refusal_of_a_saturated_run_is_later_than_a_yes() {
+    let _alone = alone().await;
+    let clock = Clock::system();
+    let vendor = start(Options { latency: delays(1, 5), clock, ..enforcing(&["20/2s"]) }).await;
+    let more = only("max_wait = \"60s\"\nlimits.minute = \"20/2s\"")
+        + "[upstreams.catchpoint.divisions.web]\nkey = \"main\"\nshare = \"60%\"\n\
+           [upstreams.catchpoint.divisions.ops]\nkey = \"main\"\nshare = \"30%\"\nreserve = { minute = 1 }\n";
+    let weir = Weir::start(&catchpoint(&vendor.url(), &more, &[("one", "web", ""), ("two", "ops", "")]));
+    let callers = ["one", "two"].map(|name| weir.caller(&token_of(name)));
+    let until = clock.now() + Duration::from_secs(5);
+    let lanes = (0..12).map(|lane| ask_with_twins(callers[lane % 2].clone(), lane % 2, lane, (until, clock)));
+    let of_run = join_all(lanes).await.into_iter().flatten().collect::<Vec<_>>();
+    // Nobody asks any more, but for these, one after the other.
+    let mut of_end = Vec::new();
+    for _ in 0..4 {
+        all_in(&vendor, &weir, of_run.iter().chain(&of_end).map(|pair| pair.twin.as_str()).collect()).await;
+        of_end.extend(twins(&callers[0], (clock, 0), "0").await);
+    }
+    println!("{} refusals in the run, {} at its end", of_run.len(), of_end.len());
+    assert!(of_run.len() >= 20 && of_end.len() == 4, "there was nothing to check");
+    let mut yes = Vec::new();
+    for pair in &of_run {
+        yes.push((pair.asked, seen(&vendor, &pair.twin).await));
+    }
+    for Pair { asked, told, .. } in of_run {
+        let mates = yes.iter().filter(|(other, _)| (*other).max(asked).since((*other).min(asked)) < HERD);
+        let latest = mates.map(|(_, at)| *at).max().unwrap().since(asked);
+        assert!(told < latest + Duration::from_secs(1), "told {told:?}, a yes after {latest:?}");
+    }
+    honest(&vendor, of_end).await;
     assert_eq!(vendor.refused(), 0);
 }
 

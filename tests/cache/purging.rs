@@ -3,7 +3,10 @@
 use http::Method;
 use serde_json::Value;
 
+use weir::emulator::Options;
+
 use super::House;
+use super::keyed::Keyed;
 use crate::support::{Caller, Reply};
 
 impl House {
@@ -84,4 +87,28 @@ async fn mistakes_are_told_and_purge_nothing() {
     assert_eq!(admin.get(purge).await.status, 405);
     house.caller().get("/a").await;
     assert_eq!(house.asked(), 1);
+}
+
+/// What is stored belongs to a key: it goes for all divisions that share that one.
+#[tokio::test]
+async fn a_division_is_purged_with_all_that_share_its_key_and_no_other() {
+    let rule = "[[upstreams.echo.cache]]\nmatch = \"GET /**\"\nttl = \"1h\"\n";
+    let house = Keyed::with(Options::default(), rule).await;
+    let prices = async || {
+        let mut prices = Vec::new();
+        for name in ["web", "ops", "api"] {
+            for path in ["/a", "/b"] {
+                prices.push(house.caller(name).get(path).await.price());
+            }
+        }
+        prices
+    };
+    assert_eq!(prices().await, [1, 1, 0, 0, 1, 1]);
+    assert_eq!(prices().await, [0; 6]);
+    let gone = house.purge(r#"{"upstream":"echo","division":"ops"}"#).await;
+    assert_eq!((gone.status.as_u16(), gone.json()["purged"].as_u64()), (200, Some(2)), "{gone:?}");
+    assert_eq!(prices().await, [1, 1, 0, 0, 0, 0]);
+    let gone = house.purge(r#"{"upstream":"echo","division":"api"}"#).await;
+    assert_eq!(gone.json()["purged"], 2);
+    assert_eq!(prices().await, [0, 0, 0, 0, 1, 1]);
 }

@@ -1,11 +1,12 @@
 //! One stored answer for callers who take gzip, br, zstd or nothing.
 
-use std::io::Read;
+use std::io::{Read, Write};
 
 use http::Method;
+use weir::emulator::{Coding, Emulator, Options, Vendor};
 
-use super::{canned, consumer, echo, generic};
-use crate::support::{Caller, Weir, token_of};
+use super::{canned, consumer, echo, generic, vendor_with};
+use crate::support::{Caller, VENDOR_KEY, Weir, token_of};
 
 fn text() -> String {
     (0..2_000).map(|n| format!("{{\"id\":{n}}},\n")).collect()
@@ -26,7 +27,7 @@ fn undone(coding: &str, body: &[u8]) -> Vec<u8> {
     plain
 }
 
-async fn front(fields: &[(&'static str, &str)]) -> (weir::emulator::Emulator, Weir, Caller) {
+async fn front(fields: &[(&'static str, &str)]) -> (Emulator, Weir, Caller) {
     let vendor = echo().await;
     vendor.script("/doc", canned(200, fields, &text())).unwrap();
     let weir = Weir::start(&(generic("echo", &vendor, "") + &consumer("all", &["echo"])));
@@ -74,6 +75,104 @@ async fn one_entry_serves_every_coding() {
     );
     assert_eq!(part.body, text().as_bytes()[..10]);
     assert_eq!(vendor.requests().len(), 1);
+}
+
+fn gzipped(text: &str) -> bytes::Bytes {
+    let mut coder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    coder.write_all(text.as_bytes()).unwrap();
+    coder.finish().unwrap().into()
+}
+
+/// An origin that answers in gzip if it is asked for it, or whatever it is asked for.
+async fn gzipping(unasked: bool) -> (Emulator, Weir, Caller) {
+    let coding = if unasked { Coding::Identity } else { Coding::Gzip };
+    let vendor = vendor_with(Options { vendor: Vendor::Generic, coding, ..Options::default() }).await;
+    let said = if unasked { ("content-encoding", "gzip") } else { ("x-asked", "1") };
+    let mut answer =
+        canned(200, &[&FIELDS[..], &[said, ("content-digest", "of the bytes")]].concat(), &text());
+    if unasked {
+        answer.body = gzipped(&text());
+    }
+    vendor.script("/doc", answer).unwrap();
+    let weir = Weir::start(&(generic("echo", &vendor, "") + &consumer("all", &["echo"])));
+    let caller = weir.caller(&token_of("all"));
+    (vendor, weir, caller)
+}
+
+#[tokio::test]
+async fn the_vendors_gzip_is_undone_once_for_all() {
+    for unasked in [false, true] {
+        let (vendor, _weir, all) = gzipping(unasked).await;
+        for (number, (accept, coding, tag)) in [
+            ("identity", "", "W/\"v1\""),
+            ("identity", "", "W/\"v1\""),
+            ("gzip", "gzip", "W/\"v1--gzip\""),
+            ("br", "br", "W/\"v1--br\""),
+            ("gzip;q=0", "", "W/\"v1\""),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let reply = all.get_with("/doc", &[("accept-encoding", accept)]).await;
+            assert_eq!((reply.status.as_u16(), reply.price()), (200, u32::from(number == 0)), "{accept}");
+            assert_eq!((reply.header("content-encoding"), reply.header("etag")), (coding, tag), "{accept}");
+            assert_eq!(undone(coding, &reply.body), text().as_bytes(), "{accept}");
+            assert_eq!(reply.header("vary"), "Accept-Encoding", "{accept}");
+            assert_eq!(reply.header("content-digest"), "", "it was of other bytes");
+        }
+        let part = all.get_with("/doc", &[("accept-encoding", "gzip"), ("range", "bytes=5-9")]).await;
+        assert_eq!((part.status.as_u16(), &part.body[..]), (206, &text().as_bytes()[5..10]));
+        let sent = vendor.requests();
+        assert_eq!((sent.len(), sent[0].header("accept-encoding")), (1, Some("gzip")));
+        // Validated, it is still the same, and still weakly so.
+        let now = [("accept-encoding", "identity"), ("cache-control", "no-cache")];
+        let again = all.get_with("/doc", &now).await;
+        assert_eq!((again.header("etag"), &again.body[..]), ("W/\"v1\"", text().as_bytes()));
+        assert_eq!(vendor.requests()[1].header("if-none-match"), Some("W/\"v1\""));
+    }
+}
+
+/// In a plain cache the coding is between caller and origin; and so it is where a rule
+/// has it in the key.
+#[tokio::test]
+async fn who_has_the_coding_in_the_key_gets_what_the_vendor_makes_of_it() {
+    let rule = "[[upstreams.echo.cache]]\nmatch = \"GET /**\"\nkey = { headers = [\"accept-encoding\"] }\n";
+    for keyed in [true, false] {
+        let options = Options { vendor: Vendor::Generic, coding: Coding::Gzip, ..Options::default() };
+        let vendor = Emulator::start(Options { limits: Some(Vec::new()), ..options }).await.unwrap();
+        let fields = [&FIELDS[..], &[("vary", "Accept-Encoding")]].concat();
+        vendor.script("/doc", canned(200, &fields, &text())).unwrap();
+        let config = generic("echo", &vendor, rule) + &consumer("all", &["echo"]);
+        let key = format!("keys.main.value = \"{VENDOR_KEY}\"\n");
+        let weir = Weir::start(&if keyed { config } else { config.replace(&key, "").replace(rule, "") });
+        let all = weir.caller(&token_of("all"));
+        for (accept, coding, price) in [("gzip", "gzip", 1), ("identity", "", 1), ("gzip", "gzip", 0)] {
+            let reply = all.get_with("/doc", &[("accept-encoding", accept)]).await;
+            assert_eq!(
+                (reply.header("content-encoding"), reply.price()),
+                (coding, price),
+                "{keyed} {accept}"
+            );
+            assert_eq!(undone(coding, &reply.body), text().as_bytes());
+        }
+        let asked: Vec<_> =
+            vendor.requests().iter().map(|seen| seen.header("accept-encoding").map(str::to_owned)).collect();
+        assert_eq!(asked, [Some("gzip".to_owned()), Some("identity".to_owned())]);
+    }
+}
+
+/// A broken coding breaks off the caller's answer, and is not kept.
+#[tokio::test]
+async fn gzip_that_cannot_be_undone_is_no_answer() {
+    let (vendor, _weir, all) = gzipping(true).await;
+    let mut broken = canned(200, &[&FIELDS[..], &[("content-encoding", "gzip")]].concat(), "");
+    let whole = gzipped(&text());
+    broken.body = whole.slice(..whole.len() - 9);
+    vendor.script("/broken", broken).unwrap();
+    for asked in [1, 2] {
+        assert!(all.try_get("/broken").await.is_none());
+        assert_eq!(vendor.requests().len(), asked);
+    }
 }
 
 #[tokio::test]

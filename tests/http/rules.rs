@@ -90,6 +90,74 @@ async fn windows_are_rounded_alike_in_key_and_request() {
     }
 }
 
+#[tokio::test]
+async fn what_a_rule_ignores_the_vendor_might_as_well_not_have_said() {
+    let rule = "[[upstreams.echo.cache]]\nmatch = \"GET /ignored\"\nignore = [\"cache-control\", \"vary\"]\n\
+                [[upstreams.echo.cache]]\nmatch = \"GET /half\"\nignore = [\"cache-control\"]\n";
+    let (vendor, _weir, caller) = front(rule).await;
+    let fields = [("cache-control", "no-store"), ("vary", "*"), ("expires", "Tue, 01 Jan 2999 00:00:00 GMT")];
+    for (path, prices) in [("/ignored", [1, 0, 0]), ("/half", [1, 1, 1]), ("/heeded", [1, 1, 1])] {
+        vendor.script(path, canned(200, &fields, "x")).unwrap();
+        for price in prices {
+            let reply = caller.get(path).await;
+            assert_eq!(reply.price(), price, "{path}");
+            assert_eq!(reply.header("cache-control"), "no-store", "callers are told it all the same");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_rule_names_is_in_the_key_and_in_the_request_and_nothing_else() {
+    let rule = "[[upstreams.echo.cache]]\nmatch = \"GET /**\"\nttl = \"1h\"\n\
+                key = { ignore_query = [\"_\", \"utm\"], headers = [\"Accept-Language\"] }\n";
+    let (vendor, _weir, caller) = front(rule).await;
+    for (path, fields, price) in [
+        ("/a?x=1&_=1", &[("accept-language", "en")][..], 1),
+        ("/a?_=2&x=1&utm=b&_=3", &[("accept-language", "en"), ("x-trace", "2")], 0),
+        ("/a?x=1", &[("accept-language", "de")], 1),
+        ("/a?x=1", &[], 1),
+        ("/a?x=2", &[("accept-language", "en")], 1),
+        ("/a?x=1&__=1", &[("accept-language", "en")], 1),
+    ] {
+        assert_eq!(caller.get_with(path, fields).await.price(), price, "{path} {fields:?}");
+    }
+    let sent: Vec<_> = vendor.requests();
+    let targets: Vec<_> = sent.iter().map(|seen| seen.target.as_str()).collect();
+    assert_eq!(targets, ["/a?x=1", "/a?x=1", "/a?x=1", "/a?x=2", "/a?__=1&x=1"]);
+    let languages: Vec<_> = sent.iter().map(|seen| seen.header("accept-language")).collect();
+    assert_eq!(languages, [Some("en"), Some("de"), None, Some("en"), Some("en")]);
+    assert!(sent.iter().all(|seen| seen.header("x-trace").is_none()));
+}
+
+#[tokio::test]
+async fn errors_are_kept_as_long_as_the_rule_says_and_others_not_at_all() {
+    let rule = "[[upstreams.echo.cache]]\nmatch = \"GET /**\"\nttl = \"1h\"\n\
+                negative = { 404 = \"1s\", 410 = \"1h\", 500 = \"1h\" }\n";
+    let (vendor, _weir, caller) = front(rule).await;
+    let said = [("cache-control", "no-store")];
+    for (path, status, prices) in
+        [("/n404", 404, [1, 0]), ("/n410", 410, [1, 0]), ("/n500", 500, [1, 0]), ("/n403", 403, [1, 1])]
+    {
+        vendor.script(path, canned(status, &said, "none")).unwrap();
+        for price in prices {
+            let reply = caller.get(path).await;
+            assert_eq!(
+                (reply.status.as_u16(), reply.price(), &reply.body[..]),
+                (status, price, &b"none"[..])
+            );
+        }
+    }
+    // What was not there a moment ago may be there now, and is then kept as an answer.
+    super::failing::a_second().await;
+    for (path, prices) in [("/n404", [1, 0]), ("/n410", [0, 0])] {
+        vendor.script(path, canned(200, &[], "there")).unwrap();
+        for price in prices {
+            assert_eq!(caller.get(path).await.price(), price, "{path}");
+        }
+    }
+    assert_eq!(caller.get("/n404").await.body, "there");
+}
+
 /// RFC 9211, also where weir answers for itself.
 #[tokio::test]
 async fn every_answer_has_a_cache_status() {

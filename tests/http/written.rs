@@ -80,6 +80,30 @@ async fn what_the_answer_names_is_fetched_anew_and_errors_change_nothing() {
     assert_eq!(paid(&caller, &all).await, named);
 }
 
+/// Catchpoint has POSTs that read: they are no writes, and make nothing untrue.
+#[tokio::test]
+async fn a_post_that_reads_drops_nothing() {
+    let vendor = super::vendor().await;
+    let (_weir, grafana) = super::front(&vendor, "");
+    let all = [
+        "/api/v2/tests",
+        "/api/v2/tests/100001",
+        "/api/v2/tests/scriptconvert",
+        "/api/v2/nodes",
+        "/api/v2/nodes/all",
+        "/api/v2/nodes/chromeversions",
+    ];
+    let kept = paid(&grafana, &all).await;
+    let again = paid(&grafana, &all).await;
+    let json = [("content-type", "application/json")];
+    for path in ["/api/v2/tests/scriptconvert", "/api/v2/nodes/chromeversions"] {
+        let read = grafana.ask(Method::POST, path, &json, "{}").await;
+        assert_eq!((read.status.as_u16(), read.price()), (200, 1), "{path}: {read:?}");
+    }
+    assert_eq!(paid(&grafana, &all).await, again);
+    assert!(kept.len() > again.len() + 3, "{kept:?} {again:?}");
+}
+
 /// RFC 9111, section 4.4, and no more: a plain cache knows nothing of collections.
 #[tokio::test]
 async fn a_plain_cache_drops_the_target_alone() {

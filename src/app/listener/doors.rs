@@ -4,14 +4,14 @@ use std::error::Error as StdError;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::Context;
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Body;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use super::{Drained, Options, Peer, RequestBody, Tls, bind, serve};
+use super::{Drained, Options, Peer, RequestBody, Tls, serve};
+use crate::app::sockets::{Purpose, Sockets};
 use crate::clock::Clock;
 use crate::config;
 
@@ -23,24 +23,23 @@ pub struct Doors {
 }
 
 impl Doors {
-    /// Binds what `[server]` names.
+    /// Binds what `[server]` names, or takes what was inherited for it.
     ///
     /// # Errors
     /// An address is taken, the certificate is of no use (any more), or there is no door at all.
-    pub fn open(server: &config::Server, clock: Clock) -> anyhow::Result<Self> {
-        let bound = |wanted: SocketAddr| -> anyhow::Result<_> {
-            let listener = bind(wanted).with_context(|| format!("{wanted} cannot be listened on"))?;
-            let address = listener.local_addr()?;
-            Ok((listener, address))
-        };
+    pub(in crate::app) fn open(
+        server: &config::Server,
+        clock: Clock,
+        sockets: &mut Sockets,
+    ) -> anyhow::Result<Self> {
         let secure = match &server.tls {
             None => None,
             Some(tls) => {
-                let (listener, address) = bound(tls.listen)?;
+                let (listener, address) = sockets.take(Purpose::Secure, tls.listen)?;
                 Some((listener, address, Tls::open(tls, clock)?))
             }
         };
-        let plain = server.listen.map(bound).transpose()?;
+        let plain = server.listen.map(|wanted| sockets.take(Purpose::Public, wanted)).transpose()?;
         anyhow::ensure!(plain.is_some() || secure.is_some(), "[server] names no address to listen on");
         Ok(Self { plain, secure })
     }

@@ -8,7 +8,7 @@ use crate::quota::LimitSet;
 use super::super::hierarchy::{Gate, Standing as NodeStanding};
 use super::super::log::Seat;
 use super::super::refusal::Refusal;
-use super::{Desk, Grant};
+use super::{Desk, Grant, Owed};
 
 /// A grant that is older is looked at once more before the first byte leaves.
 const GRANT_KEEPS: Duration = Duration::from_secs(1);
@@ -52,21 +52,24 @@ impl Desk {
         let is_wanted = self.queue.wanted().any(|(other, _)| set.iter().any(|limit| other.contains(limit)));
         let capped =
             self.books.path(seat).iter().any(|&n| self.books.standing(n, set) == NodeStanding::Capped);
-        let spare = !self.past.is_unknown && !is_wanted && !capped && self.books.gate(set, now) == Gate::Open;
+        let spare = !self.is_held_up(now) && !is_wanted && !capped && self.books.gate(set, now) == Gate::Open;
         spare.then(|| self.admit(seat, set, now, now))
     }
 
     /// The request never left.
     pub(in crate::budget) fn refund(&mut self, grant: Grant, now: Moment) {
-        self.books.refund(grant.seat, grant.set, grant.at, now);
-        self.moved(grant.seat);
+        let Some(Owed { seat, set, .. }) = self.outstanding.remove(&grant.ticket) else { return };
+        self.books.refund(seat, set, grant.at, now);
+        self.moved(seat);
         self.pump(now);
     }
 
     /// All of it has been sent: tells until when it may be counted, if the operator says so.
     pub(in crate::budget) fn all_sent(&mut self, grant: Grant, now: Moment) -> Option<Moment> {
         let until = now + self.counted_within?;
-        self.books.settle(grant.seat, grant.set, until);
+        let owed = self.outstanding.get_mut(&grant.ticket)?;
+        owed.is_pending = false;
+        self.books.settle(owed.seat, owed.set, until);
         self.changed(now);
         Some(until)
     }
@@ -84,15 +87,16 @@ impl Desk {
 
     /// Counted by `until`, unless it was promised to be counted earlier.
     fn end(&mut self, grant: Grant, flight: Flight, until: Moment, now: Moment) -> Moment {
+        let Some(Owed { seat, set, .. }) = self.outstanding.remove(&grant.ticket) else { return until };
         let by = match flight.counted_by {
             None => {
-                self.books.settle(grant.seat, grant.set, until);
+                self.books.settle(seat, set, until);
                 until
             }
             Some(promised) if promised <= until && self.counted_within.is_some() => promised,
             // The head came first, or the promise was broken meanwhile.
             Some(promised) => {
-                self.books.resettle((grant.seat, grant.set), promised, until);
+                self.books.resettle((seat, set), promised, until);
                 until
             }
         };
@@ -115,10 +119,13 @@ impl Desk {
         if now.since(grant.at) <= GRANT_KEEPS {
             return Standing::Good;
         }
-        if grant.set.iter().any(|limit| self.lessons.is_closed_since(limit, grant.at, now)) {
+        let Some(Owed { set, .. }) = self.outstanding.get(&grant.ticket).copied() else {
+            return Standing::Good;
+        };
+        if set.iter().any(|limit| self.lessons.is_closed_since(limit, grant.at, now)) {
             return Standing::Closed;
         }
-        let from = grant.set.iter().filter_map(|limit| self.books.pacing_mut().put_off(limit, grant.at, now));
+        let from = set.iter().filter_map(|limit| self.books.pacing_mut().put_off(limit, grant.at, now));
         match from.max() {
             Some(at) if at > now => Standing::From(at),
             _ => Standing::Good,
@@ -158,6 +165,8 @@ impl Desk {
         self.books.book(seat, set, now);
         self.moved(seat);
         self.tallies[seat as usize].admitted += 1;
-        Grant { seat, set, at: now, waited: now.since(since) }
+        let ticket = self.fresh_id();
+        self.outstanding.insert(ticket, Owed { seat, set, is_pending: true });
+        Grant { seat, set, at: now, waited: now.since(since), ticket }
     }
 }

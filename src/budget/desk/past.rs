@@ -3,6 +3,7 @@
 use crate::clock::Moment;
 use crate::quota::LimitSet;
 
+use super::super::eras::Map;
 use super::super::ledger::{Restored, Undated};
 use super::super::log::Seat;
 use super::Desk;
@@ -14,6 +15,16 @@ pub(super) struct Past {
     pub(super) is_unknown: bool,
     /// Charges from before a boot, with the moment they count as until the vendor's clock is known.
     undated: Vec<(Seat, LimitSet, Moment, Undated)>,
+}
+
+impl Past {
+    /// Another plan: what is still undated goes by its indices.
+    pub(super) fn replan(&mut self, map: &Map, nobody: Seat) {
+        for (seat, set, _, _) in &mut self.undated {
+            *seat = map.seat(*seat).unwrap_or(nobody);
+            *set = map.set(*set);
+        }
+    }
 }
 
 impl Desk {

@@ -1,5 +1,7 @@
 //! Saying no (DESIGN, laws 6 and 7).
 
+use std::collections::HashMap;
+
 use crate::clock::Moment;
 use crate::quota::LimitSet;
 
@@ -8,7 +10,7 @@ use super::super::hierarchy::Obstacle;
 use super::super::log::Seat;
 use super::super::queue::{EntryId, Waiter};
 use super::super::refusal::{Reason, Refusal};
-use super::Desk;
+use super::{Desk, Fate};
 
 impl Desk {
     /// Why a caller that could not leave at once may not wait either.
@@ -17,7 +19,9 @@ impl Desk {
         let bounds = self.plan.queue;
         // A joined fetch may be paid for by another: then only the deadline itself decides.
         let earliest = if self.is_joined(waiter) { now } else { self.forecast(waiter, 0, now).1 };
-        if earliest > deadline || now >= deadline {
+        if self.is_lost() {
+            Some(Reason::StoreLost)
+        } else if earliest > deadline || now >= deadline {
             Some(Reason::Limit)
         } else if self.tallies[waiter.seat as usize].waiting > bounds.per_consumer {
             Some(Reason::QueueFull)
@@ -53,7 +57,11 @@ impl Desk {
         let (books, clock) = (&self.books, self.books.vendor_clock());
         let slot_of =
             |limit, ahead| books.window(limit).slot(ahead, now, clock).max(books.not_before(limit, ahead));
-        let slot = |set: LimitSet, ahead| set.iter().map(|limit| slot_of(limit, ahead)).max();
+        // Each only once, since every consumer's callers wait for the same ones.
+        let mut slots: HashMap<(LimitSet, u64), Option<Moment>> = HashMap::new();
+        let mut slot = |set: LimitSet, ahead| {
+            *slots.entry((set, ahead)).or_insert_with(|| set.iter().map(|limit| slot_of(limit, ahead)).max())
+        };
         let (mut late, mut gone) = (Vec::new(), 0);
         for (id, set, index, joined) in self.queue.in_turn() {
             // Those who go home now stand in nobody's way.
@@ -67,12 +75,35 @@ impl Desk {
         }
         for id in late {
             let Some(waiter) = self.waiter(id) else { continue };
-            let refusal = self.refuse_by(waiter, Reason::Limit, now, |_, _| None);
-            self.withdraw(waiter);
-            self.close_if_empty(id);
-            self.turned_away.insert(id, refusal);
-            self.has_turned_away = true;
+            self.send_home(waiter, Reason::Limit, now);
         }
+    }
+
+    /// Those of `callers` whose deadline came while the shared ledger was asked for them.
+    pub(super) fn turn_away_late(&mut self, callers: &[EntryId], now: Moment) {
+        for id in callers {
+            let is_late = self.entries.get(id).is_some_and(|entry| entry.deadline <= now);
+            let Some(waiter) = self.waiter(*id).filter(|_| is_late) else { continue };
+            self.send_home(waiter, Reason::WaitOver, now);
+        }
+    }
+
+    /// All who wait are refused: the ledger that replicas share is lost.
+    pub(super) fn turn_all_away(&mut self, now: Moment) {
+        let waiting = self.entries.iter().filter(|(_, entry)| entry.fate == Fate::Waiting);
+        let waiting: Vec<EntryId> = waiting.map(|(id, _)| *id).collect();
+        for id in waiting {
+            let Some(waiter) = self.waiter(id) else { continue };
+            self.send_home(waiter, Reason::StoreLost, now);
+        }
+    }
+
+    fn send_home(&mut self, waiter: Waiter, reason: Reason, now: Moment) {
+        let refusal = self.refuse_by(waiter, reason, now, |_, _| None);
+        self.withdraw(waiter);
+        self.close_if_empty(waiter.id, now);
+        self.turned_away.insert(waiter.id, refusal);
+        self.has_turned_away = true;
     }
 
     /// What a request of `seat` would have to wait for, if it came now.

@@ -23,7 +23,7 @@ impl Books {
     pub(in crate::budget) fn restore(&mut self, seat: Seat, set: LimitSet, until: Moment, now: Moment) {
         for limit in set.iter() {
             if !self.windows[limit].is_over(until, now, &self.clock) {
-                self.windows[limit].restore(until, seat);
+                self.windows[limit].restore(until, seat, 1);
                 self.each_count(seat, limit, |count| *count += 1);
             }
         }
@@ -67,10 +67,8 @@ impl Books {
             return false;
         }
         let nobody = self.nobody();
-        for _ in 0..requests {
-            self.windows[limit].restore(until, nobody);
-            self.each_count(nobody, limit, |count| *count += 1);
-        }
+        self.windows[limit].restore(until, nobody, requests);
+        self.each_count(nobody, limit, |count| *count += requests);
         true
     }
 

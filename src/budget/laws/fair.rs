@@ -174,7 +174,7 @@ fn bounds_are_an_immediate_no_but_not_for_those_who_need_not_wait() {
     let mut reason = |seat, set| match enter(seat, set) {
         Ok(_) => "ok",
         Err(Denied::Refused(refusal)) => refusal.reason.as_str(),
-        Err(Denied::Closed) => "closed",
+        Err(Denied::Closed | Denied::Gone) => "closed",
     };
     let told = [0, 0, 0, 1, 1].map(|seat| reason(seat, all(&plan)));
     assert_eq!(told, ["ok", "ok", "queue_full", "ok", "all_queues_full"]);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::vendor::Vendor;
-use super::{calendar, limits, plan, vendors};
+use super::{EVERYDAY, calendar, cases, limits, plan, vendors};
 use crate::budget::desk::{Ask, Desk, Flight, Grant, Outcome};
 use crate::budget::hierarchy::Books;
 use crate::budget::ledger::restore::{clock_bytes, clock_name, known_limits, limits_name};
@@ -304,7 +304,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(EVERYDAY))]
 
     /// Killed at any moment, rebooted, the wall set back and forward, with and without dates.
     #[test]

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 /// One limit as a vendor might enforce it; times in nanoseconds.
 #[derive(Clone, Debug)]
-pub(super) enum Vendor {
+pub(in crate::budget) enum Vendor {
     /// At most `n` arrivals in any half-open stretch of `w`.
     Sliding { n: u32, w: u64, log: VecDeque<u64> },
     /// At most `n` arrivals between edges that lie `w` apart, the first at `w - phase`.
@@ -16,24 +16,24 @@ pub(super) enum Vendor {
 }
 
 impl Vendor {
-    pub(super) fn sliding(n: u32, w: u64) -> Self {
+    pub(in crate::budget) fn sliding(n: u32, w: u64) -> Self {
         Self::Sliding { n, w, log: VecDeque::new() }
     }
 
-    pub(super) fn fixed(n: u32, w: u64, phase: u64) -> Self {
+    pub(in crate::budget) fn fixed(n: u32, w: u64, phase: u64) -> Self {
         Self::Fixed { n, w, phase, window: 0, count: 0 }
     }
 
-    pub(super) fn bucket(n: u32, w: u64) -> Self {
+    pub(in crate::budget) fn bucket(n: u32, w: u64) -> Self {
         Self::Bucket { n, w, tokens: u128::from(n) * u128::from(w), last: 0 }
     }
 
-    pub(super) fn weighted(n: u32, w: u64, phase: u64) -> Self {
+    pub(in crate::budget) fn weighted(n: u32, w: u64, phase: u64) -> Self {
         Self::Weighted { n, w, phase, window: 0, before: 0, count: 0 }
     }
 
     /// The same for a vendor that does not count what it refuses.
-    pub(super) fn admits_or_forgets(&mut self, at: u64) -> bool {
+    pub(in crate::budget) fn admits_or_forgets(&mut self, at: u64) -> bool {
         let before = self.clone();
         let admitted = self.admits(at);
         if !admitted {
@@ -43,7 +43,7 @@ impl Vendor {
     }
 
     /// One request arrives at `at`: whether it is within the limit. Counts it in any case.
-    pub(super) fn admits(&mut self, at: u64) -> bool {
+    pub(in crate::budget) fn admits(&mut self, at: u64) -> bool {
         match self {
             Self::Sliding { n, w, log } => {
                 while log.front().is_some_and(|t| t + *w <= at) {

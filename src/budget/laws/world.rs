@@ -245,6 +245,7 @@ impl World {
                 }
             }
             Err(Denied::Closed) => assert!(caller.joins),
+            Err(Denied::Gone) => unreachable!("the plan stays"),
         }
     }
 

@@ -17,14 +17,15 @@ impl Budget {
     /// told the past by [`Budget::recall`].
     #[must_use]
     pub fn durable(plan: Plan, clock: Clock, link: Link) -> Arc<Self> {
-        let budget = Self::build(plan, clock, Some(link));
-        budget.state.lock().desk.shut();
+        let budget = Self::build(plan, clock, Some(link), None);
+        budget.core.state.lock().desk.shut();
         budget
     }
 
     /// Takes up what was charged before this process, and begins to admit. To be
     /// called once the ledger is [loaded](super::Ledger::loaded), within a runtime.
     pub fn recall(&self) {
+        self.join();
         let Some(link) = &self.link else { return };
         let ledger = &link.ledger;
         let restored = {

@@ -10,6 +10,7 @@ use crate::quota::{Limit, LimitSet, Plan, Routes, Window};
 
 use super::record::{Record, Stamp, State, nanos};
 use super::{Origin, Past};
+use crate::budget::eras;
 use crate::budget::log::Seat;
 use crate::budget::vendor_clock::Dated;
 
@@ -210,6 +211,19 @@ fn horizon(known: &str, name: &str) -> Option<Option<Duration>> {
     let lines = known.lines().map(|line| line.split_once(' ').unwrap_or((line, "")));
     let millis = lines.filter(|(seen, _)| *seen == name).map(|(_, millis)| millis).next()?;
     Some(millis.parse().ok().map(Duration::from_millis))
+}
+
+/// What both plans have, and with the same meaning, is what the ledger has seen.
+pub(in crate::budget) fn common_limits(old: &Plan, new: &Plan) -> Vec<u8> {
+    let is_common = |limit: &&Limit| {
+        old.limits.iter().any(|known| known.name == limit.name && eras::is_covered(limit, known))
+    };
+    new.limits
+        .iter()
+        .filter(is_common)
+        .flat_map(|limit| [limit.name.as_str(), "\n"])
+        .collect::<String>()
+        .into_bytes()
 }
 
 pub(in crate::budget) fn limits_name(upstream: &UpstreamName) -> String {

@@ -34,7 +34,7 @@ async fn budget(ledger: &Arc<Ledger>, requests: u32) -> Arc<Budget> {
 
 async fn permit(budget: &Arc<Budget>, seat: usize) -> Permit {
     let bid = budget.bid([0].into_iter().collect());
-    let deadline = budget.clock.now() + Duration::from_secs(5);
+    let deadline = budget.clock().now() + Duration::from_secs(5);
     let _entry = bid.enter(Ask { seat, deadline, urgency: 3 }).unwrap();
     bid.granted().await.unwrap()
 }
@@ -89,7 +89,7 @@ async fn a_settlement_is_on_disk_without_being_waited_for() {
     let first = budget(&ledger, 10).await;
     send(&first, 0).await.settled();
     // Longer than FLUSH and a transaction: a real moment, since the disk is real.
-    first.clock.sleep_until(first.clock.now() + Duration::from_millis(500)).await;
+    first.clock().sleep_until(first.clock().now() + Duration::from_millis(500)).await;
     let copy = tempfile::tempdir().unwrap();
     std::fs::copy(folder.path().join("ledger.redb"), copy.path().join("ledger.redb")).unwrap();
     let (database, content) = {
@@ -112,10 +112,10 @@ async fn a_successor_waits_and_takes_up_what_its_predecessor_did() {
     let second = Budget::durable(plan(&[(1, 3_600_000)], 4), successor.clock, link);
     let refused = |patience| {
         let bid = second.bid([0].into_iter().collect());
-        let ask = Ask { seat: 0, deadline: second.clock.now() + patience, urgency: 3 };
+        let ask = Ask { seat: 0, deadline: second.clock().now() + patience, urgency: 3 };
         bid.enter(ask).map(|_| ()).map_err(|denied| match denied {
             crate::budget::Denied::Refused(refusal) => refusal.reason,
-            crate::budget::Denied::Closed => unreachable!(),
+            crate::budget::Denied::Closed | crate::budget::Denied::Gone => unreachable!(),
         })
     };
     assert_eq!(refused(Duration::ZERO), Err(crate::budget::Reason::Loading));
@@ -272,7 +272,7 @@ async fn on_a_full_disk_nothing_leaves_until_there_is_room() {
     early.settled();
     assert_eq!(used(&first), 1, "refunded");
     disk.is_full.store(false, Ordering::Relaxed);
-    let by = first.clock.now() + Duration::from_secs(10);
+    let by = first.clock().now() + Duration::from_secs(10);
     loop {
         let mut again = permit(&first, 2).await;
         if again.booked().await.is_ok() {
@@ -280,9 +280,9 @@ async fn on_a_full_disk_nothing_leaves_until_there_is_room() {
             break;
         }
         drop(again);
-        assert!(first.clock.now() < by, "it does not recover");
+        assert!(first.clock().now() < by, "it does not recover");
         // A real moment: the writer rests between its tries.
-        first.clock.sleep_until(first.clock.now() + Duration::from_millis(20)).await;
+        first.clock().sleep_until(first.clock().now() + Duration::from_millis(20)).await;
     }
     ledger.close().await;
     drop(first);

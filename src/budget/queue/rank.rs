@@ -62,6 +62,32 @@ impl Ranks {
         }
     }
 
+    /// The same for another plan, with nobody in any class; `before` are the old
+    /// nodes of the new ones. Who is new, or has moved, begins where the others are.
+    pub(super) fn replanned(&self, plan: &Plan, before: &[Option<NodeIndex>]) -> Self {
+        let mut ranks = Self { turns: self.turns, ..Self::new(plan) };
+        let account = before.len();
+        let parent_before = |parent: NodeIndex| match before.get(parent) {
+            Some(old) => *old,
+            None => Some(self.tags.len()),
+        };
+        for parent in (0..plan.divisions.len()).chain([account]) {
+            if let Some(old) = parent_before(parent) {
+                ranks.served[parent] = self.served[old];
+            }
+        }
+        for (node, old) in before.iter().enumerate() {
+            let Some(old) = old.filter(|&old| parent_before(ranks.parents[node]) == Some(self.parents[old]))
+            else {
+                continue;
+            };
+            for (tag, old) in ranks.tags[node].iter_mut().zip(self.tags[old]) {
+                *tag = Tag { classes: 0, ..old };
+            }
+        }
+        ranks
+    }
+
     /// Moves `node` within `ready` from the place `slot` to where it belongs in `group`, or out of it.
     pub(super) fn put(
         &mut self,
@@ -97,6 +123,29 @@ impl Ranks {
         let tag = &mut self.tags[key.node][key.group as usize];
         tag.start += self.steps[key.node];
         tag.order = self.turns;
+    }
+
+    /// One request of `node` went, in another replica.
+    pub(super) fn serve_node(&mut self, node: NodeIndex, group: Group) {
+        let served = &mut self.served[self.parents[node]][group as usize];
+        let tag = &mut self.tags[node][group as usize];
+        let start = tag.start.max(*served);
+        *served = start;
+        self.turns += 1;
+        tag.start = start + self.steps[node];
+        tag.order = self.turns;
+    }
+
+    /// What `node` was served in `group` was not, after all.
+    pub(super) fn unserve(&mut self, node: NodeIndex, group: Group) {
+        let tag = &mut self.tags[node][group as usize];
+        tag.start = tag.start.saturating_sub(self.steps[node]);
+    }
+
+    /// What one request costs `node`: the inverse of its share.
+    #[allow(clippy::cast_precision_loss, reason = "it is compared with others like it")]
+    pub(super) fn price(&self, node: NodeIndex) -> f64 {
+        self.steps[node] as f64 / 1_000_000.0
     }
 
     fn join(&mut self, node: NodeIndex, group: Group) {

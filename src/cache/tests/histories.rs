@@ -13,6 +13,11 @@ pub(super) enum Step {
     Ask {
         request: String,
     },
+    /// A HEAD that is sent on if it is not answered from what is stored.
+    Head {
+        request: String,
+        response: String,
+    },
     /// A request of another method is answered; `location` may be empty.
     Write {
         method: &'static str,
@@ -32,6 +37,7 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         3 => forward,
         4 => requests().prop_map(|request| Step::Ask { request }),
+        1 => (requests(), head_responses()).prop_map(|(request, response)| Step::Head { request, response }),
         2 => (0..40_u64).prop_map(Step::Tick),
         1 => writes(),
     ];
@@ -143,8 +149,48 @@ fn responses() -> impl Strategy<Value = String> {
         one_of(&["", "", "vary: accept", "vary: Accept, x-other", "vary: *"]),
         one_of(&["", "etag: \"a\"", "last-modified: @-900"]),
         one_of(&["", "", "", "set-cookie: a=b"]),
+        one_of(TARGETED),
     );
-    (first, second).prop_map(|((status, a, b, c), (d, e, f, g))| {
+    (first, second).prop_map(|((status, a, b, c), (d, e, f, g, h))| {
+        [vec![status.to_owned()], a, b, c, d, e, f, g, h].concat().join(" | ")
+    })
+}
+
+/// RFC 9213, well-formed and not.
+const TARGETED: &[&str] = &[
+    "",
+    "",
+    "",
+    "",
+    "",
+    "",
+    "cdn-cache-control: max-age=30",
+    "cdn-cache-control: max-age=30, must-revalidate",
+    "cdn-cache-control: max-age=5, stale-while-revalidate=20",
+    "cdn-cache-control: no-store",
+    "cdn-cache-control: no-cache, max-age=60",
+    "cdn-cache-control: private, max-age=60",
+    "cdn-cache-control: s-maxage=40",
+    "cdn-cache-control: ext",
+    "cdn-cache-control: max-age=x",
+    "cdn-cache-control: max-age=5 6",
+    "cdn-cache-control: MAX-AGE=60",
+    "cdn-cache-control: no-store,",
+];
+
+/// What a HEAD is answered: without `Vary`, so that it is about what was selected.
+fn head_responses() -> impl Strategy<Value = String> {
+    let fields = (
+        proptest::sample::select(&["200", "200", "200", "200", "404"][..]),
+        directives(RESPONSE_DIRECTIVES, 1),
+        dates("expires"),
+        dates("date"),
+        one_of(&["", "", "", "age: 10"]),
+        one_of(&["", "", "etag: \"a\"", "etag: \"b\"", "last-modified: @-900", "last-modified: @-800"]),
+        one_of(&["", "", "", "", "content-length: 1"]),
+        one_of(TARGETED),
+    );
+    fields.prop_map(|(status, a, b, c, d, e, f, g)| {
         [vec![status.to_owned()], a, b, c, d, e, f, g].concat().join(" | ")
     })
 }

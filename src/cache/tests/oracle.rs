@@ -10,6 +10,7 @@ use super::*;
 /// One field line.
 type Line = (String, String);
 
+#[derive(Clone)]
 struct Message {
     status: u16,
     lines: Vec<Line>,
@@ -17,7 +18,10 @@ struct Message {
 
 struct StoredResponse {
     request: Message,
+    /// What counts of it here.
     response: Message,
+    /// All of it.
+    received: Message,
     request_time: i64,
     response_time: i64,
 }
@@ -41,6 +45,21 @@ impl Message {
             (name.to_owned(), value.trim().to_owned())
         };
         Self { status: status.unwrap_or(0), lines: parts.map(line).collect() }
+    }
+
+    /// RFC 9213, section 2.2: a targeted field that is well-formed and not empty counts in
+    /// the place of `Cache-Control` and `Expires`, where the cache is of its target.
+    fn as_seen(&self, shared: bool) -> Self {
+        let targeted = self.values("cdn-cache-control").join(",");
+        let mut members = targeted.split(',').map(str::trim);
+        let is_key = |name: &str| name.starts_with(|c: char| c.is_ascii_lowercase());
+        if !shared || targeted.is_empty() || !members.all(|member| is_key(member) && !member.contains(' ')) {
+            return self.clone();
+        }
+        let mut seen = self.clone();
+        seen.lines.retain(|(name, _)| name != "cache-control" && name != "expires");
+        seen.lines.push(("cache-control".to_owned(), targeted));
+        seen
     }
 
     fn values(&self, name: &str) -> Vec<&str> {
@@ -106,6 +125,11 @@ fn date(text: &str) -> Option<i64> {
 }
 
 impl StoredResponse {
+    fn new(shared: bool, request: Message, received: Message, (sent, came): (i64, i64)) -> Self {
+        let response = received.as_seen(shared);
+        Self { request, response, received, request_time: sent, response_time: came }
+    }
+
     /// Section 4.2.3, in its own names.
     fn current_age(&self, now: i64) -> i64 {
         let age = self.response.values("age").join(",");
@@ -218,6 +242,32 @@ impl Oracle {
         self.stored.push(new);
     }
 
+    /// Section 4.3.5: of a 200 to a HEAD that could have been answered with a stored
+    /// response, the header fields update it if the validators and the length agree, and
+    /// otherwise it is made invalid.
+    fn head(&mut self, request: &Message, response: &Message, now: i64) {
+        let ("validate", Some(stored)) = self.ask(request, now) else { return };
+        if response.status != 200 {
+            return;
+        }
+        let at = self.stored.iter().position(|one| std::ptr::eq(one, stored)).unwrap();
+        let old = self.stored.remove(at);
+        let agrees = |name| !response.has(name) || response.values(name) == old.received.values(name);
+        let same_length = !response.has("content-length");
+        if old.received.status != 200 || !agrees("etag") || !agrees("last-modified") || !same_length {
+            return;
+        }
+        // Section 3.2; what is about the message itself was not stored.
+        let mut merged = old.received;
+        let gone = |name: &str| ["age", "date", "set-cookie"].contains(&name) || response.has(name);
+        merged.lines.retain(|(name, _)| !gone(name));
+        merged.lines.extend(response.lines.iter().cloned());
+        let new = StoredResponse::new(self.shared, request.clone(), merged, (now, now));
+        if self.may_store(&new) {
+            self.stored.push(new);
+        }
+    }
+
     /// Section 4.4, for the one URL `https://api.example/a` that is stored: "A cache
     /// MUST invalidate the target URI when it receives a non-error status code in
     /// response to an unsafe request method", and MAY what `Location` names.
@@ -297,13 +347,15 @@ proptest! {
                 Step::Forward { request, response, delay } => {
                     let response = format!("{response} | x-number: {number}");
                     let _ = world.fetch_slowly(at, at + delay, &request, &response);
-                    oracle.forward(StoredResponse {
-                        request: Message::parse(&request),
-                        response: Message::parse(&response),
-                        request_time: at as i64,
-                        response_time: (at + delay) as i64,
-                    });
+                    let (request, received) = (Message::parse(&request), Message::parse(&response));
+                    let times = (at as i64, (at + delay) as i64);
+                    oracle.forward(StoredResponse::new(shared, request, received, times));
                     at += delay;
+                }
+                Step::Head { request, response } => {
+                    let response = format!("{response} | x-number: {number}");
+                    world.head(at, &request, &response);
+                    oracle.head(&Message::parse(&request), &Message::parse(&response), at as i64);
                 }
                 Step::Ask { request } => {
                     let (expected, stored) = oracle.ask(&Message::parse(&request), at as i64);

@@ -1,4 +1,4 @@
-//! RFC 9111, case by case.
+//! RFC 9111, case by case, and where it meets RFC 9110 and RFC 9213.
 
 use super::*;
 
@@ -43,6 +43,16 @@ const fn after(
     Case { section, first, response, at: 0, second: first, shared, private }
 }
 
+const fn vary(
+    section: &'static str,
+    response: &'static str,
+    first: &'static str,
+    second: &'static str,
+    is: &'static str,
+) -> Case {
+    Case { section, first, response, at: 1, second, shared: is, private: is }
+}
+
 const MISS: &str = "uri-miss";
 
 #[rustfmt::skip]
@@ -68,6 +78,11 @@ const CASES: &[Case] = &[
     apart("5.2.2.7 private with fields", "200 | cc: private=\"x-a\", max-age=60", 1, "fresh", "fresh"),
     apart("5.2.2.7 private, malformed list", "200 | cc: private=\"x a\", max-age=60", 1, MISS, "fresh"),
     both("5.2.2.3 must-understand, understood", "200 | cc: must-understand, no-store, max-age=60", 1, "", "fresh"),
+    both("5.2.2.3 must-understand, an error understood", "404 | cc: must-understand, no-store, max-age=60", 1, "", "fresh"),
+    both("5.2.2.3 must-understand, the order does not count", "200 | cc: no-store | cc: max-age=60, Must-Understand", 1, "", "fresh"),
+    both("5.2.2.3 must-understand, not understood, no-store", "599 | cc: must-understand, no-store, max-age=60", 1, "", MISS),
+    both("5.2.2.3 must-understand is no lifetime", "200 | cc: must-understand, no-store", 1, "", MISS),
+    both("5.2.2.3 must-understand, partial", "206 | cc: must-understand, max-age=60", 1, "", MISS),
     both("5.2.2.3 must-understand, not understood", "599 | cc: must-understand, max-age=60", 1, "", MISS),
     after("3.5 authorization", "authorization: x", "200 | cc: max-age=60", MISS, "fresh"),
     after("3.5 authorization, public", "authorization: x", "200 | cc: max-age=60, public", "fresh", "fresh"),
@@ -152,10 +167,28 @@ const CASES: &[Case] = &[
     Case { section: "4.1 vary, two lines", first: "accept: a | x: b", response: "200 | cc: max-age=60 | vary: Accept | vary: X", at: 1, second: "accept: a | x: c", shared: "vary-miss", private: "vary-miss" },
     both("4.1 vary: *", "200 | cc: max-age=60 | vary: *", 1, "", MISS),
     both("4.1 vary: * among others", "200 | cc: max-age=60 | vary: accept, *", 1, "", MISS),
+    vary("4.1 vary, case counts", "200 | cc: max-age=60 | vary: accept", "accept: a", "accept: A", "vary-miss"),
+    vary("4.1 vary, order counts", "200 | cc: max-age=60 | vary: accept", "accept: a, b", "accept: b, a", "vary-miss"),
+    vary("4.1 vary, names fold", "200 | cc: max-age=60 | vary: ACCEPT", "accept: a", "accept: a", "fresh"),
+    vary("4.1 vary, a name that is none", "200 | cc: max-age=60 | vary: a b", "", "", MISS),
+    // "Normalizing both header field values in a way that is known to have identical semantics".
+    vary("4.1 vary, 9110 12.5.4 case", "200 | cc: max-age=60 | vary: accept-language", "accept-language: en-GB", "accept-language: EN-gb", "fresh"),
+    vary("4.1 vary, 9110 12.5.4 order", "200 | cc: max-age=60 | vary: accept-language", "accept-language: en, de;q=0.5", "accept-language: de;q=0.5 | accept-language: en", "fresh"),
+    vary("4.1 vary, 9110 12.5.4 weights", "200 | cc: max-age=60 | vary: accept-language", "accept-language: en, de;q=0.5", "accept-language: en, de", "vary-miss"),
+    vary("4.1 vary, 9110 12.5.3 order", "200 | cc: max-age=60 | vary: accept-encoding", "accept-encoding: gzip, br", "accept-encoding: BR,gzip", "fresh"),
+    vary("4.1 vary, 9110 12.5.3 absent is not empty", "200 | cc: max-age=60 | vary: accept-encoding", "", "accept-encoding:", "vary-miss"),
     // RFC 9213: only where the cache is everybody's.
     apart("9213 targeted wins", "200 | cc: no-store | cdn-cache-control: max-age=60", 1, "fresh", MISS),
     apart("9213 targeted wins", "200 | cc: max-age=60 | cdn-cache-control: no-store", 1, MISS, "fresh"),
     apart("9213 and puts Expires aside", "200 | expires: @60 | cdn-cache-control: no-cache | etag: \"a\"", 1, "stale", "fresh"),
+    apart("9213 2.2 alone", "200 | cdn-cache-control: max-age=60", 1, "fresh", MISS),
+    apart("9213 2.2 nothing is merged", "200 | cc: max-age=60 | cdn-cache-control: must-revalidate | etag: \"a\"", 1, "stale", "fresh"),
+    apart("9213 2.2 private", "200 | cc: max-age=60 | cdn-cache-control: private, max-age=60", 1, MISS, "fresh"),
+    apart("9213 2.2 the shorter may win", "200 | cc: max-age=60 | cdn-cache-control: max-age=5", 6, "stale", "fresh"),
+    apart("9213 2.2 unknown directives count as a field", "200 | cc: no-store | cdn-cache-control: ext", 1, MISS, MISS),
+    apart("9213 2.1 a lifetime that is no integer", "200 | cc: max-age=60 | cdn-cache-control: max-age=x | etag: \"a\"", 1, "stale", "fresh"),
+    apart("9213 2.1 empty: disregarded", "200 | cc: max-age=60 | cdn-cache-control:", 1, "fresh", "fresh"),
+    apart("9213 2.1 upper case is malformed: disregarded", "200 | cc: max-age=60 | cdn-cache-control: No-Store", 1, "fresh", "fresh"),
     apart("9213 malformed: disregarded", "200 | cc: max-age=60 | cdn-cache-control: max-age=5 6", 10, "fresh", "fresh"),
     // RFC 5861 does not make an answer fresh.
     both("5861 3", "200 | cc: max-age=60, stale-while-revalidate=60", 61, "", "stale"),
@@ -179,6 +212,64 @@ fn every_case_is_decided_as_the_rfc_says() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(CASES.len() >= 100, "{}", CASES.len());
+}
+
+/// Section, method, path, status, `Location`, and whether `/a` is still fresh.
+#[rustfmt::skip]
+const WRITES: &[(&str, &str, &str, u16, &str, bool)] = &[
+    ("4.4 unsafe and no error", "POST", "/a", 200, "", false),
+    ("4.4 unsafe and no error", "PUT", "/a", 204, "", false),
+    ("4.4 unsafe and no error", "DELETE", "/a", 303, "", false),
+    ("4.4 unsafe, unknown method", "M-SEARCH", "/a", 200, "", false),
+    ("4.4 safe", "OPTIONS", "/a", 200, "", true),
+    ("4.4 safe", "HEAD", "/a", 200, "", true),
+    ("4.4 an error", "PUT", "/a", 404, "", true),
+    ("4.4 an error", "DELETE", "/a", 500, "", true),
+    ("4.4 another target", "PUT", "/b", 200, "", true),
+    ("4.4 no ancestors in a plain cache", "PUT", "/a/b", 200, "", true),
+    ("4.4 location", "POST", "/b", 201, "/a", false),
+    ("4.4 location, relative", "POST", "/b", 201, "a", false),
+    ("4.4 location, same origin spelt otherwise", "POST", "/b", 201, "https://API.example:443/a", false),
+    ("4.4 location, another origin", "POST", "/b", 201, "https://elsewhere.example/a", true),
+    ("4.4 location, another port", "POST", "/b", 201, "https://api.example:8443/a", true),
+    ("4.4 and this house: http behind a TLS terminator", "POST", "/b", 201, "http://api.example/a", false),
+    ("4.4 location of an error", "POST", "/b", 409, "/a", true),
+];
+
+#[test]
+fn writes_make_invalid_what_they_are_about() {
+    for (section, method, path, status, location, is_fresh) in WRITES {
+        let world = World::new(Sharing::Shared);
+        world.fetch(0, "", "200 | cc: max-age=60").unwrap();
+        world.write(method, path, *status, location);
+        let is = world.ask(1, "");
+        assert_eq!(is, if *is_fresh { "fresh" } else { MISS }, "{section} {method} {path} {location}");
+    }
+}
+
+/// Section, what is stored at 0, what a HEAD at 70 is answered, and what a GET at 75 finds.
+#[rustfmt::skip]
+const HEADS: &[(&str, &str, &str, &str)] = &[
+    ("4.3.5 validators agree", "etag: \"a\"", "200 | etag: \"a\"", "fresh"),
+    ("4.3.5 validators agree", "last-modified: @-9", "200 | last-modified: @-9", "fresh"),
+    ("4.3.5 none says otherwise", "etag: \"a\"", "200", "fresh"),
+    ("4.3.5 another tag", "etag: \"a\"", "200 | etag: \"b\"", MISS),
+    ("4.3.5 a tag where there was none", "last-modified: @-9", "200 | etag: \"a\"", MISS),
+    ("4.3.5 another date", "last-modified: @-9", "200 | last-modified: @-8", MISS),
+    ("4.3.5 another length", "etag: \"a\"", "200 | etag: \"a\" | content-length: 1", MISS),
+    ("4.3.5 fields are updated", "etag: \"a\"", "200 | cc: max-age=3", "stale"),
+    ("4.3.5 fields are updated", "etag: \"a\"", "200 | cc: no-store", MISS),
+    ("4.3.5 only a 200 tells", "etag: \"a\"", "404", "stale"),
+];
+
+#[test]
+fn a_head_tells_about_what_a_get_stored() {
+    for (section, stored, response, expected) in HEADS {
+        let world = World::new(Sharing::Shared);
+        world.fetch(0, "", &format!("200 | cc: max-age=60 | {stored}")).unwrap();
+        world.head(70, "", response);
+        assert_eq!(&world.ask(75, ""), expected, "{section} {stored} / {response}");
+    }
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! Validation: what is asked, and what a 304 makes of what is stored.
 
-use super::validate::Refreshed;
 use super::*;
 
 fn refresh(world: &World, entry: &Entry, at: u64, response: &str) -> Refreshed {
@@ -51,6 +50,20 @@ fn a_304_renews_what_it_means() {
     assert_eq!(updated.body().blocks()[0].as_ptr(), entry.body().blocks()[0].as_ptr(), "one body");
     world.cache.insert(world.cache.ticket(), Arc::new(updated));
     assert_eq!((world.ask(129, ""), world.ask(130, "")), ("fresh", "stale"));
+}
+
+/// The bytes that are kept may be the vendor's in another coding.
+#[test]
+fn a_304_makes_no_weak_tag_strong() {
+    let world = World::new(Sharing::Private);
+    for (stored, said, kept) in
+        [("W/\"a\"", "\"a\"", "W/\"a\""), ("\"a\"", "W/\"a\"", "W/\"a\""), ("\"a\"", "\"a\"", "\"a\"")]
+    {
+        let entry = world.fetch(0, "", &format!("200 | cc: max-age=60 | etag: {stored}")).unwrap();
+        let refreshed = refresh(&world, &entry, 70, &format!("304 | etag: {said}"));
+        let Refreshed::Updated(updated) = refreshed else { panic!("{refreshed:?}") };
+        assert_eq!(updated.headers()["etag"], kept, "{stored} / {said}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::bounds::{self, Between};
+use super::redis;
 use crate::config::mistake::{Place, Walk};
 use crate::config::raw;
 use crate::config::read::{At, Field};
@@ -160,6 +161,7 @@ pub(super) fn store(raw: Option<&raw::Store>, walk: &mut Walk<'_>) -> Store {
         cache_memory_bytes: 256 << 20,
         cache_disk_bytes: Some(1 << 30),
         on_empty: OnEmpty::Trust,
+        redis: None,
     };
     let Some(raw) = raw else { return default };
     let memory = bounds::bytes(&raw.cache_memory, SMALLEST_CACHE, LARGEST_CACHE, walk);
@@ -174,6 +176,7 @@ pub(super) fn store(raw: Option<&raw::Store>, walk: &mut Walk<'_>) -> Store {
         cache_memory_bytes: memory.unwrap_or(default.cache_memory_bytes),
         cache_disk_bytes: disk,
         on_empty: raw.on_empty.value().map_or(OnEmpty::Trust, |word| word.0),
+        redis: raw.redis.value().and_then(|raw| redis::redis(raw, walk)),
     }
 }
 

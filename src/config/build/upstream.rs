@@ -12,7 +12,7 @@ use crate::config::mistake::{Place, Walk};
 use crate::config::raw;
 use crate::config::read::{At, Field};
 use crate::config::scalar::{Part, spell};
-use crate::config::{Mode, Mount, Origin, Scheme, Upstream};
+use crate::config::{Mode, Mount, Origin, Scheme, Store, Upstream};
 use crate::dialect::{Dialect, OAuth};
 use crate::quota::{ConsumerPlan, Pace, Plan, QueueBounds, Scope};
 use crate::secret::TokenHash;
@@ -50,7 +50,7 @@ pub(super) struct Seat {
     pub(super) plan: ConsumerPlan,
 }
 
-pub(super) fn draft(name: &str, raw: &raw::Upstream, walk: &mut Walk<'_>) -> Draft {
+pub(super) fn draft(name: &str, raw: &raw::Upstream, store: &Store, walk: &mut Walk<'_>) -> Draft {
     let dialect = credentials::dialect(raw, &raw.place, walk);
     let limits = Limits::of(raw, dialect.as_ref(), walk);
     let keys = credentials::keys(raw, &raw.place, dialect.as_ref(), walk);
@@ -65,7 +65,7 @@ pub(super) fn draft(name: &str, raw: &raw::Upstream, walk: &mut Walk<'_>) -> Dra
     let times = times(raw, walk);
     let plan = plan(raw, times.timeout, walk);
     let cache = cache::rules(raw, walk);
-    egress(raw, &limits, walk);
+    egress(raw, &limits, store, walk);
     let token_ttl = bounds::duration(&raw.token_ttl, Between::TOKEN, walk);
     let max_pages = bounds::number(&raw.max_pages, 1, 10_000, walk).unwrap_or(DEFAULT_MAX_PAGES);
     let transport = transport::transport(raw, origin.as_ref(), walk);
@@ -148,7 +148,7 @@ fn times(raw: &raw::Upstream, walk: &mut Walk<'_>) -> Times {
 }
 
 /// Who shares an egress address matters to limits per address when processes divide an account.
-fn egress(raw: &raw::Upstream, limits: &Limits, walk: &mut Walk<'_>) {
+fn egress(raw: &raw::Upstream, limits: &Limits, store: &Store, walk: &mut Walk<'_>) {
     let per_address = limits.list.iter().find(|limit| limit.scope == Scope::Address);
     match (raw.portion.given(), raw.egress.given(), per_address) {
         (Some(at), None, Some(limit)) if raw.egress.is_missing() => walk.warn(
@@ -159,7 +159,9 @@ fn egress(raw: &raw::Upstream, limits: &Limits, walk: &mut Walk<'_>) {
                 limit.name
             ),
         ),
-        (None, Some(at), _) => walk.warn(&at.place, "has no effect without `portion` in this version"),
+        (None, Some(at), _) if store.redis.is_none() => {
+            walk.warn(&at.place, "has no effect without `portion` or `store.redis`");
+        }
         _ => {}
     }
 }

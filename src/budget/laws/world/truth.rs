@@ -42,7 +42,7 @@ impl World {
         match desk.enter(bid, Ask { seat, deadline: at, urgency: 3 }, at) {
             Ok(_) => Ok(()),
             Err(Denied::Refused(refusal)) => Err(refusal.retry_at),
-            Err(Denied::Closed) => unreachable!("a new bid is open"),
+            Err(Denied::Closed | Denied::Gone) => unreachable!("a new bid is open"),
         }
     }
 }

@@ -1,0 +1,394 @@
+//! What one replica knows of the shared ledger: the pure core behind `shared`.
+//!
+//! It builds the next call of the script from what has come up, and folds the answer
+//! into the desk. One call is under way at a time; whatever comes up meanwhile goes
+//! with the next. Every charge of every replica is mirrored here until it counts no
+//! more: so the desk predicts what the script will say, and a Redis that has lost
+//! something is told it again.
+//!
+//! No call is ever assumed to have been lost, or done: what was asked for and not
+//! answered is given back under its id, which is done once whether it was booked or not.
+
+mod fold;
+mod memory;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::clock::{Moment, UnixTime};
+use crate::config::OnEmpty;
+use crate::quota::{self, LimitSet, Plan, Scope};
+
+use super::super::desk::{BidId, Bounds, Desk, Grant, Nominee};
+use super::super::ledger;
+use super::super::log::Seat;
+use super::super::queue::{Place, Precedence};
+use super::skew::{Jumped, Skew};
+use super::wire::{self, Booking, Change, Id, Limit, On, Request, State, Want};
+
+pub(in crate::budget) use memory::Spans;
+
+/// The most changes that one call tells.
+const MAX_CHANGES: usize = 500;
+
+/// One replica's part in the shared ledger of one upstream.
+#[derive(Debug)]
+pub(in crate::budget) struct Replica {
+    me: String,
+    limits: Vec<quota::Limit>,
+    /// Per limit: its key.
+    keys: Vec<String>,
+    /// Per seat: division and consumer.
+    names: Vec<(String, String)>,
+    seats: HashMap<(String, String), Seat>,
+    spans: Spans,
+    on_empty: OnEmpty,
+    phase: Phase,
+    epoch: String,
+    calls: u64,
+    acked: u64,
+    seen: u64,
+    skew: Option<Skew>,
+    /// Redis's machine's own clock, less ours.
+    wall: Option<i128>,
+    charges: HashMap<Id, Charge>,
+    /// Pending charges of others: whoever made them may have died.
+    lapsing: BTreeSet<(Moment, Id)>,
+    /// Charges whose last change Redis may not know, each with the number of that change.
+    outbox: BTreeMap<Id, u64>,
+    changes: u64,
+    asks: VecDeque<Asked>,
+    members: Vec<String>,
+    expects: Vec<String>,
+    /// What is still to be told to a new epoch.
+    untold: Vec<Id>,
+    has_booked: bool,
+    must_reset: bool,
+    /// Nothing has answered since it was lost.
+    is_away: bool,
+    last_call: Option<Moment>,
+    last_answer: Option<Moment>,
+    last_sweep: Moment,
+    /// Times in a row that the script said no to what the books allow.
+    unexplained: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The epoch is not known.
+    Stranger,
+    /// What is remembered is being told.
+    Joining,
+    /// Up to date; bookings may still be shut.
+    Member { open: bool },
+}
+
+/// One charge, of whichever replica.
+#[derive(Clone, Debug)]
+struct Charge {
+    seat: Seat,
+    set: LimitSet,
+    weight: u32,
+    state: State,
+    until: Moment,
+    division: String,
+    consumer: String,
+    limits: String,
+}
+
+/// A request that is to be booked.
+#[derive(Debug)]
+struct Asked {
+    id: Id,
+    grant: Grant,
+    bounds: Bounds,
+    turn: Option<Precedence>,
+    origin: Origin,
+    /// Until when it can be counted, if it is booked by the call that asks.
+    until: Moment,
+}
+
+/// Who is told.
+#[derive(Debug)]
+enum Origin {
+    Bid(BidId, Place),
+    Permit(oneshot::Sender<bool>),
+}
+
+/// A call on its way.
+#[derive(Debug)]
+pub(in crate::budget::shared) struct UnderWay {
+    sent: Moment,
+    asked: Vec<Asked>,
+    told: Vec<(Id, u64)>,
+    refilled: usize,
+    joins: bool,
+}
+
+/// What an answer, or none, means; for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::budget) enum Fact {
+    /// Redis is empty, older than what was seen, or has begun anew.
+    EpochLost,
+    ClockJumped(Duration),
+    /// Admissions begin, or go on.
+    Open {
+        charges: usize,
+    },
+    /// It was reached again.
+    Back,
+    /// It has not been reached for too long.
+    Lost,
+}
+
+impl Replica {
+    /// `me` is unique to this process. `egress` names the address that it sends from.
+    pub(in crate::budget) fn new(
+        me: String,
+        egress: &str,
+        plan: &Plan,
+        spans: Spans,
+        on_empty: OnEmpty,
+    ) -> Self {
+        let key = |limit: &quota::Limit| match limit.scope {
+            Scope::Account => limit.name.to_string(),
+            Scope::Address => format!("{}@{egress}", limit.name),
+        };
+        let names = plan
+            .consumers
+            .iter()
+            .map(|consumer| (plan.divisions[consumer.division].name.to_string(), consumer.name.to_string()));
+        let names: Vec<_> = names.collect();
+        Self {
+            me,
+            keys: plan.limits.iter().map(key).collect(),
+            seats: names.iter().cloned().zip(0..).collect(),
+            names,
+            limits: plan.limits.clone(),
+            spans,
+            on_empty,
+            phase: Phase::Stranger,
+            epoch: String::new(),
+            calls: 0,
+            acked: 0,
+            seen: 0,
+            skew: None,
+            wall: None,
+            charges: HashMap::new(),
+            lapsing: BTreeSet::new(),
+            outbox: BTreeMap::new(),
+            changes: 0,
+            asks: VecDeque::new(),
+            members: Vec::new(),
+            expects: Vec::new(),
+            untold: Vec::new(),
+            has_booked: false,
+            must_reset: false,
+            is_away: false,
+            last_call: None,
+            last_answer: None,
+            last_sweep: Moment::ZERO,
+            unexplained: 0,
+        }
+    }
+
+    /// The keys that the script works on.
+    pub(in crate::budget) fn redis_keys(&self, slot: &str) -> Vec<String> {
+        let fixed = ["state", "charges", "changes", "expiry", "used"].map(str::to_owned);
+        let windows = self.keys.iter().map(|key| format!("window:{key}"));
+        fixed.into_iter().chain(windows).map(|name| format!("{slot}:{name}")).collect()
+    }
+
+    /// What Redis's machine has for a wall clock, so that all replicas see one calendar.
+    pub(in crate::budget) fn wall(&self, now: Moment) -> Option<UnixTime> {
+        let nanos = i128::from(now.as_nanos()) + self.wall?;
+        u64::try_from(nanos).ok().map(UnixTime::from_nanos)
+    }
+
+    /// A bid would leave.
+    pub(in crate::budget) fn ask_for_bid(&mut self, nominee: Nominee) {
+        let Nominee { bid, grant, bounds, place, turn } = nominee;
+        self.asks.push_back(Asked {
+            id: self.id(grant.ticket),
+            grant,
+            bounds,
+            turn,
+            origin: Origin::Bid(bid, place),
+            until: Moment::NEVER,
+        });
+    }
+
+    /// A permit was handed out and has to be booked; told whether it was.
+    pub(in crate::budget) fn ask_for_permit(
+        &mut self,
+        grant: Grant,
+        bounds: Bounds,
+    ) -> oneshot::Receiver<bool> {
+        let (tell, told) = oneshot::channel();
+        self.asks.push_back(Asked {
+            id: self.id(grant.ticket),
+            grant,
+            bounds,
+            turn: None,
+            origin: Origin::Permit(tell),
+            until: Moment::NEVER,
+        });
+        told
+    }
+
+    /// When the next call is due, with so many waiting here.
+    pub(in crate::budget) fn next_call(&self, waiting: usize) -> Moment {
+        /// A stranger is in a hurry, one who waits may hear of a refund, one who rests must be heard of.
+        const JOINING: Duration = Duration::from_millis(25);
+        const WAITING: Duration = Duration::from_millis(100);
+        const RESTING: Duration = Duration::from_millis(250);
+        let Some(last) = self.last_call else { return Moment::ZERO };
+        match self.phase {
+            Phase::Stranger | Phase::Joining => last,
+            Phase::Member { open: false } => last + JOINING,
+            Phase::Member { open: true } if !self.asks.is_empty() || !self.outbox.is_empty() => Moment::ZERO,
+            Phase::Member { open: true } => {
+                let every = if waiting > 0 { WAITING } else { RESTING };
+                let lapse = self.lapsing.first().map_or(Moment::NEVER, |(at, _)| *at);
+                (last + every).min(lapse.max(last + JOINING))
+            }
+        }
+    }
+
+    /// Whether something has come up that a call should not wait with.
+    pub(in crate::budget) fn has_work(&self) -> bool {
+        !self.asks.is_empty() || !self.outbox.is_empty()
+    }
+
+    /// The next call, and what to remember of it until it is answered, or not.
+    pub(in crate::budget::shared) fn call(
+        &mut self,
+        desk: &Desk,
+        now: Moment,
+        bound: Duration,
+    ) -> (Request, UnderWay) {
+        self.calls += 1;
+        self.last_call = Some(now);
+        let mut way = UnderWay { sent: now, asked: Vec::new(), told: Vec::new(), refilled: 0, joins: false };
+        let mut request = Request {
+            me: self.me.clone(),
+            n: self.calls,
+            acked: self.acked,
+            epoch: self.epoch.clone(),
+            seen: self.seen,
+            keep: micros(self.spans.keep),
+            longest: micros(self.spans.longest + self.spans.linger),
+            fresh: !self.has_booked,
+            ..Request::default()
+        };
+        let Some(skew) = self.skew else { return (request, way) };
+        request.by = skew.at_least(now + bound);
+        request.limits = self.cuts(desk, now, &skew);
+        if self.must_reset {
+            request.reset = Some(self.epoch.clone());
+        }
+        match self.phase {
+            Phase::Stranger => {}
+            Phase::Joining => self.tell_all(&mut request, &mut way, now),
+            Phase::Member { open } => {
+                self.tell_changes(&mut request, &mut way, &skew);
+                request.wants = self.wants(desk, now);
+                if open {
+                    self.book(&mut request, &mut way, desk);
+                }
+            }
+        }
+        (request, way)
+    }
+
+    fn cuts(&self, desk: &Desk, now: Moment, skew: &Skew) -> Vec<Limit> {
+        let books = desk.books();
+        let limit = |(index, key): (usize, &String)| {
+            let window = books.window(index);
+            let life = window.life().map(micros);
+            let cut = match life {
+                Some(_) => None,
+                None => Some(window.last_edge(now, books.vendor_clock()).map_or(0, |at| skew.at_least(at))),
+            };
+            Limit { key: key.clone(), life, cut }
+        };
+        self.keys.iter().enumerate().map(limit).collect()
+    }
+
+    fn tell_changes(&mut self, request: &mut Request, way: &mut UnderWay, skew: &Skew) {
+        for (id, &number) in self.outbox.iter().take(MAX_CHANGES) {
+            let Some(charge) = self.charges.get(id) else { continue };
+            request.changes.push(Change { id: id.clone(), record: charge.record(skew).to_text() });
+            way.told.push((id.clone(), number));
+        }
+    }
+
+    fn book(&mut self, request: &mut Request, way: &mut UnderWay, desk: &Desk) {
+        let Some(skew) = self.skew else { return };
+        for mut asked in std::mem::take(&mut self.asks) {
+            asked.until = way.sent + self.spans.longest + self.spans.linger;
+            let charge = self.charge_of(asked.grant, State::Pending, asked.until);
+            let pacing = desk.books().pacing();
+            let on = asked.bounds.iter().map(|bound| On {
+                key: self.keys[bound.limit].clone(),
+                most: bound.account,
+                division: bound.division,
+                consumer: bound.consumer,
+                turn: bound.in_turn,
+                gap: pacing.is_even(bound.limit).then(|| micros(pacing.gap_of(bound.limit))),
+            });
+            request.bookings.push(Booking {
+                id: asked.id.clone(),
+                record: charge.record(&skew).to_text(),
+                division: charge.division,
+                consumer: charge.consumer,
+                turn: asked.turn.map(|turn| self.turn(turn)),
+                limits: on.collect(),
+            });
+            way.asked.push(asked);
+        }
+    }
+
+    fn wants(&self, desk: &Desk, now: Moment) -> Vec<Want> {
+        let wants = desk.wants(now).into_iter();
+        let key = |limit: usize| (self.keys[limit].clone(), true);
+        wants
+            .map(|(set, turns)| Want {
+                keys: set.iter().map(key).collect(),
+                turns: turns.into_iter().map(|turn| self.turn(turn)).collect(),
+            })
+            .collect()
+    }
+
+    fn turn(&self, turn: Precedence) -> wire::Turn {
+        let (division, consumer) = self.names[turn.seat as usize].clone();
+        let Precedence { price, fair, ahead, .. } = turn;
+        wire::Turn { key: self.keys[turn.limit].clone(), division, consumer, price, fair, ahead }
+    }
+
+    fn charge_of(&self, grant: Grant, state: State, until: Moment) -> Charge {
+        let (division, consumer) = self.names[grant.seat as usize].clone();
+        let keys: Vec<&str> = grant.set.iter().map(|limit| self.keys[limit].as_str()).collect();
+        Charge {
+            seat: grant.seat,
+            set: grant.set,
+            weight: 1,
+            state,
+            until,
+            division,
+            consumer,
+            limits: keys.join(","),
+        }
+    }
+
+    fn id(&self, ticket: u64) -> Id {
+        format!("{}-{ticket}", self.me)
+    }
+}
+
+/// Rounded up.
+fn micros(of: Duration) -> u64 {
+    u64::try_from(of.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX)
+}

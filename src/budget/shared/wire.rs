@@ -1,0 +1,257 @@
+//! What is said to the script and what it answers; see `script.lua`.
+
+use serde::Serialize;
+
+use crate::redis::Answer;
+
+/// The number of a charge over all replicas: "REPLICA-NUMBER".
+pub(super) type Id = String;
+
+/// One call of the script.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Request {
+    pub(super) me: String,
+    /// This call's number, and that of the last one that was answered.
+    pub(super) n: u64,
+    pub(super) acked: u64,
+    pub(super) epoch: String,
+    /// What this replica knows already.
+    pub(super) seen: u64,
+    /// On Redis's clock, in microseconds: after this, nothing is booked.
+    pub(super) by: u64,
+    /// How long a charge is kept beyond the last moment at which it is counted.
+    pub(super) keep: u64,
+    /// How long after now a charge that nobody tells of may be counted.
+    pub(super) longest: u64,
+    pub(super) limits: Vec<Limit>,
+    /// The epoch to be joined, what is remembered of the one before, and who else was there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) join: Option<String>,
+    pub(super) more: bool,
+    pub(super) fresh: bool,
+    pub(super) expects: Vec<String>,
+    pub(super) unseen: Vec<Unseen>,
+    /// The epoch whose clock cannot be believed: to be forgotten, and begun anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reset: Option<String>,
+    pub(super) changes: Vec<Change>,
+    pub(super) bookings: Vec<Booking>,
+    pub(super) wants: Vec<Want>,
+}
+
+/// A limit, and what no longer counts on it.
+#[derive(Debug, Serialize)]
+pub(super) struct Limit {
+    pub(super) key: String,
+    /// Sliding: W + slack.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) life: Option<u64>,
+    /// Calendar: what was counted before this edge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cut: Option<u64>,
+}
+
+/// Charges that a replica which does not come back may have made unseen.
+#[derive(Debug, Serialize)]
+pub(super) struct Unseen {
+    pub(super) key: String,
+    pub(super) weight: u32,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Change {
+    pub(super) id: Id,
+    pub(super) record: String,
+}
+
+/// A request that would leave now.
+#[derive(Debug, Serialize)]
+pub(super) struct Booking {
+    pub(super) id: Id,
+    pub(super) record: String,
+    pub(super) division: String,
+    pub(super) consumer: String,
+    /// None: behind all who wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) turn: Option<Turn>,
+    pub(super) limits: Vec<On>,
+}
+
+/// The most that may be used of one limit before it: see `Bound`.
+#[derive(Debug, Serialize)]
+pub(super) struct On {
+    pub(super) key: String,
+    pub(super) most: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) division: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) consumer: Option<u32>,
+    pub(super) turn: bool,
+    /// The distance to the one before, in microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) gap: Option<u64>,
+}
+
+/// Somebody waits here for these limits.
+#[derive(Debug, Serialize)]
+pub(super) struct Want {
+    pub(super) keys: std::collections::BTreeMap<String, bool>,
+    /// The next turns here, in order.
+    pub(super) turns: Vec<Turn>,
+}
+
+/// What the script works out from who goes before whom: division, then consumer.
+#[derive(Debug, Serialize)]
+pub(super) struct Turn {
+    pub(super) key: String,
+    pub(super) division: String,
+    pub(super) consumer: String,
+    pub(super) price: [f64; 2],
+    pub(super) fair: [u32; 2],
+    pub(super) ahead: [u32; 2],
+}
+
+/// How far a charge is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Under way, until then at the longest.
+    Pending,
+    /// Counted by then.
+    Settled,
+    /// Never left.
+    Gone,
+}
+
+/// A charge as it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) state: State,
+    pub(super) until: u64,
+    pub(super) weight: u32,
+    pub(super) division: String,
+    pub(super) consumer: String,
+    /// Keys of limits, with commas.
+    pub(super) limits: String,
+}
+
+impl Record {
+    pub(super) fn to_text(&self) -> String {
+        let state = match self.state {
+            State::Pending => 'p',
+            State::Settled => 's',
+            State::Gone => 'g',
+        };
+        let Self { until, weight, division, consumer, limits, .. } = self;
+        format!("{state} {until} {weight} {division} {consumer} {limits}")
+    }
+
+    fn of(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let mut next = || words.next();
+        let state = match next()? {
+            "p" => State::Pending,
+            "s" => State::Settled,
+            "g" => State::Gone,
+            _ => return None,
+        };
+        let (until, weight) = (next()?.parse().ok()?, next()?.parse().ok()?);
+        let [division, consumer, limits] = [next()?, next()?, next()?].map(str::to_owned);
+        Some(Self { state, until, weight, division, consumer, limits })
+    }
+}
+
+/// What the script said.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Reply {
+    pub(super) epoch: String,
+    /// Redis's clock, and that of its machine, in microseconds.
+    pub(super) now: u64,
+    pub(super) wall: u64,
+    pub(super) outcome: Outcome,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Done(Done),
+    /// Another epoch, which has to be joined first; nothing was done.
+    Epoch,
+    /// A later call came first; nothing was done.
+    Stale,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Done {
+    /// The last change there is, and the last of those in `news`.
+    pub(super) seq: u64,
+    pub(super) top: u64,
+    /// When bookings begin, if not yet.
+    pub(super) opens: Option<u64>,
+    pub(super) verdicts: Vec<Verdict>,
+    pub(super) news: Vec<(Id, Record)>,
+    /// Replicas that were heard of lately.
+    pub(super) members: Vec<String>,
+}
+
+/// What became of a booking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Yes,
+    /// A limit, cap or reserve does not allow it.
+    Full,
+    /// Somebody else waits who goes before it.
+    Turn,
+    /// It came after its deadline.
+    Late,
+    /// The epoch has just begun.
+    Shut,
+}
+
+/// The script answered what it never answers: another version of it, or not Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("its answer cannot be understood")]
+pub(super) struct Nonsense;
+
+impl Reply {
+    pub(super) fn of(answer: &Answer) -> Result<Self, Nonsense> {
+        parse(answer).ok_or(Nonsense)
+    }
+}
+
+fn parse(answer: &Answer) -> Option<Reply> {
+    let parts = answer.list()?;
+    let number = |at: usize| u64::try_from(parts.get(at)?.int()?).ok();
+    let outcome = match parts.first()?.text()? {
+        "epoch" => Outcome::Epoch,
+        "stale" => Outcome::Stale,
+        "ok" => Outcome::Done(Done {
+            seq: number(4)?,
+            top: number(5)?,
+            opens: Some(number(6)?).filter(|opens| *opens > 0),
+            verdicts: parts.get(7)?.list()?.iter().map(verdict).collect::<Option<_>>()?,
+            news: parts.get(8)?.list()?.chunks(2).map(news).collect::<Option<_>>()?,
+            members: texts(parts.get(9)?)?,
+        }),
+        _ => return None,
+    };
+    Some(Reply { epoch: parts.get(1)?.text()?.to_owned(), now: number(2)?, wall: number(3)?, outcome })
+}
+
+fn news(pair: &[Answer]) -> Option<(Id, Record)> {
+    let [id, record] = pair else { return None };
+    Some((id.text()?.to_owned(), Record::of(record.text()?)?))
+}
+
+fn texts(list: &Answer) -> Option<Vec<String>> {
+    list.list()?.iter().map(|one| one.text().map(str::to_owned)).collect()
+}
+
+fn verdict(word: &Answer) -> Option<Verdict> {
+    match word.text()? {
+        "yes" => Some(Verdict::Yes),
+        "full" => Some(Verdict::Full),
+        "turn" => Some(Verdict::Turn),
+        "late" => Some(Verdict::Late),
+        "shut" => Some(Verdict::Shut),
+        _ => None,
+    }
+}

@@ -1,0 +1,69 @@
+//! `[store] redis`: whom this weir shares its accounts with.
+
+use super::bounds;
+use crate::config::mistake::Walk;
+use crate::config::raw;
+use crate::config::{OnLoss, Redis};
+use crate::redis::{BadServer, Server};
+
+const MAX_REPLICAS: u64 = 1_000;
+
+/// A Redis, unless something about it was wrong (and then is noted).
+pub(super) fn redis(raw: &raw::Redis, walk: &mut Walk<'_>) -> Option<Redis> {
+    let prefix = prefix(raw, walk);
+    let replicas = bounds::number(&raw.replicas, 1, MAX_REPLICAS, walk);
+    let on_loss = raw.on_loss.value().map_or(OnLoss::Closed, |typed| typed.0);
+    if let (OnLoss::Share, Some(at)) = (on_loss, raw.on_loss.given()) {
+        walk.wrong(&at.place, "a share that is set aside is not built yet in this version; write \"closed\"");
+    }
+    let server = server(raw, walk)?;
+    Some(Redis {
+        server,
+        prefix: prefix?,
+        replicas: replicas.and_then(|n| u32::try_from(n).ok()).unwrap_or(1),
+    })
+}
+
+fn server(raw: &raw::Redis, walk: &mut Walk<'_>) -> Option<Server> {
+    let Some(url) = raw.url.given() else {
+        if raw.url.is_missing() {
+            walk.wrong(&raw.place, "names no server; write url = { env = \"REDIS_URL\" }");
+        }
+        return None;
+    };
+    let ca = raw.ca.given();
+    let is_plain = Server::new(&url.value.0, None).is_ok_and(|server| !server.is_encrypted());
+    if let (true, Some(ca)) = (is_plain, ca) {
+        walk.wrong(&ca.place, "roots are for rediss:// alone; correct url, or remove this");
+        return None;
+    }
+    match Server::new(&url.value.0, ca.map(|at| at.value.as_ref())) {
+        Ok(server) => {
+            if !server.is_encrypted() && !server.is_near() {
+                walk.warn(
+                    &url.place,
+                    "its password and the ledger travel in clear text; rediss:// encrypts them",
+                );
+            }
+            Some(server)
+        }
+        Err(error @ BadServer::Url) => {
+            walk.wrong(&url.place, error.to_string());
+            None
+        }
+        Err(error @ BadServer::Roots(_)) => {
+            walk.wrong(ca.map_or(&url.place, |at| &at.place), error.to_string());
+            None
+        }
+    }
+}
+
+fn prefix(raw: &raw::Redis, walk: &mut Walk<'_>) -> Option<String> {
+    let Some(at) = raw.prefix.given() else { return raw.prefix.is_missing().then(|| "weir".to_owned()) };
+    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+    if (1..=40).contains(&at.value.len()) && at.value.bytes().all(is_name) {
+        return Some(at.value.clone());
+    }
+    walk.wrong(&at.place, "must be 1 to 40 of a-z, 0-9, _ and -; such as \"weir\"");
+    None
+}

@@ -1,0 +1,243 @@
+//! A Redis or Valkey server: one connection, one script at a time, every wait bounded.
+//!
+//! It knows nothing of what the scripts do. A [`Connection`] on which a wait was
+//! too long is to be dropped: what was asked on it may still be done later, so
+//! scripts have to bear that. Over `rediss://` rustls checks the certificate against
+//! the system's roots, or those of a PEM file.
+//!
+//! Errors never repeat the URL: it holds the password.
+
+#[cfg(test)]
+mod blocking;
+#[cfg(test)]
+pub(crate) mod testing;
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, TlsCertificates, Value};
+
+use crate::secret::Secret;
+
+#[cfg(test)]
+pub(crate) use blocking::Blocking;
+
+/// Where the server is and how one signs in there; connects to nothing by itself.
+#[derive(Clone)]
+pub struct Server {
+    client: Client,
+}
+
+/// A connection that stands, or stood.
+pub struct Connection {
+    link: MultiplexedConnection,
+}
+
+/// A Lua script; the server is sent its text only if it does not know it yet.
+pub struct Script(::redis::Script);
+
+/// What a script answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Nothing.
+    Nil,
+    /// A number; fractions are cut off by the server.
+    Int(i64),
+    /// Text, or bytes that are none: then with replacement characters.
+    Text(String),
+    /// Several answers.
+    List(Vec<Answer>),
+}
+
+/// The URL in the configuration is none that a server can be reached by.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadServer {
+    /// Not a URL of Redis.
+    #[error("it is not a URL such as redis://host:6379 or rediss://user:password@host:6380/0")]
+    Url,
+    /// The roots cannot be read.
+    #[error("the file of its roots cannot be used: {0}")]
+    Roots(String),
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Gone {
+    /// Within the time there was none; it may still be done.
+    #[error("no answer within {} ms", .0.as_millis())]
+    TimedOut(Duration),
+    /// The connection cannot be made, or broke.
+    #[error("not connected: {0}")]
+    Broken(String),
+    /// Name, password or rights (ACL) are wrong.
+    #[error("signing in failed: {0}")]
+    SignIn(String),
+    /// The server answered with an error: it is loading, a replica, or cannot run this.
+    #[error("it answered {0}")]
+    Refused(String),
+}
+
+impl Server {
+    /// `url` is `redis://` or `rediss://`, with user and password if they are needed;
+    /// `ca` is a PEM file of roots instead of the system's.
+    ///
+    /// # Errors
+    /// The URL or the file cannot be used.
+    pub fn new(url: &Secret, ca: Option<&Path>) -> Result<Self, BadServer> {
+        let client = match ca {
+            None => Client::open(url.expose()).map_err(|_| BadServer::Url)?,
+            Some(path) => {
+                let pem = std::fs::read(path).map_err(|error| BadServer::Roots(error.to_string()))?;
+                let roots = TlsCertificates { client_tls: None, root_cert: Some(pem) };
+                let built = Client::build_with_tls(url.expose(), roots);
+                built.map_err(|error| match error.kind() {
+                    ErrorKind::InvalidClientConfig => BadServer::Url,
+                    _ => BadServer::Roots("it holds no roots in PEM".into()),
+                })?
+            }
+        };
+        Ok(Self { client })
+    }
+
+    /// Whether what is said to it is encrypted.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self.client.get_connection_info().addr(), ::redis::ConnectionAddr::TcpTls { .. })
+    }
+
+    /// Whether it is on this machine: nobody listens in between.
+    #[must_use]
+    pub fn is_near(&self) -> bool {
+        match self.client.get_connection_info().addr() {
+            ::redis::ConnectionAddr::Tcp(host, _) => {
+                host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+            }
+            ::redis::ConnectionAddr::Unix(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Connects and signs in.
+    ///
+    /// # Errors
+    /// It does not stand `within` that time, or not at all.
+    pub async fn connect(&self, within: Duration) -> Result<Connection, Gone> {
+        let config =
+            AsyncConnectionConfig::new().set_connection_timeout(Some(within)).set_response_timeout(None);
+        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
+        match tokio::time::timeout(within, connecting).await {
+            Ok(Ok(link)) => Ok(Connection { link }),
+            Ok(Err(error)) => Err(gone(&error, within)),
+            Err(_) => Err(Gone::TimedOut(within)),
+        }
+    }
+}
+
+impl Connection {
+    /// Runs `script`, which the server does as one step, on `keys` with one argument.
+    ///
+    /// # Errors
+    /// There is no answer `within` that time. It may be run all the same, later.
+    pub async fn run(
+        &mut self,
+        script: &Script,
+        keys: &[String],
+        argument: &str,
+        within: Duration,
+    ) -> Result<Answer, Gone> {
+        let mut call = script.0.key(keys);
+        call.arg(argument);
+        match tokio::time::timeout(within, call.invoke_async::<Value>(&mut self.link)).await {
+            Ok(Ok(value)) => Ok(answer(value)),
+            Ok(Err(error)) => Err(gone(&error, within)),
+            Err(_) => Err(Gone::TimedOut(within)),
+        }
+    }
+}
+
+impl Script {
+    /// A script of this text.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(::redis::Script::new(text))
+    }
+}
+
+impl Answer {
+    /// The number, if it is one.
+    #[must_use]
+    pub fn int(&self) -> Option<i64> {
+        match self {
+            Self::Int(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The text, if it is one.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The parts, if it has any.
+    #[must_use]
+    pub fn list(&self) -> Option<&[Self]> {
+        match self {
+            Self::List(list) => Some(list),
+            _ => None,
+        }
+    }
+}
+
+fn answer(value: Value) -> Answer {
+    match value {
+        Value::Int(number) => Answer::Int(number),
+        Value::BulkString(bytes) => Answer::Text(String::from_utf8_lossy(&bytes).into_owned()),
+        Value::SimpleString(text) => Answer::Text(text),
+        Value::Okay => Answer::Text("OK".into()),
+        Value::Array(values) => Answer::List(values.into_iter().map(answer).collect()),
+        _ => Answer::Nil,
+    }
+}
+
+fn gone(error: &RedisError, within: Duration) -> Gone {
+    if error.is_timeout() {
+        return Gone::TimedOut(within);
+    }
+    let detail = error.detail().map(str::to_owned);
+    match error.kind() {
+        ErrorKind::AuthenticationFailed => Gone::SignIn(detail.unwrap_or_else(|| "refused".into())),
+        ErrorKind::Io => Gone::Broken(error.to_string()),
+        _ if error.is_connection_dropped() || error.is_io_error() => Gone::Broken(error.category().into()),
+        _ => match error.code() {
+            Some("NOPERM" | "NOAUTH" | "WRONGPASS") => {
+                Gone::SignIn(detail.unwrap_or_else(|| "refused".into()))
+            }
+            Some(code) => Gone::Refused(format!("{code} {}", detail.unwrap_or_default())),
+            None => Gone::Refused(detail.unwrap_or_else(|| error.category().into())),
+        },
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("encrypted", &self.is_encrypted()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Script").field(&self.0.get_hash()).finish()
+    }
+}

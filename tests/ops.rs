@@ -1,0 +1,7 @@
+//! For those who run it: reload, restart, usage, metrics, the API, the command line.
+
+mod api;
+mod metrics;
+mod reload;
+mod restart;
+mod usage;

@@ -27,7 +27,7 @@ Where the vendor signs callers in (catchpoint-v1, privx) a key is ID:SECRET, for
 Ask http://ADDRESS/_emulator/stats for what it counted, refused and signed in, /_emulator/log for what it saw;
 POST to /_emulator/revoke?key=LABEL, /_emulator/revoke?tokens=all or /_emulator/faults to make things go wrong.";
 
-/// What `weir emulate` takes.
+/// An emulated vendor that enforces its limits strictly, for tests.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {

@@ -84,6 +84,8 @@ pub(super) struct Desk {
     plan: Arc<Plan>,
     /// The plan's, until the vendor breaks it.
     counted_within: Option<Duration>,
+    /// By then all that was given up is counted, as far as that was promised.
+    lost_until: Moment,
     books: Books,
     queue: Queue,
     bids: HashMap<BidId, Bid>,
@@ -178,6 +180,7 @@ impl Desk {
             dirty: true,
             next_wake: None,
             counted_within: plan.counted_within,
+            lost_until: Moment::ZERO,
             plan: Arc::new(plan),
         }
     }

@@ -95,7 +95,11 @@ fn beside_holds(
         free += 1;
         let covered = || holds.covered_if((division, consumer), limit, |node| used(&lapsed, node));
         if free > held + ahead || (free > ahead && covered()) {
-            return at;
+            if ahead == 0 || at <= now + life {
+                return at;
+            }
+            // It may be counted long after now; whoever goes first may be over before it.
+            return at.min(beside_holds(books, waiter, limit, 0, (now, life)) + life);
         }
     }
     if answered_now(free, held) {

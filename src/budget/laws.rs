@@ -62,8 +62,8 @@ fn calendar(plan: &mut Plan, limit: usize, millis: u64) {
 }
 
 /// Random histories per law. `WEIR_LONG=1` tries [`LONG`] times as many.
-const EVERYDAY: u32 = 1_000;
-const LONG: u32 = 20;
+const EVERYDAY: u32 = 500;
+const LONG: u32 = 40;
 
 /// How many cases a property has.
 pub(in crate::budget) fn cases(everyday: u32) -> ProptestConfig {

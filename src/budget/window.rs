@@ -325,13 +325,16 @@ impl<F: Fn(usize) -> Option<Moment>> Claims<F> {
         let (all, used) = (u64::from(self.most), u64::from(self.used()));
         let (rounds, turn) = (ahead / all, ahead % all);
         let free = all.saturating_sub(used);
-        let first = if turn < free {
-            now
-        } else {
+        let slot = |turn: u64| {
+            if turn < free {
+                return now;
+            }
             // Charged beyond the limit (observe, learning): the excess has to lapse first.
             let earlier = turn - free + used.saturating_sub(all);
             self.nth_until(usize::try_from(earlier).unwrap_or(usize::MAX), now) + life
         };
+        // A lost request may be counted long after now; whoever goes first may be over before it.
+        let first = slot(turn).min(slot(0) + life);
         first + life.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
     }
 

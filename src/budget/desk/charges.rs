@@ -82,7 +82,11 @@ impl Desk {
 
     /// It was given up, and may still arrive. Gives the last moment at which it may.
     pub(in crate::budget) fn lose(&mut self, grant: Grant, flight: Flight, now: Moment) -> Moment {
-        self.end(grant, flight, now + self.plan.linger, now)
+        let by = self.end(grant, flight, now + self.plan.linger, now);
+        if flight.counted_by.is_some() {
+            self.lost_until = self.lost_until.max(by);
+        }
+        by
     }
 
     /// Counted by `until`, unless it was promised to be counted earlier.

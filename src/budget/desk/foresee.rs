@@ -19,14 +19,17 @@ const MOST_STEPS: usize = 4_096;
 
 impl Desk {
     /// When `waiter`, or the last of `spread` more of its kind behind it, would be
-    /// admitted. None where nobody else waits and nothing is reserved, or too many do.
+    /// admitted. None where nobody else waits and nothing is reserved, or too many do,
+    /// or while a promise (`counted_within`) is still open of a request that was given up.
     pub(super) fn foresee(&self, waiter: Waiter, spread: u64, now: Moment) -> Option<Moment> {
         let spread = usize::try_from(spread).ok()?;
         let is_small = self.queue.len() + spread <= MOST_WAITING
             && self.tallies.len() + self.plan.divisions.len() <= MOST_NODES
             && (0..self.books.limits()).map(|limit| self.books.window(limit).used()).sum::<u32>()
                 <= MOST_CHARGES;
-        if !is_small || (self.queue.len() <= 1 && !self.books.holds().any()) {
+        // Such a charge cannot be told from one whose answer is still to come.
+        let is_clear = self.lost_until <= now;
+        if !is_small || !is_clear || (self.queue.len() <= 1 && !self.books.holds().any()) {
             return None;
         }
         let (mut books, mut queue) = (self.books.clone(), self.queue.clone());

@@ -161,6 +161,26 @@ fn a_herd_is_spread_over_the_next_slots() {
     assert_eq!(told.collect::<Vec<_>>(), [1_000, 1_100, 1_200, 1_000, 1_100].map(at));
 }
 
+/// A lost request may be counted after the one that goes first has lapsed again.
+#[test]
+fn a_lost_request_puts_nobody_off_beyond_what_comes_round() {
+    let mut plan = plan(&[(2, 1_000)], 4);
+    plan.linger = 5_000 * MS;
+    let mut desk = desk(&plan);
+    let set = all(&plan);
+    ask(&mut desk, 0, set, at(0));
+    ask(&mut desk, 1, set, at(0));
+    let [answered, lost] = granted(&mut desk).try_into().unwrap();
+    settle(&mut desk, answered, at(10));
+    desk.lose(lost, Flight { sent: at(0), counted_by: None }, at(20));
+    ask(&mut desk, 2, set, at(30));
+    let bid = desk.open(set);
+    let told = desk.enter(bid, Ask { seat: 2, deadline: at(40), urgency: 3 }, at(40));
+    let Err(Denied::Refused(refusal)) = told else { panic!("admitted") };
+    // The slot of 1,010 is taken once and comes round at 2,010; the lost one's comes at 6,020.
+    assert_eq!(refusal.retry_at, at(2_010));
+}
+
 #[test]
 fn bounds_are_an_immediate_no_but_not_for_those_who_need_not_wait() {
     let mut plan = plan(&[(1, 1_000), (9, 1_000)], 4);

@@ -99,7 +99,8 @@ async fn waits_and_refusals_pass_through_and_close_nothing() {
     let refused = team.get_with(&fresh_url(0), &[("prefer", "wait=0")]).await;
     assert_eq!((refused.status.as_u16(), refused.price()), (429, 0), "{refused:?}");
     assert!(refused.header("proxy-status").contains("account: minute"), "{refused:?}");
-    assert!(matches!(refused.header("retry-after"), "1" | "2"), "{refused:?}");
+    // The window and its slack, rounded up.
+    assert!(matches!(refused.header("retry-after"), "1" | "2" | "3"), "{refused:?}");
     assert!(refused.error().starts_with("weir: the allowance"), "the vendor's own shape: {refused:?}");
     // Without a word the wait is the sidecar's, which the central one clips and says so.
     let waited = team.get(&fresh_url(0)).await;

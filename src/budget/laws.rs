@@ -11,6 +11,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 
 use crate::quota::*;
 
@@ -68,7 +69,13 @@ const LONG: u32 = 40;
 /// How many cases a property has.
 pub(in crate::budget) fn cases(everyday: u32) -> ProptestConfig {
     let times = if std::env::var_os("WEIR_LONG").is_some() { LONG } else { 1 };
-    ProptestConfig::with_cases(everyday * times)
+    seeded(everyday * times)
+}
+
+/// So many cases; histories that once failed are kept under `tests/seeds` and tried first.
+pub(in crate::budget) fn seeded(cases: u32) -> ProptestConfig {
+    let seeds = FileFailurePersistence::SourceParallel("tests/seeds");
+    ProptestConfig { cases, failure_persistence: Some(Box::new(seeds)), ..ProptestConfig::default() }
 }
 
 fn limits() -> impl Strategy<Value = Vec<(u32, u64)>> {

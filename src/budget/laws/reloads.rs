@@ -199,7 +199,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(super::seeded(400))]
 
     #[test]
     fn no_reload_makes_the_vendor_refuse(steps in steps(), phase: u64, requests in 1u32..6) {

@@ -65,7 +65,7 @@ fn faults() -> impl Strategy<Value = Vec<(Duration, Fault)>> {
 
 /// Redis decides many things a second; a case takes some milliseconds.
 fn cases(number: u32) -> ProptestConfig {
-    ProptestConfig::with_cases(number)
+    crate::budget::laws::seeded(number)
 }
 
 proptest! {

@@ -94,9 +94,8 @@ async fn hold(plan: Plan) {
         .collect();
     things.sort_unstable();
     things.dedup();
-    assert_eq!(asked[0], things.len());
     // A disk that is slow on a loaded machine is not waited for: that costs requests, never scopes.
-    assert!(asked[1] <= 2 * things.len(), "{asked:?}");
+    assert!(things.len() <= asked[0] && asked[1] <= 2 * things.len(), "{asked:?}");
     assert_eq!(free, 2 * plan.asks.len() - asked[1]);
 }
 

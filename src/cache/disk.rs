@@ -4,7 +4,7 @@
 //!   It is not the ledger's file, so no admission waits for a flush.
 //! * `catalogue` is in memory what the file holds, or will as soon as the queue is
 //!   written: purges and looks ask it alone, under one lock that is never held over I/O.
-//! * Bounded: in bytes as they lie in the file, in answers ([`catalogue::MAX_ROWS`]),
+//! * Bounded: in bytes as they lie in the file, in answers (`catalogue::MAX_ROWS`),
 //!   and the queue in bytes. What was kept longest ago goes first.
 //! * A file that cannot be read, written or made is begun anew, later and later. A
 //!   full disk keeps what was there.

@@ -16,7 +16,7 @@
 //! * What cannot be read costs the one entry; what is broken altogether is begun
 //!   anew. Neither is an error of anybody's request.
 //!
-//! What is written is [`super::record`]'s bytes, which carry a version of their own.
+//! What is written is `record`'s bytes, which carry a version of their own.
 
 use std::fmt;
 use std::pin::Pin;

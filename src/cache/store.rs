@@ -32,7 +32,7 @@ use http::HeaderMap;
 use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 use moka::policy::EvictionPolicy;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::Mutex as Turn;
 
 use self::index::Index;
@@ -53,6 +53,8 @@ pub struct CacheLimits {
 /// All that is kept.
 pub struct Cache {
     slots: moka::sync::Cache<Hash, Slot>,
+    /// Held by whoever changes a slot.
+    writing: Mutex<()>,
     index: Arc<Index>,
     gate: RwLock<Log>,
     next_slot: AtomicU64,
@@ -139,6 +141,7 @@ impl Cache {
             .build();
         Self {
             slots,
+            writing: Mutex::default(),
             index,
             gate: RwLock::default(),
             next_slot: AtomicU64::new(0),
@@ -175,32 +178,38 @@ impl Cache {
         if entry.weight_bytes() as u64 > self.max_bytes {
             return Stored::TooLarge;
         }
-        let stored = {
-            let log = self.gate.read();
-            if log.overtook(ticket, entry.key()) {
-                return Stored::Overtaken;
-            }
-            self.put(entry, second)
-        };
-        // Inserts are rare (each was paid for); evicting now keeps the bound exact.
+        let log = self.gate.read();
+        if log.overtook(ticket, entry.key()) {
+            return Stored::Overtaken;
+        }
+        self.write(|| self.put(entry, second))
+    }
+
+    /// Changes slots. Writes are rare (what they keep was paid for); evicting at once
+    /// keeps the bound exact.
+    fn write<T>(&self, change: impl FnOnce() -> T) -> T {
+        let _alone = self.writing.lock();
+        let changed = change();
         self.slots.run_pending_tasks();
-        stored
+        changed
     }
 
     /// Drops one answer, if it is still there: a 304 denied it, or a HEAD did.
     pub fn remove(&self, entry: &Arc<Entry>) {
         let key = entry.key();
-        self.slots.entry(key.hash()).and_compute_with(|slot| match slot.map(|slot| slot.into_value()) {
-            Some(slot) => match slot.without(|is| Arc::ptr_eq(is, entry)) {
-                Some(rest) => Op::Put(Slot { number: self.number(key), ..rest }),
-                None => Op::Remove,
-            },
-            None => Op::Nop,
+        self.write(|| {
+            let slot = self.slots.entry(key.hash());
+            slot.and_compute_with(|slot| match slot.map(|slot| slot.into_value()) {
+                Some(slot) => match slot.without(|is| Arc::ptr_eq(is, entry)) {
+                    Some(rest) => Op::Put(Slot { number: self.number(key), ..rest }),
+                    None => Op::Remove,
+                },
+                None => Op::Nop,
+            })
         });
         if let Some(second) = &self.second {
             second.forget(entry);
         }
-        self.slots.run_pending_tasks();
     }
 
     /// Drops what the selector means in both levels, also what is on its way; says how
@@ -212,11 +221,10 @@ impl Cache {
             self.second.iter().flat_map(|second| second.purge(selector)).collect()
         };
         for hash in self.index.select(selector) {
-            if let Some(slot) = self.slots.remove(&hash) {
+            if let Some(slot) = self.write(|| self.slots.remove(&hash)) {
                 gone.extend(slot.variants.iter().map(|entry| entry.name()));
             }
         }
-        self.slots.run_pending_tasks();
         self.on_purge.read().iter().for_each(|tell| tell(selector));
         gone.len() as u64
     }

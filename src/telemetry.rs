@@ -119,15 +119,17 @@ pub struct Exchange<'a> {
     pub waited: Duration,
     /// From the send to the vendor's response head; zero if nothing was sent for it.
     pub upstream_time: Duration,
-    /// From the request head to the response head.
-    pub took: Duration,
     /// The caller's trace id (W3C Trace Context), if it sent a well-formed one.
     pub trace: Option<&'a str>,
 }
 
 impl Exchange<'_> {
-    /// Writes the line.
-    pub fn log(&self) {
+    /// Writes the line, if anybody wants it. `took` is from the request head to the
+    /// response head.
+    pub fn log(&self, took: impl FnOnce() -> Duration) {
+        if !tracing::enabled!(target: "weir::access", tracing::Level::INFO) {
+            return;
+        }
         tracing::info!(
             target: "weir::access",
             id = %self.id,
@@ -141,7 +143,7 @@ impl Exchange<'_> {
             price = self.price,
             wait_ms = milliseconds(self.waited),
             upstream_ms = milliseconds(self.upstream_time),
-            took_ms = milliseconds(self.took),
+            took_ms = milliseconds(took()),
             trace = self.trace,
         );
     }

@@ -13,9 +13,11 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Uri, Version};
 
 use super::Lane;
+use super::exchange::Exchange;
 use super::headers;
 use super::refusal::No;
 use super::table::Table;
+use crate::cache::Now;
 use crate::clock::{Moment, UnixTime};
 use crate::config::{Access, Mount};
 use crate::consumer::{ConsumerIx, Peer};
@@ -51,6 +53,14 @@ pub(super) struct Caller<'a> {
     pub(super) urgency: u8,
     /// The wait in seconds, where less than the caller asked for applies.
     pub(super) clipped_wait: Option<u64>,
+}
+
+/// The same without what the table it was found in holds.
+pub(super) struct Admitted {
+    consumer: ConsumerIx,
+    deadline: Moment,
+    urgency: u8,
+    clipped_wait: Option<u64>,
 }
 
 /// The order among its own requests of a caller that names none (RFC 9218, section 4.1).
@@ -117,8 +127,27 @@ impl Table {
         by_host.or_else(|| self.lanes.iter().filter(|lane| prefix(lane).is_some()).max_by_key(prefix))
     }
 
+    /// Identify, allow, inbound rate, check.
+    pub(super) fn let_in(
+        &self,
+        exchange: &mut Exchange,
+        call: &mut Call,
+        (peer, now): (Peer<'_>, Now),
+    ) -> Result<Caller<'_>, No> {
+        let caller = self.identify(call, (peer, now.at))?;
+        exchange.identified(&caller, &self.consumers.config(caller.consumer).name);
+        caller.may(call)?;
+        self.admit_inbound(&caller)?;
+        self.check(call, &caller, now.wall)?;
+        Ok(caller)
+    }
+
     /// Who asks. The credential is taken out of the call, whoever it is.
-    pub(super) fn identify(&self, call: &mut Call, peer: Peer<'_>) -> Result<Caller<'_>, No> {
+    pub(super) fn identify(
+        &self,
+        call: &mut Call,
+        (peer, now): (Peer<'_>, Moment),
+    ) -> Result<Caller<'_>, No> {
         let dialect = &call.lane.config.dialect;
         let known = {
             let presented = match (&call.in_body, dialect.presented(&call.headers, &call.target)) {
@@ -137,18 +166,18 @@ impl Table {
         if !call.lane.is_keyless() || self.consumers.is_proven_by_token(known) {
             dialect.strip(&mut call.headers, &mut call.target);
         }
-        self.caller(call, known)
+        self.caller(call, known, now)
     }
 
     /// What is known of the caller at this upstream.
-    pub(super) fn caller(&self, call: &Call, known: ConsumerIx) -> Result<Caller<'_>, No> {
+    pub(super) fn caller(&self, call: &Call, known: ConsumerIx, now: Moment) -> Result<Caller<'_>, No> {
         let access = self.consumers.access(known, call.lane.index).ok_or_else(No::no_access)?;
         let (wait, clipped_wait) =
             patience(&call.headers, access.max_wait.unwrap_or(call.lane.config.max_wait));
         Ok(Caller {
             consumer: known,
             access,
-            deadline: self.clock.now() + wait,
+            deadline: now + wait,
             urgency: urgency(&call.headers),
             clipped_wait,
         })
@@ -196,7 +225,22 @@ impl Call {
     }
 }
 
+impl Admitted {
+    /// Who it was in the same table.
+    pub(super) fn at<'t>(&self, table: &'t Table, lane: &Lane) -> Result<Caller<'t>, No> {
+        let Self { consumer, deadline, urgency, clipped_wait } = *self;
+        let access = table.consumers.access(consumer, lane.index).ok_or_else(No::no_access)?;
+        Ok(Caller { consumer, access, deadline, urgency, clipped_wait })
+    }
+}
+
 impl Caller<'_> {
+    /// To wait with.
+    pub(super) fn admitted(&self) -> Admitted {
+        let Self { consumer, deadline, urgency, clipped_wait, .. } = *self;
+        Admitted { consumer, deadline, urgency, clipped_wait }
+    }
+
     /// Method and path: reads only, unless config says more.
     pub(super) fn may(&self, call: &Call) -> Result<(), No> {
         let (method, path) = (&call.method, call.target.path());

@@ -64,11 +64,11 @@ pub(super) struct Answer {
 }
 
 impl Exchange {
-    pub(super) fn begin(id: RequestId, clock: Clock, head: &Parts) -> Self {
+    pub(super) fn begin(id: RequestId, (clock, began): (Clock, Moment), head: &Parts) -> Self {
         Self {
             id,
             clock,
-            began: clock.now(),
+            began,
             method: head.method.clone(),
             path: head.uri.path().to_owned(),
             trace: trace_id(&head.headers).map(str::to_owned),
@@ -110,8 +110,9 @@ impl Exchange {
         self.clipped_wait = caller.clipped_wait;
     }
 
-    /// Puts the last headers on, counts, and writes the log line.
-    pub(super) fn end(mut self, answered: Result<Answer, No>) -> Response<Body> {
+    /// Puts the last headers on, counts, and writes the log line. What is said of the
+    /// limits is true `now`.
+    pub(super) fn end(mut self, answered: Result<Answer, No>, now: Moment) -> Response<Body> {
         let answer = answered.unwrap_or_else(|no| self.refused(&no));
         let mut response = answer.response;
         let headers = response.headers_mut();
@@ -132,7 +133,7 @@ impl Exchange {
             headers.insert("preference-applied", wait);
         }
         if let (Some(lane), Some(seat)) = (&self.lane, self.seat) {
-            lane.describe_limits(seat, self.limits, headers);
+            lane.describe_limits((seat, self.limits), now, headers);
         }
         self.ended = true;
         self.record(Some(response.status()), answer.outcome, answer.reason, answer.upstream_time);
@@ -157,10 +158,9 @@ impl Exchange {
             price: self.price,
             waited: self.waited,
             upstream_time,
-            took: self.clock.now().since(self.began),
             trace: self.trace.as_deref(),
         }
-        .log();
+        .log(|| self.clock.now().since(self.began));
     }
 
     fn refused(&self, no: &No) -> Answer {

@@ -184,7 +184,7 @@ impl Tour<'_> {
             return Ok(wish.stored(&hit, Some("walk")).await);
         }
         let waited = exchange.waited;
-        let answer = self.gateway.shared(exchange, &wish, self.caller).await;
+        let answer = self.gateway.shared(exchange, &wish, self.caller, None).await;
         exchange.waited += waited;
         answer
     }
@@ -241,9 +241,10 @@ fn is_for_good(no: &No) -> bool {
 
 /// A stored page that an earlier attempt at this walk has read, stale or not.
 fn paid_before(wish: &Wish, since: Moment) -> Option<Hit> {
-    match wish.lookup() {
+    let now = wish.lane.now();
+    match wish.lookup(now) {
         Lookup::Stale(stale) if stale.why == Forward::Stale && stale.entry.received() >= since => {
-            Some(Hit::at(stale.entry, wish.lane.now()))
+            Some(Hit::at(stale.entry, now))
         }
         _ => None,
     }

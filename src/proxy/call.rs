@@ -34,6 +34,8 @@ pub(super) struct Call {
     pub(super) target: Target,
     /// As received; the credential is gone once the caller is known.
     pub(super) headers: HeaderMap,
+    /// See [`headers::are_plain`].
+    pub(super) is_plain: bool,
     /// Whether a body may follow the head.
     pub(super) has_body: bool,
     /// The body, if it was read already, without the caller's credential.
@@ -85,14 +87,16 @@ impl Table {
     }
 
     fn placed(&self, head: &Parts) -> Result<(&Arc<Lane>, Target), No> {
-        if head.method == Method::CONNECT || headers::asks_upgrade(&head.headers) {
+        let is_plain = headers::are_plain(&head.headers);
+        if head.method == Method::CONNECT || (!is_plain && headers::asks_upgrade(&head.headers)) {
             return Err(No::NotImplemented);
         }
-        if head.method == Method::TRACE || headers::overrides_method(&head.headers) {
+        if head.method == Method::TRACE || (!is_plain && headers::overrides_method(&head.headers)) {
             return Err(No::Method);
         }
         // More than one framing of one body is how requests are smuggled (RFC 9112, section 6.1).
-        if head.headers.contains_key(TRANSFER_ENCODING)
+        if !is_plain
+            && head.headers.contains_key(TRANSFER_ENCODING)
             && head.headers.contains_key(http::header::CONTENT_LENGTH)
         {
             return Err(No::Malformed("the request has both Content-Length and Transfer-Encoding"));
@@ -172,13 +176,13 @@ impl Table {
     /// What is known of the caller at this upstream.
     pub(super) fn caller(&self, call: &Call, known: ConsumerIx, now: Moment) -> Result<Caller<'_>, No> {
         let access = self.consumers.access(known, call.lane.index).ok_or_else(No::no_access)?;
-        let (wait, clipped_wait) =
-            patience(&call.headers, access.max_wait.unwrap_or(call.lane.config.max_wait));
+        let most = access.max_wait.unwrap_or(call.lane.config.max_wait);
+        let (wait, clipped_wait) = if call.is_plain { (most, None) } else { patience(&call.headers, most) };
         Ok(Caller {
             consumer: known,
             access,
             deadline: now + wait,
-            urgency: urgency(&call.headers),
+            urgency: if call.is_plain { DEFAULT_URGENCY } else { urgency(&call.headers) },
             clipped_wait,
         })
     }
@@ -216,7 +220,18 @@ impl Call {
         headers: HeaderMap,
         has_body: bool,
     ) -> Self {
-        Self { lane, method, target, headers, has_body, body: None, in_body: None, place: Place::default() }
+        let is_plain = headers::are_plain(&headers);
+        Self {
+            lane,
+            method,
+            target,
+            headers,
+            is_plain,
+            has_body,
+            body: None,
+            in_body: None,
+            place: Place::default(),
+        }
     }
 
     /// Whether it asks for a token, and in which way.
@@ -276,11 +291,24 @@ fn host_of<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<Option<&'a str>, 
     }
     let Some(host) = first else { return Ok(None) };
     let text = host.to_str().map_err(|_| NO_HOST)?;
+    if let Some(name) = plain_host(text) {
+        return Ok(Some(name));
+    }
     let authority = http::uri::Authority::try_from(text).map_err(|_| NO_HOST)?;
     // The same text, as long as the host at its end or before its port.
     let name = authority.host();
     let start = text.find(name).ok_or(NO_HOST)?;
     Ok(Some(&text[start..start + name.len()]))
+}
+
+/// The name in a host of letters, digits, dots and dashes with or without a port, as
+/// nearly all are: no parser would find anything else in it.
+fn plain_host(text: &str) -> Option<&str> {
+    let (name, port) = text.split_once(':').unwrap_or((text, "0"));
+    let stands = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-');
+    let is_name = !name.is_empty() && name.bytes().all(stands);
+    let is_port = matches!(port.len(), 1..=5) && port.bytes().all(|b| b.is_ascii_digit());
+    (is_name && is_port).then_some(name)
 }
 
 /// How long the caller waits for its turn: `Prefer: wait=N` (RFC 7240, section
@@ -343,6 +371,12 @@ mod tests {
     fn one_host_counts() {
         let origin: Uri = "/x".parse().unwrap();
         assert_eq!(host_of(&origin, &with("host", "Weir.Internal:8080")).unwrap(), Some("Weir.Internal"));
+        for (text, name) in [("a-b.c", Some("a-b.c")), ("a:1", Some("a")), ("[::1]:1", Some("[::1]"))] {
+            assert_eq!(host_of(&origin, &with("host", text)).unwrap(), name);
+        }
+        for bad in ["a b", "a/b", "a@b:c:d"] {
+            assert!(host_of(&origin, &with("host", bad)).is_err(), "{bad}");
+        }
         let absolute: Uri = "http://a.example/x".parse().unwrap();
         assert_eq!(host_of(&absolute, &with("host", "b.example")).unwrap(), Some("a.example"));
         let mut twice = with("host", "a");

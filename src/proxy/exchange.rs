@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
 
-use super::Lane;
 use super::body::Body;
 use super::cache_status::CacheStatus;
 use super::call::{Call, Caller};
 use super::refusal::No;
+use super::{Lane, headers};
 use crate::cache::Forward;
 use crate::clock::{Clock, Moment};
 use crate::dialect::OAuth;
@@ -29,7 +29,7 @@ pub(super) struct Exchange {
     clock: Clock,
     began: Moment,
     method: Method,
-    path: String,
+    path: Path,
     trace: Option<String>,
     lane: Option<Arc<Lane>>,
     /// A token is asked for, whose errors have another shape.
@@ -52,6 +52,12 @@ pub(super) struct Exchange {
     ended: bool,
 }
 
+/// The path that is logged and counted. Neither copies it.
+enum Path {
+    AsAsked(Uri),
+    Canonical(Arc<str>),
+}
+
 /// An answer with what is to be said about it.
 pub(super) struct Answer {
     pub(super) response: Response<Body>,
@@ -65,13 +71,14 @@ pub(super) struct Answer {
 
 impl Exchange {
     pub(super) fn begin(id: RequestId, (clock, began): (Clock, Moment), head: &Parts) -> Self {
+        let trace = if headers::are_plain(&head.headers) { None } else { trace_id(&head.headers) };
         Self {
             id,
             clock,
             began,
             method: head.method.clone(),
-            path: head.uri.path().to_owned(),
-            trace: trace_id(&head.headers).map(str::to_owned),
+            path: Path::AsAsked(head.uri.clone()),
+            trace: trace.map(str::to_owned),
             lane: None,
             oauth: None,
             consumer: None,
@@ -95,7 +102,7 @@ impl Exchange {
     /// The upstream and the canonical path are known.
     pub(super) fn routed(&mut self, call: &Call) {
         self.lane = Some(Arc::clone(&call.lane));
-        call.target.path().clone_into(&mut self.path);
+        self.path = Path::Canonical(call.target.shared_path());
     }
 
     /// It asks for a token.
@@ -143,7 +150,7 @@ impl Exchange {
     fn record(&self, status: Option<StatusCode>, outcome: Outcome, reason: &str, upstream_time: Duration) {
         if let (Some(lane), Some(seat)) = (&self.lane, self.seat) {
             let is_known = status.is_some_and(|status| status.is_success() || status.is_redirection());
-            let route = lane.tally.route(&self.path, is_known);
+            let route = lane.tally.route(self.path.text(), is_known);
             lane.tally.count(seat, route, outcome, self.waited);
         }
         telemetry::Exchange {
@@ -151,7 +158,7 @@ impl Exchange {
             consumer: self.consumer.as_ref().map(ConsumerName::as_str),
             upstream: self.lane.as_ref().map(|lane| lane.config.name.as_str()),
             method: &self.method,
-            path: &self.path,
+            path: self.path.text(),
             status,
             outcome,
             reason,
@@ -173,7 +180,7 @@ impl Exchange {
             lane.tally.refusals().push(Refused {
                 at: self.clock.wall(),
                 consumer: consumer.clone(),
-                route: lane.tally.route_name(&self.path),
+                route: lane.tally.route_name(self.path.text()),
                 reason: no.reason(),
                 details: no.details(),
                 retry_after: no.retry_after(),
@@ -185,6 +192,15 @@ impl Exchange {
             reason: no.reason(),
             cache,
             ..Answer::of(no.answer((dialect, self.oauth), self.id), no.outcome())
+        }
+    }
+}
+
+impl Path {
+    fn text(&self) -> &str {
+        match self {
+            Self::AsAsked(uri) => uri.path(),
+            Self::Canonical(path) => path,
         }
     }
 }

@@ -69,13 +69,13 @@ pub(super) fn is_asked(call: &Call) -> Result<bool, No> {
     let config = &call.lane.config;
     let by_rule = || {
         let path = call.target.path();
+        if call.method != Method::GET || call.has_body || !config.cache.iter().any(|rule| rule.all_pages) {
+            return false;
+        }
         let rule = config.cache.iter().find(|rule| rule.pattern.matches(&call.method, path));
-        rule.is_some_and(|rule| rule.all_pages)
-            && call.method == Method::GET
-            && !call.has_body
-            && config.dialect.pages(path).is_some()
+        rule.is_some_and(|rule| rule.all_pages) && config.dialect.pages(path).is_some()
     };
-    Ok(asked_in(&call.headers)? || by_rule())
+    Ok((!call.is_plain && asked_in(&call.headers)?) || by_rule())
 }
 
 fn asked_in(headers: &HeaderMap) -> Result<bool, No> {

@@ -81,7 +81,8 @@ impl Wish {
         };
         let is_get = method == Method::GET || method == Method::HEAD;
         // Preconditions that guard against a lost update are the origin's to judge.
-        let guarded = call.headers.contains_key(IF_MATCH) || call.headers.contains_key(IF_UNMODIFIED_SINCE);
+        let guarded = !call.is_plain
+            && (call.headers.contains_key(IF_MATCH) || call.headers.contains_key(IF_UNMODIFIED_SINCE));
         let manner = dialect.manner(target.path());
         let is_read = (is_get && !call.has_body) || body.is_some();
         let shareable = is_read && !guarded && manner == Manner::Shared;
@@ -94,8 +95,8 @@ impl Wish {
         }
         let scope = lane.scopes[vendor_key.unwrap_or_default()].clone();
         let directives = match caller.access.client_cache_control {
-            ClientCacheControl::Honour => RequestDirectives::of(&call.headers),
-            ClientCacheControl::Ignore => RequestDirectives::default(),
+            ClientCacheControl::Honour if !call.is_plain => RequestDirectives::of(&call.headers),
+            ClientCacheControl::Honour | ClientCacheControl::Ignore => RequestDirectives::default(),
         };
         let wish = Self {
             key: Key::new(scope, method, &target, &keyed, body.as_deref()),

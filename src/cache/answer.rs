@@ -8,10 +8,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{
-    AGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, VARY,
+    ACCEPT_ENCODING, AGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
+    DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, VARY,
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
 use super::coding::Coding;
@@ -68,6 +68,13 @@ impl Entry {
     pub fn is_codable(&self) -> bool {
         self.status() == StatusCode::OK && self.fields.is_codable
     }
+
+    /// [`vary_by_coding`] for the fields of this answer.
+    fn vary_by_coding(&self, headers: &mut HeaderMap) {
+        if !self.fields.vary_by_coding {
+            headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
+        }
+    }
 }
 
 impl Hit {
@@ -76,7 +83,9 @@ impl Hit {
     #[must_use]
     pub fn coding(&self, method: &Method, caller: &HeaderMap) -> Coding {
         let reads = matches!(*method, Method::GET | Method::HEAD);
-        if !reads || caller.contains_key(RANGE) || !self.entry.is_codable() {
+        // A look at each name is cheaper than to hash one.
+        let asks = |wanted: &HeaderName| caller.keys().any(|name| name == wanted);
+        if !reads || !asks(&ACCEPT_ENCODING) || asks(&RANGE) || !self.entry.is_codable() {
             return Coding::Identity;
         }
         Coding::preferred(caller)
@@ -91,17 +100,17 @@ impl Hit {
         let body = match as_is {
             Shape::Stored => entry.body().clone(),
             Shape::Identity => {
-                vary_by_coding(&mut headers);
+                entry.vary_by_coding(&mut headers);
                 entry.body().clone()
             }
             Shape::Coded(coding, body) => {
-                vary_by_coding(&mut headers);
+                entry.vary_by_coding(&mut headers);
                 describe_coded(&mut headers, coding);
                 body
             }
         };
         let length = body.len();
-        let form = form(entry, headers.get(ETAG), (method, caller));
+        let form = form(entry, &headers, (method, caller));
         let (status, range) = match form {
             Form::Whole => (entry.status(), 0..length),
             Form::NotModified => (StatusCode::NOT_MODIFIED, 0..0),
@@ -148,10 +157,14 @@ pub fn describe_not_modified(headers: &mut HeaderMap) {
 /// Says that the answer depends on what codings the caller takes (RFC 9110, section
 /// 12.5.5), once.
 pub fn vary_by_coding(headers: &mut HeaderMap) {
-    let says_so = |name: &[u8]| name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding");
-    if !headers.get_all(VARY).iter().flat_map(|line| split(line.as_bytes())).any(says_so) {
+    if !headers.get_all(VARY).iter().any(names_coding) {
         headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
     }
+}
+
+/// Whether a line of `Vary` says so already.
+pub(super) fn names_coding(vary: &HeaderValue) -> bool {
+    split(vary.as_bytes()).any(|name| name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding"))
 }
 
 /// Removes what would be untrue of the same content in another coding: digests, and an
@@ -225,13 +238,17 @@ impl Body for AnswerBody {
 
 /// RFC 9110, section 13.2.2: conditions first, the range last; and none of them
 /// unless the answer would be a 200.
-fn form(entry: &Entry, etag: Option<&HeaderValue>, (method, caller): (&Method, &HeaderMap)) -> Form {
-    if entry.status() != StatusCode::OK || !matches!(*method, Method::GET | Method::HEAD) {
+fn form(entry: &Entry, answer: &HeaderMap, (method, caller): (&Method, &HeaderMap)) -> Form {
+    let wants_less = |name: &HeaderName| matches!(*name, IF_NONE_MATCH | IF_MODIFIED_SINCE | RANGE);
+    if entry.status() != StatusCode::OK
+        || !matches!(*method, Method::GET | Method::HEAD)
+        || !caller.keys().any(wants_less)
+    {
         return Form::Whole;
     }
     // Section 4.3.2: without `Last-Modified`, `Date` stands in.
     let modified = || [LAST_MODIFIED, DATE].iter().find_map(|name| entry.field(name)).and_then(date);
-    if not_modified(caller, etag, modified) {
+    if not_modified(caller, answer.get(ETAG), modified) {
         return Form::NotModified;
     }
     if !caller.contains_key(RANGE) || *method != Method::GET || !range_applies(entry, caller) {

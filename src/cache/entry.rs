@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue, VARY};
 
+use super::answer::names_coding;
 use super::coding;
 use super::freshness::Freshness;
 use super::key::Key;
@@ -36,6 +37,8 @@ pub(super) struct Fields {
     value_bytes: usize,
     /// Whether a 200 with these may be given in other codings: every hit asks.
     pub(super) is_codable: bool,
+    /// Whether they say that they vary by the coding that is asked for.
+    pub(super) vary_by_coding: bool,
 }
 
 /// A whole body, in few pieces. Cloning copies a pointer.
@@ -143,7 +146,8 @@ impl Fields {
             (name.clone(), copy)
         });
         let is_codable = coding::is_codable(StatusCode::OK, fields.iter().copied());
-        Self { list: list.collect(), value_bytes, is_codable }
+        let vary_by_coding = fields.iter().any(|(name, value)| **name == VARY && names_coding(value));
+        Self { list: list.collect(), value_bytes, is_codable, vary_by_coding }
     }
 
     pub(super) fn first(&self, name: &HeaderName) -> Option<&HeaderValue> {

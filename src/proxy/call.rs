@@ -102,7 +102,7 @@ impl Table {
             return Err(No::Malformed("the request has both Content-Length and Transfer-Encoding"));
         }
         // RFC 9112, section 3.2. HTTP/2 has `:authority` instead.
-        if head.version == Version::HTTP_11 && !head.headers.contains_key(HOST) {
+        if head.version == Version::HTTP_11 && !head.headers.keys().any(|name| *name == HOST) {
             return Err(No::Malformed("the request has no Host"));
         }
         let target = Target::parse(head.uri.path(), head.uri.query()).map_err(No::Target)?;

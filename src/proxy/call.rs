@@ -24,6 +24,7 @@ use crate::consumer::{ConsumerIx, Peer};
 use crate::dialect::{OAuth, Place, Verdict};
 use crate::secret::Secret;
 use crate::target::Target;
+use crate::telemetry::trace::Branch;
 use crate::token::Kind;
 
 /// A request that has a meaning: for one upstream, by a canonical target.
@@ -55,6 +56,8 @@ pub(super) struct Caller<'a> {
     pub(super) urgency: u8,
     /// The wait in seconds, where less than the caller asked for applies.
     pub(super) clipped_wait: Option<u64>,
+    /// Where the spans of a fetch that it begins hang.
+    pub(super) branch: Option<Branch>,
 }
 
 /// The same without what the table it was found in holds.
@@ -138,7 +141,8 @@ impl Table {
         call: &mut Call,
         (peer, now): (Peer<'_>, Now),
     ) -> Result<Caller<'_>, No> {
-        let caller = self.identify(call, (peer, now.at))?;
+        let mut caller = self.identify(call, (peer, now.at))?;
+        caller.branch = exchange.spans.branch();
         exchange.identified(&caller, &self.consumers.config(caller.consumer).name);
         caller.may(call)?;
         self.admit_inbound(&caller)?;
@@ -184,6 +188,7 @@ impl Table {
             deadline: now + wait,
             urgency: if call.is_plain { DEFAULT_URGENCY } else { urgency(&call.headers) },
             clipped_wait,
+            branch: None,
         })
     }
 
@@ -242,10 +247,14 @@ impl Call {
 
 impl Admitted {
     /// Who it was in the same table.
-    pub(super) fn at<'t>(&self, table: &'t Table, lane: &Lane) -> Result<Caller<'t>, No> {
+    pub(super) fn at<'t>(
+        &self,
+        table: &'t Table,
+        (lane, exchange): (&Lane, &Exchange),
+    ) -> Result<Caller<'t>, No> {
         let Self { consumer, deadline, urgency, clipped_wait } = *self;
         let access = table.consumers.access(consumer, lane.index).ok_or_else(No::no_access)?;
-        Ok(Caller { consumer, access, deadline, urgency, clipped_wait })
+        Ok(Caller { consumer, access, deadline, urgency, clipped_wait, branch: exchange.spans.branch() })
     }
 }
 

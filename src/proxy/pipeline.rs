@@ -31,6 +31,7 @@ use super::table::Table;
 use super::wish::Wish;
 use crate::cache::{Forward, Lookup, Now, Occasion, validate};
 use crate::consumer::Peer;
+use crate::telemetry::trace::Stage;
 use crate::upstream::BoxError;
 
 /// How often a caller looks again after a fetch that ended without a word (a 304
@@ -101,7 +102,8 @@ impl Gateway {
             Some(_) => UnsyncBoxBody::new(Limited::new(body, MAX_REQUEST_BODY_BYTES)),
         };
         let now = Now { at: self.clock.now(), wall: self.clock.wall() };
-        let mut exchange = Exchange::begin(self.ids.next(), (self.clock, now.at), &head);
+        let mut exchange =
+            Exchange::begin(self.ids.next(), (self.clock, now.at), &head, self.tracer.as_ref());
         let table = self.table.load();
         match meet(&table, &mut exchange, Request::from_parts(head, (body, size)), (peer, now)) {
             Ok(Step::Done(answer)) => Met::Answered(exchange.end(Ok(answer), now.at)),
@@ -133,11 +135,11 @@ impl Gateway {
                 Box::pin(self.with_body((table, exchange), (call, body, size), peer)).await
             }
             Step::Walk(call, admitted) => {
-                let caller = admitted.at(table, &call.lane)?;
+                let caller = admitted.at(table, (&call.lane, exchange))?;
                 Box::pin(self.walk(table, exchange, call, &caller)).await
             }
             Step::Wished(wish, admitted, found) => {
-                let caller = admitted.at(table, &wish.lane)?;
+                let caller = admitted.at(table, (&wish.lane, exchange))?;
                 let wish = Arc::new(wish);
                 match wish.shareable {
                     true => self.shared(exchange, &wish, &caller, found).await,
@@ -157,6 +159,7 @@ impl Gateway {
         if let Some(oauth) = call.asks_token() {
             return table.issue(exchange, (oauth, &call), body, peer).await;
         }
+        exchange.spans.at(Stage::Identify);
         let body = call.read_credential(body).await?;
         let now = Now { at: self.clock.now(), wall: self.clock.wall() };
         let caller = table.let_in(exchange, &mut call, (peer, now))?;
@@ -191,7 +194,8 @@ impl Gateway {
         let why = if wish.method.is_safe() { Forward::Bypass } else { Forward::Method };
         let mut streamed = (!wish.is_repeatable).then_some(body);
         for _ in 0..MAX_LOOKS {
-            wish.signed_in(caller).await?;
+            self.signed_in(exchange, wish, caller).await?;
+            exchange.spans.at(Stage::Join);
             let mut fetch = Fetch { tries: exchange.tries, ..Fetch::of(wish, None) };
             if let Some(body) = streamed.take() {
                 fetch.body = body;
@@ -204,6 +208,15 @@ impl Gateway {
             }
         }
         Err(No::Abandoned)
+    }
+
+    /// Waits for the vendor's token, where there are tokens.
+    async fn signed_in(&self, exchange: &mut Exchange, wish: &Wish, caller: &Caller<'_>) -> Result<(), No> {
+        if wish.lane.config.dialect.oauth().is_none() {
+            return Ok(());
+        }
+        exchange.spans.at(Stage::SignIn);
+        wish.signed_in(caller).await
     }
 
     /// The body of a POST that a rule calls a read, as far as it can be part of a key.
@@ -236,8 +249,14 @@ impl Gateway {
         // A vendor's 429 is bounded by the caller's deadline: its window is closed.
         while looks < MAX_LOOKS + exchange.refused_by_vendor.min(MAX_REFUSALS) {
             looks += 1;
-            let (stale, why) = match wish.look(found.take()).await {
-                Lookup::Fresh(hit) => return Ok(wish.stored(&hit, None).await),
+            exchange.spans.at(Stage::Lookup);
+            let looked = wish.look(found.take()).await;
+            exchange.spans.note("weir.found", || looked.as_str().into());
+            let (stale, why) = match looked {
+                Lookup::Fresh(hit) => {
+                    exchange.spans.at(Stage::Answer);
+                    return Ok(wish.stored(&hit, None).await);
+                }
                 Lookup::OnlyIfCached => return Err(No::OnlyIfCached),
                 Lookup::Miss(why) => (None, why),
                 Lookup::Stale(stale) => {
@@ -249,10 +268,11 @@ impl Gateway {
                     (Some(stale), why)
                 }
             };
-            if let Err(no) = wish.signed_in(caller).await {
+            if let Err(no) = self.signed_in(exchange, wish, caller).await {
                 let instead = wish.rather_stale(stale.as_ref(), Occasion::Error, "error").await;
                 return instead.ok_or(no);
             }
+            exchange.spans.at(Stage::Join);
             let listener = match wish.join(stale.as_ref(), caller, exchange.tries) {
                 Ok(listener) => listener,
                 Err(hit) => return Ok(wish.stored(&hit, None).await),
@@ -300,6 +320,7 @@ fn meet(
     if size.is_some() || call.asks_token().is_some() {
         return Ok(Step::Routed(call, body, size));
     }
+    exchange.spans.at(Stage::Identify);
     let caller = table.let_in(exchange, &mut call, (peer, now))?;
     if !call.lane.relays() && pages::is_asked(&call)? {
         let admitted = caller.admitted();
@@ -307,10 +328,17 @@ fn meet(
     }
     let wish = Wish::of(call, None, &caller, now.wall);
     exchange.limits = wish.limits;
-    let mut found = wish.shareable.then(|| wish.lookup(now));
+    if !wish.shareable {
+        return Ok(Step::Wished(wish, caller.admitted(), None));
+    }
+    exchange.spans.at(Stage::Lookup);
+    let mut found = Some(wish.lookup(now));
     if let Some(Lookup::Fresh(hit)) = &found {
         match wish.stored_at_once(hit) {
-            Some(answer) => return Ok(Step::Done(answer)),
+            Some(answer) => {
+                exchange.spans.note("weir.found", || "fresh".into());
+                return Ok(Step::Done(answer));
+            }
             // Its form has to be made; what is fresh now need not be then.
             None => found = None,
         }

@@ -305,7 +305,7 @@ fn service(
         Met::Answered(response) => Either::Left(ready(response)),
         Met::Later(later) => {
             let gateway = Arc::clone(&gateway);
-            Either::Right(Box::pin(async move { gateway.later(later, peer.seen()).await }))
+            Either::Right(Box::pin(async move { gateway.later(*later, peer.seen()).await }))
         }
     }
 }

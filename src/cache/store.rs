@@ -155,7 +155,7 @@ impl Cache {
     /// What is kept for this request (RFC 9111, section 4).
     #[must_use]
     pub fn lookup(&self, key: &Key, policy: &Policy<'_>, asked: &Asked<'_>, now: Now) -> Lookup {
-        self.look(key, policy, &asked.directives, || asked.sent, now)
+        self.look(key, (policy, &asked.directives), || asked.sent, now)
     }
 
     /// The same for one who has not yet worked out what would be sent: only an answer
@@ -164,8 +164,7 @@ impl Cache {
     pub fn look<'s>(
         &self,
         key: &Key,
-        policy: &Policy<'_>,
-        asked: &RequestDirectives,
+        (policy, asked): (&Policy<'_>, &RequestDirectives),
         sent: impl FnOnce() -> &'s HeaderMap,
         now: Now,
     ) -> Lookup {

@@ -24,7 +24,7 @@ pub(super) type Ear = Listener<Shared, Fault>;
 
 impl Wish {
     pub(super) fn lookup(&self, now: Now) -> Lookup {
-        self.lane.cache.look(&self.key, &self.policy(), &self.directives, || self.sent(), now)
+        self.lane.cache.look(&self.key, (&self.policy(), &self.directives), || self.sent(), now)
     }
 
     /// The same, unless it was `found` just now, and on a miss in the second level too.

@@ -50,7 +50,7 @@ pub enum Met {
     /// It is answered.
     Answered(Response<Body>),
     /// Something has to be waited for, with [`Gateway::later`].
-    Later(Later),
+    Later(Box<Later>),
 }
 
 /// A request that is not answered yet. Dropping it is a caller who hangs up.
@@ -68,7 +68,7 @@ enum Step {
     /// All pages of a list are asked for.
     Walk(Call, Admitted),
     /// No stored answer could be given at once; this is what there is, if it was looked for.
-    Wished(Wish, Admitted, Option<Lookup>),
+    Wished(Arc<Wish>, Admitted, Option<Lookup>),
     Done(Answer),
 }
 
@@ -84,7 +84,7 @@ impl Gateway {
     {
         match self.at_once(request, peer) {
             Met::Answered(response) => response,
-            Met::Later(later) => self.later(later, peer).await,
+            Met::Later(later) => self.later(*later, peer).await,
         }
     }
 
@@ -108,7 +108,7 @@ impl Gateway {
         match meet(&table, &mut exchange, Request::from_parts(head, (body, size)), (peer, now)) {
             Ok(Step::Done(answer)) => Met::Answered(exchange.end(Ok(answer), now.at)),
             Err(no) => Met::Answered(exchange.end(Err(no), now.at)),
-            Ok(step) => Met::Later(Later { exchange, table: Guard::into_inner(table), step }),
+            Ok(step) => Met::Later(Box::new(Later { exchange, table: Guard::into_inner(table), step })),
         }
     }
 
@@ -140,7 +140,6 @@ impl Gateway {
             }
             Step::Wished(wish, admitted, found) => {
                 let caller = admitted.at(table, (&wish.lane, exchange))?;
-                let wish = Arc::new(wish);
                 match wish.shareable {
                     true => self.shared(exchange, &wish, &caller, found).await,
                     false => self.alone(exchange, &wish, &caller, UnsyncBoxBody::default()).await,
@@ -329,7 +328,7 @@ fn meet(
     let wish = Wish::of(call, None, &caller, now.wall);
     exchange.limits = wish.limits;
     if !wish.shareable {
-        return Ok(Step::Wished(wish, caller.admitted(), None));
+        return Ok(Step::Wished(Arc::new(wish), caller.admitted(), None));
     }
     exchange.spans.at(Stage::Lookup);
     let mut found = Some(wish.lookup(now));
@@ -343,5 +342,5 @@ fn meet(
             None => found = None,
         }
     }
-    Ok(Step::Wished(wish, caller.admitted(), found))
+    Ok(Step::Wished(Arc::new(wish), caller.admitted(), found))
 }

@@ -24,7 +24,7 @@ use crate::quota::{self, LimitSet, Plan, Scope};
 use super::super::desk::{BidId, Bounds, Desk, Grant, Nominee};
 use super::super::ledger;
 use super::super::log::Seat;
-use super::super::queue::{Place, Precedence};
+use super::super::queue::{Place, Stake, Tagged, Waiting};
 use super::skew::{Jumped, Skew};
 use super::wire::{self, Booking, Change, Id, Limit, On, Request, State, Want};
 
@@ -40,6 +40,8 @@ pub(in crate::budget) struct Replica {
     limits: Vec<quota::Limit>,
     /// Per limit: its key.
     keys: Vec<String>,
+    /// By the script's names: "d:division", "c:consumer", and " v" or "" for what is above them.
+    tagged: HashMap<String, Tagged>,
     /// Per seat: division and consumer.
     names: Vec<(String, String)>,
     seats: HashMap<(String, String), Seat>,
@@ -104,7 +106,7 @@ struct Asked {
     id: Id,
     grant: Grant,
     bounds: Bounds,
-    turn: Option<Precedence>,
+    turn: Option<Stake>,
     origin: Origin,
     /// Until when it can be counted, if it is booked by the call that asks.
     until: Moment,
@@ -164,6 +166,7 @@ impl Replica {
         Self {
             me,
             keys: plan.limits.iter().map(key).collect(),
+            tagged: tagged(plan),
             seats: names.iter().cloned().zip(0..).collect(),
             names,
             limits: plan.limits.clone(),
@@ -196,7 +199,7 @@ impl Replica {
 
     /// The keys that the script works on.
     pub(in crate::budget) fn redis_keys(&self, slot: &str) -> Vec<String> {
-        let fixed = ["state", "charges", "changes", "expiry", "used"].map(str::to_owned);
+        let fixed = ["state", "charges", "changes", "expiry", "used", "tags"].map(str::to_owned);
         let windows = self.keys.iter().map(|key| format!("window:{key}"));
         fixed.into_iter().chain(windows).map(|name| format!("{slot}:{name}")).collect()
     }
@@ -209,12 +212,12 @@ impl Replica {
 
     /// A bid would leave.
     pub(in crate::budget) fn ask_for_bid(&mut self, nominee: Nominee) {
-        let Nominee { bid, grant, bounds, place, turn } = nominee;
+        let Nominee { bid, grant, bounds, place, stake } = nominee;
         self.asks.push_back(Asked {
             id: self.id(grant.ticket),
             grant,
             bounds,
-            turn,
+            turn: Some(stake),
             origin: Origin::Bid(bid, place),
             until: Moment::NEVER,
         });
@@ -344,7 +347,7 @@ impl Replica {
                 record: charge.record(&skew).to_text(),
                 division: charge.division,
                 consumer: charge.consumer,
-                turn: asked.turn.map(|turn| self.turn(turn)),
+                turn: asked.turn.clone().map(|Stake { price, fair, .. }| wire::Turn { price, fair }),
                 limits: on.collect(),
             });
             way.asked.push(asked);
@@ -352,20 +355,26 @@ impl Replica {
     }
 
     fn wants(&self, desk: &Desk, now: Moment) -> Vec<Want> {
-        let wants = desk.wants(now).into_iter();
-        let key = |limit: usize| (self.keys[limit].clone(), true);
-        wants
-            .map(|(set, turns)| Want {
-                keys: set.iter().map(key).collect(),
-                turns: turns.into_iter().map(|turn| self.turn(turn)).collect(),
-            })
-            .collect()
+        desk.wants(now).into_iter().map(|waiting| self.want(&waiting, desk)).collect()
     }
 
-    fn turn(&self, turn: Precedence) -> wire::Turn {
-        let (division, consumer) = self.names[turn.seat as usize].clone();
-        let Precedence { price, fair, ahead, .. } = turn;
-        wire::Turn { key: self.keys[turn.limit].clone(), division, consumer, price, fair, ahead }
+    fn want(&self, waiting: &Waiting, desk: &Desk) -> Want {
+        let mut want = Want {
+            keys: waiting.set.iter().map(|limit| self.keys[limit].clone()).collect(),
+            most: waiting.set.iter().map(|limit| desk.books().unheld(limit)).collect(),
+            ..Want::default()
+        };
+        for (stake, number) in &waiting.flows {
+            let (division, consumer) = &self.names[stake.seat as usize];
+            let known = want.divisions.iter().position(|(name, ..)| name == division);
+            let at = known.unwrap_or_else(|| {
+                want.divisions.push((division.clone(), stake.price[0], stake.fair[0].clone()));
+                want.divisions.len() - 1
+            });
+            // Lua counts from one.
+            want.flows.push((at + 1, consumer.clone(), *number, stake.price[1], stake.fair[1].clone()));
+        }
+        want
     }
 
     fn charge_of(&self, grant: Grant, state: State, until: Moment) -> Charge {
@@ -386,6 +395,17 @@ impl Replica {
     fn id(&self, ticket: u64) -> Id {
         format!("{}-{ticket}", self.me)
     }
+}
+
+fn tagged(plan: &Plan) -> HashMap<String, Tagged> {
+    let divisions = plan.divisions.iter().enumerate().flat_map(|(at, division)| {
+        let name = format!("d:{}", division.name);
+        [(format!("{name} v"), Tagged::Within(Some(at))), (name, Tagged::Node(at))]
+    });
+    let first = plan.divisions.len();
+    let consumers = plan.consumers.iter().zip(first..);
+    let consumers = consumers.map(|(consumer, at)| (format!("c:{}", consumer.name), Tagged::Node(at)));
+    divisions.chain(consumers).chain([(String::new(), Tagged::Within(None))]).collect()
 }
 
 /// Rounded up.

@@ -93,7 +93,7 @@ async fn gateway(folder: &std::path::Path) -> anyhow::Result<Arc<Gateway>> {
     let options = Options { path: folder.to_owned(), on_empty: OnEmpty::Trust };
     let store = Store::Embedded(Ledger::open(options, clock)?);
     let cache = Arc::new(Cache::new(CacheLimits::default()));
-    let gateway = Gateway::new(&config, (&store, &cache), clock, (1, None))?;
+    let gateway = Gateway::new(&config, (&store, &cache), clock, (1, None, None))?;
     store.begun().await?;
     gateway.recall();
     let (first, answered) = tokio::join!(gateway.answer(request(), PEER), answer_once(origin));

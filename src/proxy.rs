@@ -70,6 +70,7 @@ use crate::config;
 use crate::consumer::ConsumerIx;
 use crate::dialect::Links;
 use crate::id::RequestIds;
+use crate::telemetry::trace::Tracer;
 use crate::telemetry::{Tally, VendorCounts};
 use crate::upstream::Upstream;
 
@@ -94,6 +95,8 @@ pub struct Gateway {
     changing: Mutex<Changing>,
     ids: RequestIds,
     clock: Clock,
+    /// None where nothing is traced.
+    tracer: Option<Arc<Tracer>>,
     /// Whoever still waits is told to go elsewhere.
     last_call: watch::Sender<bool>,
 }

@@ -23,6 +23,19 @@ pub enum Lookup {
     OnlyIfCached,
 }
 
+impl Lookup {
+    /// The word.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Fresh(_) => "fresh",
+            Self::Stale(_) => "stale",
+            Self::Miss(_) => "miss",
+            Self::OnlyIfCached => "only-if-cached",
+        }
+    }
+}
+
 /// A stored answer that may be given now.
 #[derive(Clone, Debug)]
 pub struct Hit {

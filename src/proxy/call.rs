@@ -22,6 +22,7 @@ use crate::consumer::{ConsumerIx, Peer};
 use crate::dialect::{OAuth, Place, Verdict};
 use crate::secret::Secret;
 use crate::target::Target;
+use crate::telemetry::trace::Branch;
 use crate::token::Kind;
 
 /// A request that has a meaning: for one upstream, by a canonical target.
@@ -51,6 +52,8 @@ pub(super) struct Caller<'a> {
     pub(super) urgency: u8,
     /// The wait in seconds, where less than the caller asked for applies.
     pub(super) clipped_wait: Option<u64>,
+    /// Where the spans of a fetch that it begins hang.
+    pub(super) branch: Option<Branch>,
 }
 
 /// The order among its own requests of a caller that names none (RFC 9218, section 4.1).
@@ -151,6 +154,7 @@ impl Table {
             deadline: self.clock.now() + wait,
             urgency: urgency(&call.headers),
             clipped_wait,
+            branch: None,
         })
     }
 

@@ -63,7 +63,7 @@ async fn run(rules: &str, day: &[Ask]) -> Row {
     let options = Options { path: folder.path().to_owned(), on_empty: OnEmpty::Trust };
     let ledger = Ledger::open(options, clock).unwrap();
     let cache = Arc::new(Cache::new(CacheLimits::default()));
-    let gateway = Gateway::new(&config, (&Store::Embedded(ledger), &cache), clock, (1, None)).unwrap();
+    let gateway = Gateway::new(&config, (&Store::Embedded(ledger), &cache), clock, (1, None, None)).unwrap();
     let mut row = Row::default();
     for ask in day {
         let at = clock.now();

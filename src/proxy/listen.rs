@@ -20,6 +20,7 @@ use crate::cache::{
     self, Coding, FlightError, Forward, Head, Hit, Landing, Occasion, Shape, Stale, answer, coding,
 };
 use crate::telemetry::Outcome;
+use crate::telemetry::trace::Stage;
 
 /// Why a fetch gave this caller nothing.
 pub(super) enum Missed {
@@ -42,6 +43,8 @@ impl Wish {
     ) -> Result<Answer, Missed> {
         let entered = self.lane.clock.now();
         exchange.forward = Some(why);
+        exchange.spans.note("weir.leads", || listener.leads().into());
+        exchange.spans.link(listener.shared().fetch);
         let ask = Ask { seat: caller.access.seat, deadline: caller.deadline, urgency: caller.urgency };
         let place = match listener.shared().door.as_ref().map(|door| door.enter_as(&self.lane.budget, ask)) {
             None => None,
@@ -64,6 +67,7 @@ impl Wish {
             }
             landed = listener.landing() => landed,
         };
+        exchange.spans.at(Stage::Answer);
         let told = listener.shared().told.get().copied();
         exchange.waited = told.map_or(Duration::ZERO, |told| told.granted.since(entered));
         // Without a place in the queue (observed, or refreshed) whoever began it pays.

@@ -28,6 +28,7 @@ use super::refusal::No;
 use super::wish::Wish;
 use crate::cache::{Forward, Lookup, Occasion, validate};
 use crate::consumer::Peer;
+use crate::telemetry::trace::Stage;
 use crate::upstream::BoxError;
 
 /// How often a caller looks again after a fetch that ended without a word (a 304
@@ -57,7 +58,7 @@ impl Gateway {
             None => UnsyncBoxBody::default(),
             Some(_) => UnsyncBoxBody::new(Limited::new(body, MAX_REQUEST_BODY_BYTES)),
         };
-        let mut exchange = Exchange::begin(self.ids.next(), self.clock, &head);
+        let mut exchange = Exchange::begin(self.ids.next(), self.clock, &head, self.tracer.as_ref());
         let answered = tokio::select! {
             biased;
             answered = self.tell(&mut exchange, Request::from_parts(head, (body, size)), peer) => answered,
@@ -83,8 +84,10 @@ impl Gateway {
         if let Some(oauth) = call.asks_token() {
             return table.issue(exchange, (oauth, &call), body, peer).await;
         }
+        exchange.spans.at(Stage::Identify);
         let body = call.read_credential(body).await?;
-        let caller = table.identify(&mut call, peer)?;
+        let mut caller = table.identify(&mut call, peer)?;
+        caller.branch = exchange.spans.branch();
         exchange.identified(&caller, &table.consumers.config(caller.consumer).name);
         caller.may(&call)?;
         table.admit_inbound(&caller)?;
@@ -121,7 +124,8 @@ impl Gateway {
         let why = if wish.method.is_safe() { Forward::Bypass } else { Forward::Method };
         let mut streamed = (!wish.is_repeatable).then_some(body);
         for _ in 0..MAX_LOOKS {
-            wish.signed_in(caller).await?;
+            self.signed_in(exchange, wish, caller).await?;
+            exchange.spans.at(Stage::Join);
             let mut fetch = Fetch { tries: exchange.tries, ..Fetch::of(wish, None) };
             if let Some(body) = streamed.take() {
                 fetch.body = body;
@@ -134,6 +138,15 @@ impl Gateway {
             }
         }
         Err(No::Abandoned)
+    }
+
+    /// Waits for the vendor's token, where there are tokens.
+    async fn signed_in(&self, exchange: &mut Exchange, wish: &Wish, caller: &Caller<'_>) -> Result<(), No> {
+        if wish.lane.config.dialect.oauth().is_none() {
+            return Ok(());
+        }
+        exchange.spans.at(Stage::SignIn);
+        wish.signed_in(caller).await
     }
 
     /// The body of a POST that a rule calls a read, as far as it can be part of a key.
@@ -164,8 +177,14 @@ impl Gateway {
         // A vendor's 429 is bounded by the caller's deadline: its window is closed.
         while looks < MAX_LOOKS + exchange.refused_by_vendor.min(MAX_REFUSALS) {
             looks += 1;
-            let (stale, why) = match wish.look().await {
-                Lookup::Fresh(hit) => return Ok(wish.stored(&hit, None).await),
+            exchange.spans.at(Stage::Lookup);
+            let looked = wish.look().await;
+            exchange.spans.note("weir.found", || looked.as_str().into());
+            let (stale, why) = match looked {
+                Lookup::Fresh(hit) => {
+                    exchange.spans.at(Stage::Answer);
+                    return Ok(wish.stored(&hit, None).await);
+                }
                 Lookup::OnlyIfCached => return Err(No::OnlyIfCached),
                 Lookup::Miss(why) => (None, why),
                 Lookup::Stale(stale) => {
@@ -177,10 +196,11 @@ impl Gateway {
                     (Some(stale), why)
                 }
             };
-            if let Err(no) = wish.signed_in(caller).await {
+            if let Err(no) = self.signed_in(exchange, wish, caller).await {
                 let instead = wish.rather_stale(stale.as_ref(), Occasion::Error, "error").await;
                 return instead.ok_or(no);
             }
+            exchange.spans.at(Stage::Join);
             let listener = match wish.join(stale.as_ref(), caller, exchange.tries) {
                 Ok(listener) => listener,
                 Err(hit) => return Ok(wish.stored(&hit, None).await),

@@ -93,6 +93,9 @@ pub(super) struct On {
     pub(super) gap: Option<u64>,
 }
 
+/// By limit: from so much use on somebody borrows.
+type Fair = SmallVec<[u32; 4]>;
+
 /// Who waits here for these limits.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Want {
@@ -100,16 +103,16 @@ pub(super) struct Want {
     /// What may be used of each by those for whom nothing is held.
     pub(super) most: Vec<u32>,
     /// Name, price, and by limit the use from which on it borrows.
-    pub(super) divisions: Vec<(String, f64, SmallVec<[u32; 4]>)>,
+    pub(super) divisions: Vec<(String, f64, Fair)>,
     /// The number of its division, name, how many wait, price, and as above.
-    pub(super) flows: Vec<(usize, String, u32, f64, SmallVec<[u32; 4]>)>,
+    pub(super) flows: Vec<(usize, String, u32, f64, Fair)>,
 }
 
 /// What the script works a turn out from: see `Stake`.
 #[derive(Debug, Serialize)]
 pub(super) struct Turn {
     pub(super) price: [f64; 2],
-    pub(super) fair: [SmallVec<[u32; 4]>; 2],
+    pub(super) fair: [Fair; 2],
 }
 
 /// How far a charge is.

@@ -56,7 +56,7 @@ async fn a_consumer_spread_over_replicas_gets_its_share_and_no_more() {
     assert_eq!(vendor.refused(), 0, "{}", outputs(&fleet));
     // The first window opens before all of them have come.
     let seen = vendor.requests();
-    let later = &seen[REQUESTS as usize..];
+    let later = &seen[usize::try_from(REQUESTS).unwrap()..];
     let each: Vec<f64> =
         (0..number).map(|who| later.iter().filter(|seen| asked_by(seen, who)).count() as f64).collect();
     let jain = jain(&each);

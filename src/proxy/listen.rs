@@ -15,7 +15,7 @@ use super::exchange::{Answer, Exchange};
 use super::fault::Fault;
 use super::refusal::No;
 use super::wish::Wish;
-use crate::budget::{Ask, Denied, Entry as Place, Refusal};
+use crate::budget::{Ask, Denied, Entry as Place, Reason, Refusal};
 use crate::cache::{
     self, Coding, FlightError, Forward, Head, Hit, Landing, Occasion, Shape, Stale, answer, coding,
 };
@@ -56,14 +56,14 @@ impl Wish {
                 return Err(Missed::Again);
             }
             Some(Err(Denied::Gone)) => return Err(Missed::No(No::no_access())),
-            Some(Err(Denied::Refused(refusal))) => return Err(Missed::No(No::Budget(refusal))),
+            Some(Err(Denied::Refused(refusal))) => return Err(self.refused(refusal)),
         };
         let landed = tokio::select! {
             biased;
             // First, since a fetch also ends when the last of its callers is refused.
             refusal = refusal_of(place.as_ref()) => {
                 exchange.waited = self.lane.clock.now().since(entered);
-                return Err(Missed::No(No::Budget(refusal)));
+                return Err(self.refused(refusal));
             }
             landed = listener.landing() => landed,
         };
@@ -112,6 +112,14 @@ impl Wish {
         answer.reason = why.as_str();
         answer.upstream_time = told.map_or(Duration::ZERO, |told| told.upstream_time);
         Ok(answer)
+    }
+
+    /// Who waited for a ledger that was lost asks anew if there is another way to be admitted.
+    fn refused(&self, refusal: Refusal) -> Missed {
+        if refusal.reason == Reason::StoreLost && self.lane.budget.goes_on(self.limits) {
+            return Missed::Anew;
+        }
+        Missed::No(No::Budget(refusal))
     }
 
     /// The vendor's answer as it streams in, not coded (see `cache::coding`). Whose

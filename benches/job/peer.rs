@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use tempfile::TempDir;
 
 use super::machine::{Running, until};
@@ -44,6 +44,9 @@ pub(crate) struct Started {
     _folder: TempDir,
 }
 
+/// Debian's libfaketime, for programs with threads.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+
 /// The first port; each contender has ten.
 const PORTS: u16 = 23_000;
 
@@ -66,6 +69,8 @@ impl Contender {
             .replace("{vendor}", &vendor.to_string());
         std::fs::write(&conf, text)?;
         let mut command = self.command(&conf, (folder.path(), listen), time)?;
+        let is_taken = std::net::TcpStream::connect(("127.0.0.1", listen)).is_ok();
+        ensure!(!is_taken, "somebody listens on port {listen} already");
         let log = std::fs::File::create(folder.path().join("out"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = command.spawn().with_context(|| format!("{} cannot be started", self.name))?;
@@ -91,14 +96,11 @@ impl Contender {
             Server::Envoy => "target/peers/venv/bin/envoy",
             Server::Weir => env!("CARGO_BIN_EXE_weir"),
         };
-        let mut command = match time {
-            None => Command::new(program),
-            Some(time) => {
-                let mut command = Command::new("faketime");
-                command.env("TZ", "UTC").args(["-f", time, program]);
-                command
-            }
-        };
+        let mut command = Command::new(program);
+        if let Some(time) = time {
+            // The command of the same name would stand between us and the server's process.
+            command.envs([("LD_PRELOAD", FAKETIME), ("FAKETIME", time), ("TZ", "UTC")]);
+        }
         match self.server {
             Server::Nginx => command.args(["-c", conf, "-p", &folder, "-e", "stderr"]),
             Server::Haproxy => command.args(["-f", conf]),

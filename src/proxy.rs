@@ -70,11 +70,13 @@ use crate::config;
 use crate::consumer::ConsumerIx;
 use crate::dialect::Links;
 use crate::id::RequestIds;
+use crate::telemetry::trace::Tracer;
 use crate::telemetry::{Tally, VendorCounts};
 use crate::upstream::Upstream;
 
 pub use body::Body;
 pub use keys::KeyState;
+pub use pipeline::{Later, Met};
 pub use table::AdoptError;
 
 use breaker::Breaker;
@@ -94,6 +96,8 @@ pub struct Gateway {
     changing: Mutex<Changing>,
     ids: RequestIds,
     clock: Clock,
+    /// None where nothing is traced.
+    tracer: Option<Arc<Tracer>>,
     /// Whoever still waits is told to go elsewhere.
     last_call: watch::Sender<bool>,
 }

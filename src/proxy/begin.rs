@@ -17,20 +17,21 @@ use crate::cache::{Hit, Joined, Listener, Lookup, Now, Stale};
 use crate::clock::Moment;
 use crate::config::Mode;
 use crate::quota::LimitSet;
+use crate::telemetry::trace::{Branch, Spans};
 
 /// One caller's ear on a fetch.
 pub(super) type Ear = Listener<Shared, Fault>;
 
 impl Wish {
-    pub(super) fn lookup(&self) -> Lookup {
-        self.lane.cache.lookup(&self.key, &self.policy(), &self.asked(), self.lane.now())
+    pub(super) fn lookup(&self, now: Now) -> Lookup {
+        self.lane.cache.look(&self.key, (&self.policy(), &self.directives), || self.sent(), now)
     }
 
-    /// The same, and on a miss in the second level too.
-    pub(super) async fn look(&self) -> Lookup {
-        match self.lookup() {
+    /// The same, unless it was `found` just now, and on a miss in the second level too.
+    pub(super) async fn look(&self, found: Option<Lookup>) -> Lookup {
+        match found.unwrap_or_else(|| self.lookup(self.lane.now())) {
             Lookup::Miss(_) | Lookup::OnlyIfCached if self.lane.cache.bring_up(&self.key).await => {
-                self.lookup()
+                self.lookup(self.lane.now())
             }
             found => found,
         }
@@ -46,16 +47,17 @@ impl Wish {
     ) -> Result<Ear, Hit> {
         let lane = &self.lane;
         let fetch = Fetch { tries, ..Fetch::of(self, stale.map(|stale| Arc::clone(&stale.entry))) };
-        if !self.asked().may_join() {
+        if !self.directives.allow_joining() {
             return Ok(lane.launch(fetch, caller));
         }
-        let mut admission = None;
-        let again = || match self.lookup() {
+        let (mut admission, mut spans) = (None, Spans::default());
+        let again = || match self.lookup(lane.now()) {
             Lookup::Fresh(hit) => Some(hit),
             _ => None,
         };
         let make = || {
-            let (begun, shared) = lane.admission(self.limits, caller);
+            spans = caller.spans();
+            let (begun, shared) = lane.admission(self.limits, caller, &spans);
             admission = Some(begun);
             shared
         };
@@ -64,7 +66,7 @@ impl Wish {
             Joined::Follower(listener) => Ok(listener),
             Joined::Leader(lead, listener) => {
                 if let Some(admission) = admission {
-                    tokio::spawn(fetch.run(admission, lead));
+                    tokio::spawn(Fetch { spans, ..fetch }.run(admission, lead));
                 }
                 Ok(listener)
             }
@@ -75,12 +77,16 @@ impl Wish {
     pub(super) fn refresh(self: &Arc<Self>, stale: &Stale, caller: &Caller<'_>) {
         let lane = &self.lane;
         let Some(permit) = lane.budget.try_now(self.limits, caller.access.seat) else { return };
-        let make = || Shared { door: None, told: OnceLock::new() };
+        let mut spans = Spans::default();
+        let make = || {
+            spans = caller.spans();
+            Shared { door: None, told: OnceLock::new(), fetch: spans.to_link() }
+        };
         let joined = lane.flights.join(&self.flight(), lane.clock.now(), || None::<()>, make);
         // A follower's permit is refunded here: the answer is being renewed already.
         if let Joined::Leader(lead, _) = joined {
             let entry = Some(Arc::clone(&stale.entry));
-            let fetch = Fetch { in_background: true, ..Fetch::of(self, entry) };
+            let fetch = Fetch { in_background: true, spans, ..Fetch::of(self, entry) };
             tokio::spawn(fetch.run(Admission::Permit(permit), lead));
         }
     }
@@ -92,7 +98,7 @@ impl Lane {
     }
 
     /// How a fetch for this caller is admitted, and what its callers share.
-    fn admission(&self, limits: LimitSet, caller: &Caller<'_>) -> (Admission, Shared) {
+    fn admission(&self, limits: LimitSet, caller: &Caller<'_>, spans: &Spans) -> (Admission, Shared) {
         let (admission, door) = match self.config.mode {
             Mode::Enforce => {
                 let bid = self.budget.bid(limits);
@@ -105,7 +111,7 @@ impl Lane {
                 (Admission::Permit(permit), None)
             }
         };
-        (admission, Shared { door, told: OnceLock::new() })
+        (admission, Shared { door, told: OnceLock::new(), fetch: spans.to_link() })
     }
 
     /// Says what would have become of a request, had its limits been enforced.
@@ -122,9 +128,17 @@ impl Lane {
 
     /// Begins a fetch that nobody joins.
     pub(super) fn launch(&self, fetch: Fetch, caller: &Caller<'_>) -> Ear {
-        let (admission, shared) = self.admission(fetch.wish.limits, caller);
+        let spans = caller.spans();
+        let (admission, shared) = self.admission(fetch.wish.limits, caller, &spans);
         let (lead, listener) = self.flights.alone(&fetch.wish.flight(), shared);
-        tokio::spawn(fetch.run(admission, lead));
+        tokio::spawn(Fetch { spans, ..fetch }.run(admission, lead));
         listener
+    }
+}
+
+impl Caller<'_> {
+    /// Those of a fetch that begins for it.
+    fn spans(&self) -> Spans {
+        self.branch.as_ref().map(Branch::begin).unwrap_or_default()
     }
 }

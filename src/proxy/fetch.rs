@@ -28,6 +28,7 @@ use crate::clock::{Moment, UnixTime};
 use crate::quota::LimitSet;
 use crate::telemetry::Account;
 use crate::telemetry::route::RouteIx;
+use crate::telemetry::trace::{Link, Spans, Stage, Value};
 use crate::upstream::{BoxError, Ready, SendError, UpstreamBody};
 
 /// A request body on its way to the vendor.
@@ -40,6 +41,8 @@ pub struct Shared {
     pub(super) door: Option<Door>,
     /// Known before the head is published.
     pub(super) told: OnceLock<Told>,
+    /// Its span, for those who join it.
+    pub(super) fetch: Option<Link>,
 }
 
 /// What is said of a fetch once its head has come.
@@ -73,6 +76,8 @@ pub(super) struct Fetch {
     pub(super) in_background: bool,
     /// How often it was tried before.
     pub(super) tries: u32,
+    /// What is told of it, if whoever began it is traced.
+    pub(super) spans: Spans,
 }
 
 pub(super) type FetchLead = Lead<Shared, Fault>;
@@ -81,12 +86,14 @@ impl Fetch {
     /// A fetch in the foreground, with what was read of the body.
     pub(super) fn of(wish: &Arc<Wish>, stale: Option<Arc<Entry>>) -> Self {
         let body = wish.body.clone().map_or_else(ahead::empty, ahead::full);
-        Self { wish: Arc::clone(wish), body, stale, in_background: false, tries: 0 }
+        Self { wish: Arc::clone(wish), body, stale, in_background: false, tries: 0, spans: Spans::default() }
     }
 
     /// Waits for the permit, sends, settles, and fills flight and cache.
-    pub(super) async fn run(self, admission: Admission, mut lead: FetchLead) {
+    pub(super) async fn run(mut self, admission: Admission, mut lead: FetchLead) {
         let lane = Arc::clone(&self.wish.lane);
+        let mut spans = std::mem::take(&mut self.spans);
+        spans.at(Stage::Admit);
         if lane.breaker.is_open(lane.clock.now()) {
             return lead.fail(Fault::Open);
         }
@@ -105,7 +112,10 @@ impl Fetch {
         };
         let Some(leave) = lane.breaker.leave(lane.clock.now()) else { return lead.fail(Fault::Open) };
         let (wish, stale, tries) = (Arc::clone(&self.wish), self.stale.clone(), self.tries);
-        let outcome = self.send(permit, &lead).await;
+        let outcome = self.send(permit, &lead, &mut spans).await;
+        if let Err(fault) = &outcome {
+            spans.fail(fault.as_str());
+        }
         lane.remember_health(leave, &outcome);
         if is_refusal(&outcome) && wish.shareable && !lane.relays() {
             // Back to the queue, where the window that was closed for it keeps it
@@ -122,7 +132,10 @@ impl Fetch {
             return lead.fail(Fault::Again);
         }
         match outcome {
-            Ok(Some((response, sent))) => receive(&wish, stale.as_ref(), response, sent, lead).await,
+            Ok(Some((response, sent))) => {
+                spans.at(Stage::Store);
+                receive(&wish, stale.as_ref(), response, sent, lead).await;
+            }
             Ok(None) => {}
             Err(fault) => {
                 if fault.was_charged() {
@@ -134,9 +147,17 @@ impl Fetch {
     }
 
     /// Sends once; nothing if everyone left before the first byte.
-    async fn send(self, mut permit: Permit, lead: &FetchLead) -> Result<Option<Answered>, Fault> {
+    async fn send(
+        self,
+        mut permit: Permit,
+        lead: &FetchLead,
+        spans: &mut Spans,
+    ) -> Result<Option<Answered>, Fault> {
         let lane = &self.wish.lane;
-        let (request, signature) = self.wish.signed(self.stale.as_deref(), lane.clock.wall(), self.body)?;
+        spans.at(Stage::Sign);
+        let (mut request, signature) =
+            self.wish.signed(self.stale.as_deref(), lane.clock.wall(), self.body)?;
+        spans.at(Stage::Ready);
         let connect = async { lane.upstream.ready().await.map_err(|e| Fault::Unsent(e.into_failure())) };
         // What may leave is on disk before it leaves (law 8), while the connection is made.
         let book = async { permit.booked().await.map_err(Fault::Ledger) };
@@ -155,6 +176,7 @@ impl Fetch {
             true => ready.silent_for(lane.config.stream_idle_timeout),
             false => ready,
         };
+        self.wish.describe_send(spans, &mut request);
         let mut charge = permit.sent();
         let sent = charge.sent_at();
         let leaving =
@@ -162,6 +184,7 @@ impl Fetch {
         lane.count_sent(&leaving);
         match left(ready, request, &mut charge).await {
             Ok(mut response) => {
+                spans.note("http.response.status_code", || response.status().as_u16().into());
                 let received = Now { at: lane.clock.now(), wall: lane.clock.wall() };
                 let exchange = Exchange { sent, received };
                 lane.settle(charge, &response, &exchange);
@@ -270,6 +293,23 @@ impl Leaving {
             route: tally.route(path, true),
             is_paid: !limits.is_empty(),
             is_refresh: in_background,
+        }
+    }
+}
+
+impl Wish {
+    /// The stage in which it is sent begins; who is asked for it alone hears which trace it
+    /// is in. An answer that others may get must not be asked for in one caller's trace (law 11).
+    fn describe_send(&self, spans: &mut Spans, request: &mut Request<RequestBody>) {
+        const TRACEPARENT: &str = "traceparent";
+        spans.at(Stage::Send);
+        spans.note("weir.upstream", || Value::Text(self.lane.config.name.to_string()));
+        spans.note("server.address", || Value::Text(self.lane.config.origin.authority.host().to_owned()));
+        if !self.shareable
+            && request.headers().contains_key(TRACEPARENT)
+            && let Some(parent) = spans.outgoing()
+        {
+            request.headers_mut().insert(TRACEPARENT, parent);
         }
     }
 }

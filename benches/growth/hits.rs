@@ -92,7 +92,7 @@ impl Site {
         let store = Store::Embedded(ledger);
         let cache = Arc::new(Cache::new(CacheLimits { max_bytes: MAX_CACHE_BYTES }));
         let gateway = runtime.block_on(async {
-            let gateway = Gateway::new(&config, (&store, &cache), clock, (1, None))?;
+            let gateway = Gateway::new(&config, (&store, &cache), clock, (1, None, None))?;
             store.begun().await?;
             gateway.recall();
             anyhow::Ok(gateway)

@@ -23,6 +23,10 @@ use clap::Parser;
 
 use plot::Curve;
 
+/// The one that weir has.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How far it goes, and where it is written.
 #[derive(Debug, Parser)]
 #[command(name = "growth")]

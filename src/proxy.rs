@@ -9,6 +9,7 @@
 //! * `wish`: what will be asked of the vendor, and who may share the answer.
 //! * `keyed_body`, `snap`: the one spelling of a cacheable POST and of a time window.
 //! * `fetch`, `receive`: the task that owns a permit, sends once, and fills flight and cache.
+//! * `turn`: one fetch for all replicas.
 //! * `sign`: the request as it leaves, with the vendor's key.
 //! * `tokens`, `sign_in`: the vendor's tokens, where a key is exchanged for one.
 //! * `written`: what a write makes untrue is dropped before the writer is answered.
@@ -53,6 +54,7 @@ mod sign_in;
 mod snap;
 mod table;
 mod tokens;
+mod turn;
 mod wish;
 mod written;
 

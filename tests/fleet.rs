@@ -2,6 +2,7 @@
 //! time: that one of them, or Redis, dies at a real moment is the point here.
 
 mod loss;
+mod sharing;
 mod together;
 
 use std::time::Duration;

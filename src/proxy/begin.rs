@@ -5,12 +5,13 @@
 //! may not flies alone; a reader of a stale answer sets off a refresh that nobody
 //! waits for. Whoever begins it, the fetch is a task of its own (see `fetch`).
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::Lane;
 use super::call::Caller;
 use super::fault::Fault;
 use super::fetch::{Admission, Fetch, Shared};
+use super::turn::Gate;
 use super::wish::Wish;
 use crate::budget::Refusal;
 use crate::cache::{Hit, Joined, Listener, Lookup, Now, Stale};
@@ -26,10 +27,18 @@ impl Wish {
         self.lane.cache.lookup(&self.key, &self.policy(), &self.asked(), self.lane.now())
     }
 
-    /// The same, and on a miss in the second level too.
+    /// The same, and on a miss in the second levels too.
     pub(super) async fn look(&self) -> Lookup {
+        // Only where this replica was held up, so that others may have given it up.
+        if let Some(shared) =
+            self.lane.cache.shared().filter(|level| !level.is_trusted(self.lane.clock.now()))
+        {
+            shared.catch_up().await;
+        }
         match self.lookup() {
-            Lookup::Miss(_) | Lookup::OnlyIfCached if self.lane.cache.bring_up(&self.key).await => {
+            Lookup::Miss(_) | Lookup::OnlyIfCached
+                if self.lane.cache.bring_up(&self.key, self.lane.clock).await =>
+            {
                 self.lookup()
             }
             found => found,
@@ -75,7 +84,7 @@ impl Wish {
     pub(super) fn refresh(self: &Arc<Self>, stale: &Stale, caller: &Caller<'_>) {
         let lane = &self.lane;
         let Some(permit) = lane.budget.try_now(self.limits, caller.access.seat) else { return };
-        let make = || Shared { door: None, told: OnceLock::new() };
+        let make = || Shared::new(None, Gate::of(lane));
         let joined = lane.flights.join(&self.flight(), lane.clock.now(), || None::<()>, make);
         // A follower's permit is refunded here: the answer is being renewed already.
         if let Joined::Leader(lead, _) = joined {
@@ -105,7 +114,7 @@ impl Lane {
                 (Admission::Permit(permit), None)
             }
         };
-        (admission, Shared { door, told: OnceLock::new() })
+        (admission, Shared::new(door, Gate::of(self)))
     }
 
     /// Says what would have become of a request, had its limits been enforced.

@@ -4,9 +4,9 @@
 //! * **Nobody reads it there.** Names are HMACs, answers, purges and tokens are sealed
 //!   with keys derived from `token_key`, each bound to its name. What does not open, or
 //!   is of another version, is not there.
-//! * **Nobody waits for it on a hit.** A miss asks it for [`LOOK_WITHIN`] at most; whoever
-//!   has no answer then leaves it alone until `keeper` has heard from it again. What
-//!   is to be kept is written behind.
+//! * **Nobody waits for it on a hit.** A miss asks it for [`LOOK_WITHIN`] at most, and a
+//!   fetch that is about to leave twice as long; who has no answer then leaves it
+//!   alone (`link`). What is to be kept is written behind.
 //! * **One fetch for all replicas** (`claims`): who leaves holds a lease; the others wait
 //!   for what it brings, or for the end of the lease.
 //! * **A purge or a write reaches every replica** (`log`) within [`BEAT`] and a round trip,
@@ -21,6 +21,7 @@
 
 mod claims;
 mod keeper;
+mod link;
 mod log;
 mod notes;
 mod outbox;
@@ -29,13 +30,14 @@ mod selector;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use self::link::{Link, RedisTime};
 use self::log::Log;
 use self::outbox::Order;
 use super::edition::Editions;
@@ -44,7 +46,7 @@ use super::key::{FlightKey, Key, Selector};
 use super::second::{Level, Name, Pending, SecondLevel, SecondTally, Unconfirmed, Variant};
 use super::store::Cache;
 use crate::clock::{BootId, Clock, Moment};
-use crate::redis::{Connection, Datum, Gone, Script, Server};
+use crate::redis::{Script, Server};
 use crate::secret::Secret;
 use crate::token::Sealer;
 
@@ -57,17 +59,12 @@ const SCHEMA: u8 = 1;
 
 /// How long a miss waits for it.
 const LOOK_WITHIN: Duration = Duration::from_millis(50);
-/// How long a fetch that is about to leave waits to hear that nobody else's has.
-const TURN_WITHIN: Duration = Duration::from_millis(150);
 /// How long a hit waits for a replica that was held up itself to hear what it missed.
 const CATCH_UP_WITHIN: Duration = Duration::from_millis(50);
 /// How long a purge waits until the others have heard of it: they have, or are gone.
 const CONFIRM_WITHIN: Duration = Duration::from_millis(1_500);
 /// How long a stopping weir writes what is queued.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
-/// How long a Redis that did not answer in time is left alone, at first and at most.
-const FIRST_REST: Duration = Duration::from_millis(200);
-const MAX_REST: Duration = Duration::from_secs(5);
 /// Between two signs of life.
 const BEAT: Duration = Duration::from_millis(100);
 
@@ -101,10 +98,7 @@ pub struct Shared {
     boot: BootId,
     log: Mutex<Log>,
     time: Mutex<Option<RedisTime>>,
-    /// For misses. None while Redis is left alone.
-    data: Mutex<Option<Connection>>,
-    rests: AtomicU32,
-    rest_until: AtomicU64,
+    link: Link,
     orders: mpsc::UnboundedSender<Order>,
     queued_bytes: AtomicU64,
     waiting: Mutex<HashMap<[u8; 32], Vec<oneshot::Sender<Outcome>>>>,
@@ -131,14 +125,6 @@ struct Scripts {
     renew: Script,
     release: Script,
     note: Script,
-}
-
-/// Redis's clock, as it was read once.
-#[derive(Clone, Copy, Debug)]
-struct RedisTime {
-    micros: u64,
-    sent: Moment,
-    received: Moment,
 }
 
 #[derive(Debug, Default)]
@@ -203,9 +189,7 @@ impl Shared {
             boot,
             log: Mutex::new(Log::new(process)),
             time: Mutex::default(),
-            data: Mutex::default(),
-            rests: AtomicU32::new(0),
-            rest_until: AtomicU64::new(0),
+            link: Link::default(),
             orders,
             queued_bytes: AtomicU64::new(0),
             waiting: Mutex::default(),
@@ -263,39 +247,6 @@ impl Shared {
         }
     }
 
-    /// Asks for a miss; none if there is no answer in time.
-    async fn ask(
-        &self,
-        script: &Script,
-        keys: &[Vec<u8>],
-        arguments: &[Vec<u8>],
-        within: Duration,
-    ) -> Option<Datum> {
-        let mut connection = self.data.lock().as_ref().map(Connection::shared)?;
-        match connection.call(script, keys, arguments, within).await {
-            Ok(datum) => {
-                self.rests.store(0, Ordering::Relaxed);
-                Some(datum)
-            }
-            // What is there is of another kind than ours.
-            Err(Gone::Refused(_)) => None,
-            Err(_) => {
-                self.rest();
-                None
-            }
-        }
-    }
-
-    /// Leaves Redis alone, longer each time.
-    fn rest(&self) {
-        if self.data.lock().take().is_none() {
-            return;
-        }
-        let times = self.rests.fetch_add(1, Ordering::Relaxed);
-        let rest = FIRST_REST.saturating_mul(1 << times.min(16)).min(MAX_REST);
-        self.rest_until.store((self.clock.now() + rest).as_nanos(), Ordering::Relaxed);
-    }
-
     /// What a fetch is called where others can see it.
     pub(super) fn flight_name(&self, flight: &FlightKey) -> [u8; 32] {
         self.sealer.name(&[b"flight\0".as_slice(), &flight.hash()].concat())
@@ -321,7 +272,7 @@ impl SecondLevel for Shared {
 
     fn look(&self, key: &Key, _: &[Variant]) -> Option<Pending<Vec<Entry>>> {
         // Left alone, it is not asked.
-        self.data.lock().as_ref()?;
+        self.link.is_prompt().then_some(())?;
         let (shared, key) = (self.itself.upgrade()?, key.clone());
         Some(Box::pin(async move {
             let found = shared.look_for(&key).await;
@@ -383,18 +334,6 @@ impl SecondLevel for Shared {
     }
 }
 
-impl RedisTime {
-    /// At most this late, by Redis's clock, in microseconds.
-    fn at_most(&self, now: Moment) -> u64 {
-        self.micros.saturating_add(micros(now.since(self.sent)))
-    }
-
-    /// At least this late.
-    fn at_least(&self, now: Moment) -> u64 {
-        self.micros.saturating_add(micros(now.since(self.received)))
-    }
-}
-
 impl Scripts {
     fn new() -> Self {
         Self {
@@ -408,10 +347,6 @@ impl Scripts {
             note: Script::new(include_str!("shared/note.lua")),
         }
     }
-}
-
-fn micros(of: Duration) -> u64 {
-    u64::try_from(of.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn millis(of: Duration) -> Vec<u8> {

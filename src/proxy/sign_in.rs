@@ -249,7 +249,7 @@ impl Lane {
     }
 
     async fn admitted(&self, limits: LimitSet, ask: Ask) -> Result<Permit, Missed> {
-        if self.config.mode == Mode::Observe {
+        if self.config.mode == Mode::Observe || self.is_free(limits) {
             let (permit, held_up) = self.budget.charge_anyway(limits, ask.seat);
             held_up.inspect(|held_up| self.observe(ask.seat, ask.deadline, held_up));
             return Ok(permit);

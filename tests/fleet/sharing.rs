@@ -48,7 +48,7 @@ async fn fleet(configs: &[&str]) -> Vec<Weir> {
     let fleet: Vec<Weir> = configs.iter().map(|config| Weir::start(config)).collect();
     for weir in &fleet {
         weir.logged(|line| line["message"] == "the shared ledger is open").await;
-        weir.logged(|line| says_open(line)).await;
+        weir.logged(says_open).await;
     }
     fleet
 }
@@ -214,7 +214,7 @@ async fn a_frozen_redis_delays_no_hit_and_a_miss_by_a_bound() {
     // Without limits of its own, so that the ledger has no say in it.
     let config = config(&vendor, &redis.url(), "").replace("limits.day = \"100000/1d\"\n", "");
     let weir = Weir::start(&config);
-    weir.logged(|line| says_open(line)).await;
+    weir.logged(says_open).await;
     let (caller, clock) = (web(&weir), Clock::system());
     assert_eq!(caller.get("/a").await.status, 200);
     redis.freeze();
@@ -236,7 +236,7 @@ async fn a_frozen_redis_delays_no_hit_and_a_miss_by_a_bound() {
     hits.sort_unstable();
     println!("hits: median {:?}, worst {:?}; misses: {first:?}, {misses:?}", hits[100], hits[199]);
     assert!(hits[100] < Duration::from_millis(20) && hits[199] < Duration::from_millis(150), "{hits:?}");
-    assert!(first < Duration::from_millis(400), "{first:?}");
+    assert!(first < Duration::from_millis(300), "{first:?}");
     assert!(misses.iter().all(|took| *took < Duration::from_millis(150)), "it is left alone: {misses:?}");
     // A write is answered, though nobody can be told; and then they are.
     let asked = clock.now();
@@ -257,7 +257,7 @@ async fn a_replica_that_was_cut_off_drops_what_was_written_meanwhile() {
     let by_wire = config(&vendor, &wire.url(), "").replace("limits.day = \"100000/1d\"\n", "");
     let fleet: Vec<Weir> = [&direct, &by_wire].into_iter().map(|config| Weir::start(config)).collect();
     for weir in &fleet {
-        weir.logged(|line| says_open(line)).await;
+        weir.logged(says_open).await;
     }
     let (here, there) = (web(&fleet[0]), web(&fleet[1]));
     for (path, body) in [("/things/1", "old"), ("/things/2", "kept")] {

@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::outbox::Order;
-use super::{Shared, TURN_WITHIN, millis};
+use super::{Shared, millis};
 use crate::cache::entry::Entry;
 use crate::cache::key::Key;
 
@@ -111,7 +111,7 @@ impl Shared {
             // Before it is asked for: it may be given although no answer comes.
             self.held.lock().insert(owner.clone(), claim.clone());
         }
-        let answer = self.ask(&self.scripts.turn, &[claim, record], &arguments, TURN_WITHIN).await;
+        let answer = self.ask_turn(&[claim, record], &arguments).await;
         let parts = answer.as_ref().and_then(|answer| answer.list());
         let claim = is_wanted.then(|| Claim { shared: Arc::clone(self), name, owner, is_told: false });
         match (parts.and_then(|parts| parts.first()?.int()), parts) {

@@ -9,7 +9,7 @@ local time = redis.call('TIME')
 local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local function size_of(name) return tonumber(redis.call('HGET', sizes, name) or '0') end
 local function drop(name)
-  redis.call('HINCRBY', sizes, 'total', -size_of(name))
+  redis.call('HINCRBY', sizes, 'total', 0 - size_of(name))
   redis.call('HDEL', sizes, name)
   redis.call('ZREM', index, name)
   redis.call('DEL', name)

@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::link::RedisTime;
 use super::log::{Gap, LEASE, MAX_LOGGED, Outdated, Position, Reply, Request};
-use super::{BEAT, RedisTime, Shared, Standing, selector};
+use super::{BEAT, Shared, Standing, selector};
 use crate::cache::key::Selector;
 use crate::cache::store::Cache;
 use crate::clock::Moment;
@@ -74,6 +75,7 @@ impl Shared {
         let (micros, reply) =
             self.reply(&answer).ok_or_else(|| Gone::Refused("what is not understood".into()))?;
         *self.time.lock() = Some(RedisTime { micros, sent, received: self.clock.now() });
+        self.link.answers(sent);
         let has_moved = self.follow(reply, sent, cache);
         if sent.since(links.renewed) >= RENEW_EVERY {
             let (keys, arguments) = self.held_claims();
@@ -86,10 +88,8 @@ impl Shared {
             news.prove(CALL_WITHIN).await?;
             links.proved = sent;
         }
-        let rest_until = self.rest_until.load(Ordering::Relaxed);
-        if self.data.lock().is_none() && self.clock.now().as_nanos() >= rest_until {
-            let data = self.server.connect(CONNECT_WITHIN).await?;
-            *self.data.lock() = Some(data);
+        if self.link.is_wanted(self.clock.now()) {
+            self.link.up(self.server.connect(CONNECT_WITHIN).await?);
         }
         if *self.standing.borrow() != Standing::Open {
             self.standing.send_replace(Standing::Open);
@@ -136,7 +136,7 @@ impl Shared {
     fn lost(&self, gone: &Gone) {
         // Hits flow on, and say nothing more of what others have written.
         self.trusted_until.store(Moment::NEVER.as_nanos(), Ordering::Release);
-        self.data.lock().take();
+        self.link.down();
         if self.standing.send_replace(Standing::Lost) != Standing::Lost {
             tracing::warn!(%gone, "redis does not answer: nothing is shared, and purges of other replicas are not heard");
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::outbox::Order;
-use super::{LOOK_WITHIN, Shared, millis};
+use super::{Shared, millis};
 
 /// What a note is called: where it is, and what it is bound to.
 type Place = (Vec<u8>, Vec<u8>);
@@ -15,7 +15,7 @@ impl Shared {
     /// The note under `label`; none if there is none, or no answer in time.
     pub async fn note(&self, label: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (key, bond) = self.place(label);
-        let found = self.ask(&self.scripts.note, &[key], &[b"get".to_vec(), Vec::new()], LOOK_WITHIN).await?;
+        let found = self.look_up(&self.scripts.note, key, &[b"get".to_vec(), Vec::new()]).await?;
         self.sealer.open(&bond, found.bytes()?)
     }
 

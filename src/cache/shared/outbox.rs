@@ -100,7 +100,7 @@ impl Shared {
         keys: &[Vec<u8>],
         arguments: &[Vec<u8>],
     ) -> bool {
-        if self.data.lock().is_none() {
+        if !self.link.is_up() {
             *link = None;
             return false;
         }
@@ -117,7 +117,7 @@ impl Shared {
             Err(gone) => {
                 tracing::debug!(%gone, "redis did not take what was to be shared");
                 *link = None;
-                self.rest();
+                self.link.rest(self.clock.now());
                 false
             }
         }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
+use super::link::micros;
 use super::log::Position;
-use super::{LOOK_WITHIN, Shared, micros, millis};
+use super::{Shared, millis};
 use crate::cache::Now;
 use crate::cache::entry::Entry;
 use crate::cache::key::{Hash, Key};
@@ -71,7 +72,7 @@ impl Shared {
     /// What is kept under `key` and still true; nothing if there is no answer in time.
     pub(super) async fn look_for(&self, key: &Key) -> Vec<Entry> {
         let name = self.sealer.name(&key.hash());
-        let found = self.ask(&self.scripts.look, &[self.key("r", &name)], &[], LOOK_WITHIN).await;
+        let found = self.look_up(&self.scripts.look, self.key("r", &name), &[]).await;
         found.map(|found| self.opened(key, &found)).unwrap_or_default()
     }
 

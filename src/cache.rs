@@ -69,7 +69,7 @@ pub use key::{FlightKey, Key, Scope, Selector};
 pub use policy::{Fate, NotStored, Policy, Sharing, Storable};
 pub use reuse::{Forward, Hit, Lookup, Occasion, Stale};
 pub use second::{Level, SecondLevel, SecondTally, Unconfirmed};
-pub use shared::{Claim, MAX_SHARED_BYTES, Outcome, Shared, SharedOptions, SharedTally, Turn};
+pub use shared::{Claim, MAX_SHARED_BYTES, Note, Outcome, Shared, SharedOptions, SharedTally, Turn};
 pub use store::{Cache, CacheLimits, Stored, Ticket};
 
 /// One reading of both clocks: ages are measured on the monotone one, dates in

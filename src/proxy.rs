@@ -11,7 +11,8 @@
 //! * `fetch`, `receive`: the task that owns a permit, sends once, and fills flight and cache.
 //! * `turn`: one fetch for all replicas.
 //! * `sign`: the request as it leaves, with the vendor's key.
-//! * `tokens`, `sign_in`: the vendor's tokens, where a key is exchanged for one.
+//! * `tokens`, `sign_in`: the vendor's tokens, where a key is exchanged for one;
+//!   `shared_token`: one for all replicas.
 //! * `written`: what a write makes untrue is dropped before the writer is answered.
 //! * `keys`, `breaker`: which value of a key is sent; when a vendor that is down is let be.
 //! * `relay`: what is passed on in front of another weir.
@@ -49,6 +50,7 @@ mod ratelimit;
 mod receive;
 mod refusal;
 mod relay;
+mod shared_token;
 mod sign;
 mod sign_in;
 mod snap;

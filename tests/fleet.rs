@@ -4,6 +4,7 @@
 mod loss;
 mod sharing;
 mod together;
+mod tokens;
 
 use std::time::Duration;
 

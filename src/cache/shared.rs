@@ -51,6 +51,7 @@ use crate::secret::Secret;
 use crate::token::Sealer;
 
 pub use claims::{Claim, Outcome, Turn, Wait};
+pub use notes::Note;
 pub use records::MAX_SHARED_BYTES;
 
 /// The version of what is in Redis: of keys, messages and records alike. Another one is

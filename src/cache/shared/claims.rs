@@ -16,10 +16,12 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::log::Position;
 use super::outbox::Order;
 use super::{Shared, millis};
 use crate::cache::entry::Entry;
 use crate::cache::key::Key;
+use crate::redis::Datum;
 
 /// How long a claim stands that nobody renews.
 const CLAIM: Duration = Duration::from_secs(2);
@@ -97,6 +99,18 @@ impl Shared {
             (log.position(), log.last_of(key))
         };
         let Some(at) = at else { return (Turn::Unknown, Vec::new()) };
+        let (turn, found) = self.turn_at(name, record, (at, not_before), is_wanted).await;
+        (turn, found.map(|found| self.opened(key, &found)).unwrap_or_default())
+    }
+
+    /// The same for whatever has a name; what is kept in `record` comes as it is.
+    pub(super) async fn turn_at(
+        self: &Arc<Self>,
+        name: [u8; 32],
+        record: Vec<u8>,
+        (at, not_before): (Position, u64),
+        is_wanted: bool,
+    ) -> (Turn, Option<Datum>) {
         let owner = format!("{:016x}.{}", self.me, self.next_claim.fetch_add(1, Ordering::Relaxed));
         let arguments = vec![
             if is_wanted { b"1".to_vec() } else { b"0".to_vec() },
@@ -112,20 +126,14 @@ impl Shared {
             self.held.lock().insert(owner.clone(), claim.clone());
         }
         let answer = self.ask_turn(&[claim, record], &arguments).await;
-        let parts = answer.as_ref().and_then(|answer| answer.list());
+        // Whatever comes of it, dropping the claim gives it back.
         let claim = is_wanted.then(|| Claim { shared: Arc::clone(self), name, owner, is_told: false });
-        match (parts.and_then(|parts| parts.first()?.int()), parts) {
-            (Some(0), Some(parts)) => {
-                let found = parts.get(1).map(|found| self.opened(key, found)).unwrap_or_default();
-                (Turn::Free(claim), found)
-            }
-            (Some(_), _) => {
-                claim.into_iter().for_each(Claim::never_had);
-                (Turn::Theirs, Vec::new())
-            }
-            // If it was given all the same, dropping it gives it back.
-            (None, _) => (Turn::Unknown, Vec::new()),
+        let Some(Datum::List(mut parts)) = answer else { return (Turn::Unknown, None) };
+        if parts.first().and_then(Datum::int) == Some(0) {
+            return (Turn::Free(claim), parts.pop());
         }
+        claim.into_iter().for_each(Claim::never_had);
+        (Turn::Theirs, None)
     }
 
     /// A word from another replica, or this one.

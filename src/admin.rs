@@ -2,8 +2,8 @@
 //!
 //! It has a listener of its own; nothing leads here from the consumers' one.
 //! Loopback is no authentication, since a browser on the same machine can be
-//! made to ask (DNS rebinding): so `Host` must be an address or `localhost`, what
-//! comes from another site is refused, what changes something has to be JSON, and
+//! made to ask (DNS rebinding): so `Host` must be an address, `localhost` or a configured
+//! name, what comes from another site is refused, what changes something has to be JSON, and
 //! off loopback a token is required. No answer has a secret in it.
 //!
 //! Everything is read where it is kept, when it is asked for. What a reload
@@ -38,6 +38,7 @@ use crate::budget::Budget;
 use crate::cache::Cache;
 use crate::clock::{Clock, UnixTime};
 use crate::config;
+use crate::telemetry::trace::Tracer;
 use crate::telemetry::usage::Usage;
 use crate::telemetry::{Tally, VendorCounts};
 
@@ -96,6 +97,8 @@ pub struct Sources {
     pub note: Arc<dyn Fn() + Send + Sync>,
     /// Whether requests can be booked now.
     pub can_book: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// What is traced, if anything is.
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 /// Everything that is shown.
@@ -118,7 +121,7 @@ impl Admin {
         Arc::new(Self {
             upstreams: ArcSwap::from_pointee(upstreams),
             sources,
-            guard: ArcSwap::from_pointee(guard::Guard::new(config.token.clone())),
+            guard: ArcSwap::from_pointee(guard::Guard::new(config.token.as_ref(), &config.hosts)),
             events: events::Events::default(),
             reloads: Reloads::default(),
             loading: AtomicBool::new(true),
@@ -129,7 +132,7 @@ impl Admin {
 
     /// From now on shows `upstreams`, guarded as `config` says.
     pub fn show(&self, config: &config::Admin, upstreams: Vec<Watched>) {
-        self.guard.store(Arc::new(guard::Guard::new(config.token.clone())));
+        self.guard.store(Arc::new(guard::Guard::new(config.token.as_ref(), &config.hosts)));
         self.upstreams.store(Arc::new(upstreams));
     }
 

@@ -4,6 +4,7 @@
 //! * `sockets`: where connections come in. `listener`: how they are served.
 //! * `reload`, `files`: another configuration under load.
 //! * `chronicle`: what was counted, carried to where it is kept.
+//! * `traces`: spans, on their way to the collector.
 //! * `stop`: the end, in good order. `systemd`: a word to the service manager.
 
 mod chronicle;
@@ -14,11 +15,16 @@ mod sockets;
 mod stop;
 mod systemd;
 mod token_key;
+mod traces;
 
+use std::future::{Ready, ready};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use anyhow::Context;
+use futures_util::future::Either;
+use http::Response;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
@@ -29,7 +35,8 @@ use crate::budget::{Standing, Store};
 use crate::cache::{Cache, CacheLimits, Disk, DiskOptions, Editions, SecondLevel, Shared, SharedOptions};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::proxy::{Gateway, Lane};
+use crate::proxy::{Body, Gateway, Lane, Met};
+use crate::telemetry::trace::Tracer;
 use crate::telemetry::usage::Usage;
 use crate::token::Issuer;
 
@@ -38,6 +45,7 @@ use files::Watch;
 use listener::{Doors, Drained, Options};
 use reload::{Fixed, Reloader};
 use sockets::Purpose;
+use traces::Traces;
 
 pub use reload::Origin;
 pub use sockets::Sockets;
@@ -61,6 +69,7 @@ pub struct App {
     cache: Arc<Cache>,
     usage: Arc<Usage>,
     chronicle: Arc<Chronicle>,
+    traces: Option<Traces>,
     clock: Clock,
     grace: std::time::Duration,
     address: SocketAddr,
@@ -101,7 +110,8 @@ impl App {
         let store = Store::open(&config.store, clock, process).context("the ledger cannot be kept")?;
         let issuer = token_key::of(&config)?.map(|key| Issuer::new(&key));
         let cache = cache(&config, clock, process).await?;
-        let gateway = Gateway::new(&config, (&store, &cache), clock, (process, issuer))?;
+        let (traces, tracer) = Traces::begin(config.otlp.as_ref(), clock, process)?.unzip();
+        let gateway = Gateway::new(&config, (&store, &cache), clock, (process, issuer, tracer.clone()))?;
         let begun = store.begun().await?;
         let usage = Usage::open(config.store.path.clone(), clock.wall())
             .context("the thread that keeps usage cannot start")?;
@@ -111,7 +121,7 @@ impl App {
         let ((stop, stopped), (over, _)) = (watch::channel(false), watch::channel(false));
         let (orders, ordered) = mpsc::channel(MAX_ORDERS);
         let chronicle = Chronicle::new(&gateway, &usage, clock);
-        let sources = sources(&gateway, (&usage, &chronicle), &store, orders, clock);
+        let sources = sources(&gateway, (&usage, &chronicle, tracer), &store, orders, clock);
         let admin = Admin::new(&config.admin, watched(&gateway), sources);
         let mut beside = vec![
             tokio::spawn(Arc::clone(&chronicle).run()).abort_handle(),
@@ -146,6 +156,7 @@ impl App {
             cache,
             usage,
             chronicle,
+            traces,
             clock,
             grace,
             address,
@@ -215,7 +226,7 @@ async fn recall(store: Store, (gateway, admin): (Arc<Gateway>, Arc<Admin>)) {
 
 fn sources(
     gateway: &Arc<Gateway>,
-    (usage, chronicle): (&Arc<Usage>, &Arc<Chronicle>),
+    (usage, chronicle, tracer): (&Arc<Usage>, &Arc<Chronicle>, Option<Arc<Tracer>>),
     store: &Store,
     orders: mpsc::Sender<Order>,
     clock: Clock,
@@ -226,6 +237,7 @@ fn sources(
         usage: Arc::clone(usage),
         clock,
         orders,
+        tracer,
         note: Arc::new(move || chronicle.tick()),
         can_book: Arc::new(move || {
             store.is_up() && open.lanes().iter().all(|lane| lane.budget().standing() != Some(Standing::Lost))
@@ -299,23 +311,24 @@ fn describe(gateway: &Gateway) {
     }
 }
 
-/// Hands a connection's requests to the gateway.
+/// Hands a connection's requests to the gateway. Most are answered on the spot; only
+/// one that has to wait gets a box.
 fn service(
     gateway: &Arc<Gateway>,
-) -> impl Fn(
-    http::Request<listener::RequestBody>,
-    listener::Peer,
-) -> std::pin::Pin<Box<dyn Future<Output = http::Response<crate::proxy::Body>> + Send>>
-+ Clone
-+ Send
-+ Sync
-+ 'static {
+) -> impl Fn(http::Request<listener::RequestBody>, listener::Peer) -> Answering + Clone + Send + Sync + 'static
+{
     let gateway = Arc::clone(gateway);
-    move |request, peer| {
-        let gateway = Arc::clone(&gateway);
-        Box::pin(async move { gateway.answer(request, peer.seen()).await })
+    move |request, peer| match gateway.at_once(request, peer.seen()) {
+        Met::Answered(response) => Either::Left(ready(response)),
+        Met::Later(later) => {
+            let gateway = Arc::clone(&gateway);
+            Either::Right(Box::pin(async move { gateway.later(*later, peer.seen()).await }))
+        }
     }
 }
+
+/// An answer that is there, or will be.
+type Answering = Either<Ready<Response<Body>>, Pin<Box<dyn Future<Output = Response<Body>> + Send>>>;
 
 /// Resolves when stopping is asked for, or whoever could ask is gone.
 async fn until(mut stopped: watch::Receiver<bool>) {

@@ -16,6 +16,7 @@ mod secrets;
 mod size;
 mod source;
 mod store;
+mod telemetry;
 mod transport;
 mod tree;
 mod union;
@@ -40,6 +41,7 @@ pub use mistake::Mistakes;
 pub use report::{consumer_lines, report};
 pub use schema::schema;
 pub use store::{OnEmpty, OnLoss, Redis, Store};
+pub use telemetry::Otlp;
 pub use transport::{
     CertificateProof, ClientAuth, ClientCertificates, ClientPair, Proxy, ServerTls, Transport,
 };
@@ -53,6 +55,8 @@ pub struct Config {
     pub admin: Admin,
     /// Where state outlives a restart.
     pub store: Store,
+    /// Where traces go; none are made without it.
+    pub otlp: Option<Otlp>,
     /// The vendors' APIs, in the order of their names.
     pub upstreams: Vec<Upstream>,
     /// The internal callers, in the order of their names.
@@ -85,6 +89,8 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// Required off loopback.
     pub token: Option<Secret>,
+    /// Names under which it is asked, in lower case, beside addresses and localhost.
+    pub hosts: Vec<String>,
 }
 
 /// One vendor's API, reached with one account.
@@ -366,7 +372,9 @@ pub fn load_str(
     let warnings = walk.finish(file)?;
     match config {
         Some(config) => {
-            let roots = config.upstreams.iter().flat_map(|upstream| upstream.transport.files().cloned());
+            let ways = config.upstreams.iter().map(|upstream| &upstream.transport);
+            let ways = ways.chain(config.otlp.iter().map(|otlp| &otlp.transport));
+            let roots = ways.flat_map(|transport| transport.files().cloned());
             let files = files.into_iter().chain(roots).collect();
             Ok(Config { warnings, files, ..config })
         }

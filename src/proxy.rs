@@ -17,6 +17,7 @@
 //! * `keys`, `breaker`: which value of a key is sent; when a vendor that is down is let be.
 //! * `relay`: what is passed on in front of another weir.
 //! * `pages`: all pages of a list as one answer, each a request of its own.
+//! * `leaving`: who is told that a request has left.
 //! * `learn`: what an answer tells about the vendor's own count.
 //! * `exchange`: what is said about it: headers, log line, counts.
 //! * `refusal`: every answer that weir makes itself, and its status.
@@ -43,6 +44,7 @@ mod issue;
 mod keyed_body;
 mod keys;
 mod learn;
+mod leaving;
 mod listen;
 mod pages;
 mod pipeline;
@@ -74,11 +76,13 @@ use crate::config;
 use crate::consumer::ConsumerIx;
 use crate::dialect::Links;
 use crate::id::RequestIds;
+use crate::telemetry::trace::Tracer;
 use crate::telemetry::{Tally, VendorCounts};
 use crate::upstream::Upstream;
 
 pub use body::Body;
 pub use keys::KeyState;
+pub use pipeline::{Later, Met};
 pub use table::AdoptError;
 
 use breaker::Breaker;
@@ -98,6 +102,8 @@ pub struct Gateway {
     changing: Mutex<Changing>,
     ids: RequestIds,
     clock: Clock,
+    /// None where nothing is traced.
+    tracer: Option<Arc<Tracer>>,
     /// Whoever still waits is told to go elsewhere.
     last_call: watch::Sender<bool>,
 }

@@ -1,13 +1,15 @@
-//! What operators see: one log line per exchange, and counts by consumer.
+//! What operators see: one log line per exchange, counts by consumer, traces.
 //!
 //! The cores return facts; this part writes them down. No secret reaches it:
 //! it is handed names, reasons and numbers only. Text that a caller wrote (a
 //! path) is escaped here; a trace id is hex digits.
 
 mod histogram;
+pub mod otlp;
 mod refusals;
 pub mod route;
 mod tally;
+pub mod trace;
 pub mod usage;
 mod vendor;
 
@@ -119,15 +121,17 @@ pub struct Exchange<'a> {
     pub waited: Duration,
     /// From the send to the vendor's response head; zero if nothing was sent for it.
     pub upstream_time: Duration,
-    /// From the request head to the response head.
-    pub took: Duration,
-    /// The caller's trace id (W3C Trace Context), if it sent a well-formed one.
-    pub trace: Option<&'a str>,
+    /// The trace it is in: the caller's (W3C Trace Context), or its own.
+    pub trace: Option<trace::TraceId>,
 }
 
 impl Exchange<'_> {
-    /// Writes the line.
-    pub fn log(&self) {
+    /// Writes the line, if anybody wants it. `took` is from the request head to the
+    /// response head.
+    pub fn log(&self, took: impl FnOnce() -> Duration) {
+        if !tracing::enabled!(target: "weir::access", tracing::Level::INFO) {
+            return;
+        }
         tracing::info!(
             target: "weir::access",
             id = %self.id,
@@ -141,8 +145,8 @@ impl Exchange<'_> {
             price = self.price,
             wait_ms = milliseconds(self.waited),
             upstream_ms = milliseconds(self.upstream_time),
-            took_ms = milliseconds(self.took),
-            trace = self.trace,
+            took_ms = milliseconds(took()),
+            trace = self.trace.map(tracing::field::display),
         );
     }
 }

@@ -59,6 +59,9 @@ type Outgoing = UnsyncBoxBody<Bytes, BoxError>;
 /// end of the body. Budgets keep it far lower; this bounds what has none.
 const MAX_EXCHANGES: usize = 1024;
 
+/// How long a connection to a server that is no vendor is kept.
+const IDLE: Duration = Duration::from_secs(60);
+
 /// Connections to which one request may be offered, should each die before it took it.
 const MAX_OFFERS: usize = 3;
 
@@ -109,6 +112,19 @@ impl Upstream {
         let times =
             Times { head: config.timeout, connect: config.connect_timeout, idle: config.idle_timeout };
         Self::at(&config.origin, &config.transport, times, clock)
+    }
+
+    /// The same for a server that is no vendor: whoever asks answers for the time it takes.
+    ///
+    /// # Errors
+    /// As [`Upstream::new`].
+    pub fn server(
+        origin: &Origin,
+        transport: &Transport,
+        timeout: Duration,
+        clock: Clock,
+    ) -> Result<Self, SetupError> {
+        Self::at(origin, transport, Times { head: timeout, connect: timeout, idle: IDLE }, clock)
     }
 
     fn at(origin: &Origin, transport: &Transport, times: Times, clock: Clock) -> Result<Self, SetupError> {

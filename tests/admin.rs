@@ -57,3 +57,19 @@ async fn another_site_and_the_consumers_listener_lead_nowhere() {
     let outside = weir.caller(&token_of("grafana")).get("/metrics").await;
     assert_ne!(outside.header("content-type"), "application/openmetrics-text; version=1.0.0; charset=utf-8");
 }
+
+/// Names are whole, and change with the configuration.
+#[tokio::test]
+async fn a_configured_name_leads_to_the_admin_listener() {
+    let vendor = Emulator::start(Options::default()).await.unwrap();
+    let text = catchpoint(&vendor.url(), "", &[("grafana", "web", "")]);
+    let weir = Weir::start(&format!("admin.hosts = [\"weir\", \"weir.monitoring.svc\"]\n{text}"));
+    let admin = weir.admin();
+    let asked_as = async |host: &str| admin.get_with("/metrics", &[("host", host)]).await.status.as_u16();
+    for (host, status) in [("weir:9090", 200), ("weir.monitoring.svc", 200), ("weir.evil.example", 421)] {
+        assert_eq!(asked_as(host).await, status, "{host}");
+    }
+    weir.rewrite(&format!("admin.hosts = [\"other\"]\n{text}"));
+    assert_eq!(admin.post_json("/api/v1/reload", "{}").await.status, 200);
+    assert_eq!((asked_as("weir:9090").await, asked_as("other").await), (421, 200));
+}

@@ -1,5 +1,8 @@
 //! What `deploy/` holds is right: rules that promtool accepts and has tried, and
-//! no rule or panel that asks for a metric which weir does not have.
+//! no rule or panel that asks for a metric which weir does not have. `rendered`: chart,
+//! compose file, image.
+
+mod rendered;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

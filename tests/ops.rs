@@ -4,4 +4,5 @@ mod api;
 mod metrics;
 mod reload;
 mod restart;
+mod traces;
 mod usage;

@@ -16,17 +16,21 @@ use crate::secret::{Secret, TokenHash};
 /// What a request must bring.
 pub(super) struct Guard {
     token: Option<TokenHash>,
+    /// Names of ours, in lower case.
+    hosts: Vec<String>,
 }
 
 impl Guard {
-    pub(super) fn new(token: Option<Secret>) -> Self {
-        Self { token: token.map(|token| TokenHash::of(token.expose().as_bytes())) }
+    pub(super) fn new(token: Option<&Secret>, hosts: &[String]) -> Self {
+        let token = token.map(|token| TokenHash::of(token.expose().as_bytes()));
+        Self { token, hosts: hosts.to_vec() }
     }
 
     /// Why a request with these headers is turned away, if it is.
     fn refuses(&self, headers: &HeaderMap, is_change: bool) -> Option<(StatusCode, &'static str)> {
-        if !is_direct_host(headers) {
-            return Some((StatusCode::MISDIRECTED_REQUEST, "ask by address or as localhost\n"));
+        if !self.is_our_host(headers) {
+            let words = "ask by address, as localhost, or by a name in admin.hosts\n";
+            return Some((StatusCode::MISDIRECTED_REQUEST, words));
         }
         if is_cross_site(headers) {
             return Some((StatusCode::FORBIDDEN, "not from another site\n"));
@@ -47,6 +51,18 @@ impl Guard {
             (Some(_), _) => Some((StatusCode::UNAUTHORIZED, "the admin token is required\n")),
         }
     }
+
+    /// A name that an attacker's DNS can point here is no host of ours, unless it was
+    /// configured: whole, since `weir.evil.example` can be pointed here too.
+    fn is_our_host(&self, headers: &HeaderMap) -> bool {
+        let Some(host) = headers.get(header::HOST) else { return true };
+        let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
+        let name = authority.host().trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
+        let is_ours = |ours: &String| name.eq_ignore_ascii_case(ours);
+        name.eq_ignore_ascii_case("localhost")
+            || name.parse::<IpAddr>().is_ok()
+            || self.hosts.iter().any(is_ours)
+    }
 }
 
 /// Turns away whoever may not look.
@@ -60,14 +76,6 @@ pub(super) async fn check(State(admin): State<Arc<Admin>>, request: Request, nex
         }
         Some((status, words)) => (status, words).into_response(),
     }
-}
-
-/// A name that an attacker's DNS can point here is no host of ours.
-fn is_direct_host(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(header::HOST) else { return true };
-    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
-    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -99,7 +107,7 @@ mod tests {
 
     #[test]
     fn loopback_is_no_authentication() {
-        let open = Guard::new(None);
+        let open = Guard::new(None, &[]);
         assert_eq!(refuses(&open, &[("host", "127.0.0.1:9090")]), None);
         assert_eq!(refuses(&open, &[("host", "[::1]:9090")]), None);
         assert_eq!(refuses(&open, &[("host", "localhost:9090")]), None);
@@ -111,13 +119,26 @@ mod tests {
     }
 
     #[test]
+    fn configured_names_are_ours_and_no_others() {
+        let named = Guard::new(None, &["weir".into(), "weir.monitoring.svc".into()]);
+        for host in ["weir:9090", "WEIR", "weir.monitoring.svc:9090", "weir.monitoring.svc.", "10.0.0.1"] {
+            assert_eq!(refuses(&named, &[("host", host)]), None, "{host}");
+        }
+        for host in ["weir.evil.example", "evil-weir", "monitoring.svc", "a@weir.evil.example", ""] {
+            assert_eq!(refuses(&named, &[("host", host)]), Some(421), "{host}");
+        }
+        let from_there = [("host", "weir:9090"), ("origin", "http://evil.example")];
+        assert_eq!(refuses(&named, &from_there), Some(403));
+    }
+
+    #[test]
     fn what_changes_something_is_json() {
         let json = HeaderMap::from_iter([(
             header::CONTENT_TYPE,
             "application/json; charset=utf-8".parse().unwrap(),
         )]);
         let form = HeaderMap::from_iter([(header::CONTENT_TYPE, "text/plain".parse().unwrap())]);
-        let open = Guard::new(None);
+        let open = Guard::new(None, &[]);
         assert_eq!(open.refuses(&json, true), None);
         for headers in [form, HeaderMap::new()] {
             assert_eq!(open.refuses(&headers, true).unwrap().0, 415);
@@ -126,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_token_is_asked_for() {
-        let guard = Guard::new(Some(Secret::new("s3cret".into())));
+        let guard = Guard::new(Some(&Secret::new("s3cret".into())), &[]);
         assert_eq!(refuses(&guard, &[]), Some(401));
         assert_eq!(refuses(&guard, &[("authorization", "Bearer wrong")]), Some(401));
         assert_eq!(refuses(&guard, &[("authorization", "bearer s3cret")]), None);

@@ -56,6 +56,7 @@ impl Fixed {
             ("server.shutdown_grace", format!("{:?}", config.server.shutdown_grace)),
             ("admin.listen", config.admin.listen.to_string()),
             ("store", format!("{:?}", config.store)),
+            ("telemetry", format!("{:?}", config.otlp)),
         ])
     }
 

@@ -83,6 +83,9 @@ impl App {
         }
         self.beside.iter().for_each(tokio::task::AbortHandle::abort);
         self.chronicle.tick();
+        if let Some(traces) = self.traces {
+            traces.end().await;
+        }
         self.usage.close().await;
         self.gateway.told().await;
         tokio::join!(self.store.close(), self.cache.close());

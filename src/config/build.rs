@@ -12,6 +12,7 @@ mod listeners;
 mod patience;
 mod portions;
 mod redis;
+mod telemetry;
 mod transport;
 mod upstream;
 
@@ -29,6 +30,7 @@ pub(super) fn config(file: &raw::File, walk: &mut Walk<'_>) -> Option<Config> {
     listeners::apart(&server, &admin, file, walk);
     let store = listeners::store(file.store.value(), walk);
     listeners::shared(&server, file, walk);
+    let otlp = telemetry::otlp(file.telemetry.value(), walk);
 
     let nothing = file.upstreams.is_missing() || file.upstreams.value().is_some_and(Named::is_empty);
     if nothing {
@@ -50,6 +52,7 @@ pub(super) fn config(file: &raw::File, walk: &mut Walk<'_>) -> Option<Config> {
         server,
         admin,
         store,
+        otlp,
         upstreams: upstreams?,
         consumers,
         files: Vec::new(),

@@ -16,7 +16,7 @@ use super::union::{
     CredentialValue, Dialects, FilesValue, KeyTables, LimitValue, OnLossWord, QueueValue, ReserveValue,
     RoutesValue,
 };
-use super::url::{HostText, MountText, PublicUrlText, UrlText};
+use super::url::{EndpointText, HostText, MountText, PublicUrlText, UrlText};
 use super::word::{
     CacheControlWord, ClientAuthWord, ModeWord, OnEmptyWord, PaceWord, PagesWord, ScopeWord, WindowWord,
 };
@@ -30,6 +30,8 @@ tables! {
         admin: Admin,
         /// Where state outlives a restart.
         store: Store,
+        /// Where traces go.
+        telemetry: Telemetry,
         /// The vendors' APIs, by name.
         upstreams: Named<Upstream>,
         /// The internal callers, by name.
@@ -70,6 +72,8 @@ tables! {
         listen: ListenText,
         /// What operators present as Bearer token.
         token: SecretValue,
+        /// Names under which operators and scrapers reach it, beside its addresses and localhost.
+        hosts: List<HostText>,
     }
 
     /// Where state outlives a restart.
@@ -100,6 +104,26 @@ tables! {
         cache: SizeText,
         /// What a replica does that is cut off: closed, or share:FRACTION.
         on_loss: OnLossWord,
+    }
+
+    /// What is told to other systems; metrics are fetched from the admin listener.
+    Telemetry {
+        /// Traces, to a collector of OpenTelemetry; default none.
+        otlp: Otlp,
+    }
+
+    /// A collector that takes OTLP over HTTP, in protobuf.
+    Otlp {
+        /// Where it is, without /v1/traces.
+        endpoint: EndpointText,
+        /// The part of requests without a `traceparent` that is traced; default 1%. A caller's own flag is obeyed.
+        sample: Part,
+        /// Headers that the collector wants, such as authorization.
+        headers: Named<SecretValue>,
+        /// PEM file of roots instead of the system's.
+        ca: String,
+        /// The service.name of this weir; default weir.
+        service: String,
     }
 
     /// One vendor's API, reached with one account.

@@ -46,6 +46,14 @@ pub fn report(config: &Config) -> String {
     let token = if config.admin.token.is_some() { "with a token" } else { "without a token" };
     line(&mut out, &format!("operators   http://{} {token}", config.admin.listen));
     line(&mut out, &format!("state       {}", config.store.path.display()));
+    if let Some(otlp) = &config.otlp {
+        let (scheme, origin) = (otlp.origin.scheme.as_str(), &otlp.origin);
+        let part = f64::from(otlp.sample_per_million) / 10_000.0;
+        line(
+            &mut out,
+            &format!("traces      {scheme}://{}{}, {part}% of requests", origin.authority, origin.base_path),
+        );
+    }
     for (index, upstream) in config.upstreams.iter().enumerate() {
         section(&mut out, config, index, upstream);
     }

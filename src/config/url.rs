@@ -33,6 +33,8 @@ macro_rules! urls {
 urls! {
     /// Scheme, authority and base path of an upstream.
     UrlText(Url) = url, like "https://io.catchpoint.com";
+    /// Scheme, authority and base path of a collector of traces.
+    EndpointText(Url) = endpoint, like "http://127.0.0.1:4318";
     /// Scheme and authority under which callers know weir.
     PublicUrlText(String) = public_url, like "https://weir.internal";
     /// A path prefix, `/` as the empty text.
@@ -55,8 +57,26 @@ fn url(text: &str) -> Result<Url, &'static str> {
     if scheme == Scheme::Http && !is_loopback(authority.host()) {
         return Err("http:// only to loopback, since keys do not travel in clear text; write https://");
     }
+    whole(text, scheme, authority, &uri)
+}
+
+/// Names and numbers are sent there, never a secret; so a collector in the same network may be plain.
+fn endpoint(text: &str) -> Result<Url, &'static str> {
+    let help = "not the URL of a collector; write one such as \"http://127.0.0.1:4318\"";
+    let (scheme, uri) = match text.split_once("://") {
+        Some(("http" | "https", _)) => parts(text)?,
+        _ => return Err(help),
+    };
+    if uri.path().ends_with("/v1/traces") {
+        return Err("weir adds /v1/traces itself; leave it out");
+    }
+    let authority = uri.authority().cloned().ok_or(help)?;
+    whole(text, scheme, authority, &uri)
+}
+
+fn whole(text: &str, scheme: Scheme, authority: Authority, uri: &Uri) -> Result<Url, &'static str> {
     if text.contains(['?', '#']) {
-        return Err("the URL of an upstream has no query and no fragment; leave out what follows the path");
+        return Err("a URL here has no query and no fragment; leave out what follows the path");
     }
     let base_path =
         prefix(uri.path()).ok_or("the path has dot segments, '//' or escapes; write it plainly")?;

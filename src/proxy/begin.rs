@@ -18,28 +18,31 @@ use crate::cache::{Hit, Joined, Listener, Lookup, Now, Stale};
 use crate::clock::Moment;
 use crate::config::Mode;
 use crate::quota::LimitSet;
+use crate::telemetry::trace::{Branch, Spans};
 
 /// One caller's ear on a fetch.
 pub(super) type Ear = Listener<Shared, Fault>;
 
 impl Wish {
-    pub(super) fn lookup(&self) -> Lookup {
-        self.lane.cache.lookup(&self.key, &self.policy(), &self.asked(), self.lane.now())
+    pub(super) fn lookup(&self, now: Now) -> Lookup {
+        self.lane.cache.look(&self.key, (&self.policy(), &self.directives), || self.sent(), now)
     }
 
-    /// The same, and on a miss in the second levels too.
-    pub(super) async fn look(&self) -> Lookup {
+    /// The same, unless it was `found` just now, and on a miss in the second levels too.
+    pub(super) async fn look(&self, found: Option<Lookup>) -> Lookup {
+        let mut found = found;
         // Only where this replica was held up, so that others may have given it up.
         if let Some(shared) =
-            self.lane.cache.shared().filter(|level| !level.is_trusted(self.lane.clock.now()))
+            self.lane.cache.shared().filter(|_| !self.lane.is_current(self.lane.clock.now()))
         {
             shared.catch_up().await;
+            found = None;
         }
-        match self.lookup() {
+        match found.unwrap_or_else(|| self.lookup(self.lane.now())) {
             Lookup::Miss(_) | Lookup::OnlyIfCached
                 if self.lane.cache.bring_up(&self.key, self.lane.clock).await =>
             {
-                self.lookup()
+                self.lookup(self.lane.now())
             }
             found => found,
         }
@@ -55,16 +58,17 @@ impl Wish {
     ) -> Result<Ear, Hit> {
         let lane = &self.lane;
         let fetch = Fetch { tries, ..Fetch::of(self, stale.map(|stale| Arc::clone(&stale.entry))) };
-        if !self.asked().may_join() {
+        if !self.directives.allow_joining() {
             return Ok(lane.launch(fetch, caller));
         }
-        let mut admission = None;
-        let again = || match self.lookup() {
+        let (mut admission, mut spans) = (None, Spans::default());
+        let again = || match self.lookup(lane.now()) {
             Lookup::Fresh(hit) => Some(hit),
             _ => None,
         };
         let make = || {
-            let (begun, shared) = lane.admission(self.limits, caller);
+            spans = caller.spans();
+            let (begun, shared) = lane.admission(self.limits, caller, &spans);
             admission = Some(begun);
             shared
         };
@@ -73,7 +77,7 @@ impl Wish {
             Joined::Follower(listener) => Ok(listener),
             Joined::Leader(lead, listener) => {
                 if let Some(admission) = admission {
-                    tokio::spawn(fetch.run(admission, lead));
+                    tokio::spawn(Fetch { spans, ..fetch }.run(admission, lead));
                 }
                 Ok(listener)
             }
@@ -84,12 +88,16 @@ impl Wish {
     pub(super) fn refresh(self: &Arc<Self>, stale: &Stale, caller: &Caller<'_>) {
         let lane = &self.lane;
         let Some(permit) = lane.budget.try_now(self.limits, caller.access.seat) else { return };
-        let make = || Shared::new(None, Gate::of(lane));
+        let mut spans = Spans::default();
+        let make = || {
+            spans = caller.spans();
+            Shared::new(None, Gate::of(lane), &spans)
+        };
         let joined = lane.flights.join(&self.flight(), lane.clock.now(), || None::<()>, make);
         // A follower's permit is refunded here: the answer is being renewed already.
         if let Joined::Leader(lead, _) = joined {
             let entry = Some(Arc::clone(&stale.entry));
-            let fetch = Fetch { in_background: true, ..Fetch::of(self, entry) };
+            let fetch = Fetch { in_background: true, spans, ..Fetch::of(self, entry) };
             tokio::spawn(fetch.run(Admission::Permit(permit), lead));
         }
     }
@@ -101,7 +109,7 @@ impl Lane {
     }
 
     /// How a fetch for this caller is admitted, and what its callers share.
-    fn admission(&self, limits: LimitSet, caller: &Caller<'_>) -> (Admission, Shared) {
+    fn admission(&self, limits: LimitSet, caller: &Caller<'_>, spans: &Spans) -> (Admission, Shared) {
         let (admission, door) = match self.config.mode {
             Mode::Enforce if self.is_free(limits) => {
                 let (permit, _) = self.budget.charge_anyway(limits, caller.access.seat);
@@ -118,7 +126,13 @@ impl Lane {
                 (Admission::Permit(permit), None)
             }
         };
-        (admission, Shared::new(door, Gate::of(self)))
+        (admission, Shared::new(door, Gate::of(self), spans))
+    }
+
+    /// Whether a stored answer may be given at `now` without asking what other replicas
+    /// have purged.
+    pub(super) fn is_current(&self, now: Moment) -> bool {
+        self.cache.shared().is_none_or(|shared| shared.is_trusted(now))
     }
 
     /// Whether a request that counts against these limits counts against none: then a
@@ -141,9 +155,17 @@ impl Lane {
 
     /// Begins a fetch that nobody joins.
     pub(super) fn launch(&self, fetch: Fetch, caller: &Caller<'_>) -> Ear {
-        let (admission, shared) = self.admission(fetch.wish.limits, caller);
+        let spans = caller.spans();
+        let (admission, shared) = self.admission(fetch.wish.limits, caller, &spans);
         let (lead, listener) = self.flights.alone(&fetch.wish.flight(), shared);
-        tokio::spawn(fetch.run(admission, lead));
+        tokio::spawn(Fetch { spans, ..fetch }.run(admission, lead));
         listener
+    }
+}
+
+impl Caller<'_> {
+    /// Those of a fetch that begins for it.
+    fn spans(&self) -> Spans {
+        self.branch.as_ref().map(Branch::begin).unwrap_or_default()
     }
 }

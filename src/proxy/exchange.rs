@@ -4,18 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
 
-use super::Lane;
 use super::body::Body;
 use super::cache_status::CacheStatus;
 use super::call::{Call, Caller};
 use super::refusal::No;
+use super::{Lane, headers};
 use crate::cache::Forward;
 use crate::clock::{Clock, Moment};
 use crate::dialect::OAuth;
 use crate::id::{ConsumerName, RequestId};
 use crate::quota::LimitSet;
+use crate::telemetry::trace::{Parent, Spans, Stage, TraceId, Tracer, Value};
 use crate::telemetry::{self, Outcome, Refused};
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -29,8 +30,10 @@ pub(super) struct Exchange {
     clock: Clock,
     began: Moment,
     method: Method,
-    path: String,
-    trace: Option<String>,
+    path: Path,
+    trace: Option<TraceId>,
+    /// What is told of it as a trace.
+    pub(super) spans: Spans,
     lane: Option<Arc<Lane>>,
     /// A token is asked for, whose errors have another shape.
     oauth: Option<OAuth>,
@@ -52,6 +55,12 @@ pub(super) struct Exchange {
     ended: bool,
 }
 
+/// The path that is logged and counted. Neither copies it.
+enum Path {
+    AsAsked(Uri),
+    Canonical(Arc<str>),
+}
+
 /// An answer with what is to be said about it.
 pub(super) struct Answer {
     pub(super) response: Response<Body>,
@@ -64,14 +73,23 @@ pub(super) struct Answer {
 }
 
 impl Exchange {
-    pub(super) fn begin(id: RequestId, clock: Clock, head: &Parts) -> Self {
+    pub(super) fn begin(
+        id: RequestId,
+        (clock, began): (Clock, Moment),
+        head: &Parts,
+        tracer: Option<&Arc<Tracer>>,
+    ) -> Self {
+        let parent = if headers::are_plain(&head.headers) { None } else { Parent::of(&head.headers) };
+        let mut spans = tracer.map(|tracer| tracer.begin(parent)).unwrap_or_default();
+        spans.at(Stage::Route);
         Self {
             id,
             clock,
-            began: clock.now(),
+            began,
             method: head.method.clone(),
-            path: head.uri.path().to_owned(),
-            trace: trace_id(&head.headers).map(str::to_owned),
+            path: Path::AsAsked(head.uri.clone()),
+            trace: parent.map(|parent| parent.trace).or_else(|| spans.trace()),
+            spans,
             lane: None,
             oauth: None,
             consumer: None,
@@ -95,7 +113,7 @@ impl Exchange {
     /// The upstream and the canonical path are known.
     pub(super) fn routed(&mut self, call: &Call) {
         self.lane = Some(Arc::clone(&call.lane));
-        call.target.path().clone_into(&mut self.path);
+        self.path = Path::Canonical(call.target.shared_path());
     }
 
     /// It asks for a token.
@@ -110,8 +128,10 @@ impl Exchange {
         self.clipped_wait = caller.clipped_wait;
     }
 
-    /// Puts the last headers on, counts, and writes the log line.
-    pub(super) fn end(mut self, answered: Result<Answer, No>) -> Response<Body> {
+    /// Puts the last headers on, counts, and writes the log line. What is said of the
+    /// limits is true `now`.
+    pub(super) fn end(mut self, answered: Result<Answer, No>, now: Moment) -> Response<Body> {
+        self.spans.at(Stage::Answer);
         let answer = answered.unwrap_or_else(|no| self.refused(&no));
         let mut response = answer.response;
         let headers = response.headers_mut();
@@ -132,17 +152,23 @@ impl Exchange {
             headers.insert("preference-applied", wait);
         }
         if let (Some(lane), Some(seat)) = (&self.lane, self.seat) {
-            lane.describe_limits(seat, self.limits, headers);
+            lane.describe_limits((seat, self.limits), now, headers);
         }
         self.ended = true;
         self.record(Some(response.status()), answer.outcome, answer.reason, answer.upstream_time);
         response
     }
 
-    fn record(&self, status: Option<StatusCode>, outcome: Outcome, reason: &str, upstream_time: Duration) {
+    fn record(
+        &mut self,
+        status: Option<StatusCode>,
+        outcome: Outcome,
+        reason: &'static str,
+        upstream_time: Duration,
+    ) {
         if let (Some(lane), Some(seat)) = (&self.lane, self.seat) {
             let is_known = status.is_some_and(|status| status.is_success() || status.is_redirection());
-            let route = lane.tally.route(&self.path, is_known);
+            let route = lane.tally.route(self.path.text(), is_known);
             lane.tally.count(seat, route, outcome, self.waited);
         }
         telemetry::Exchange {
@@ -150,17 +176,48 @@ impl Exchange {
             consumer: self.consumer.as_ref().map(ConsumerName::as_str),
             upstream: self.lane.as_ref().map(|lane| lane.config.name.as_str()),
             method: &self.method,
-            path: &self.path,
+            path: self.path.text(),
             status,
             outcome,
             reason,
             price: self.price,
             waited: self.waited,
             upstream_time,
-            took: self.clock.now().since(self.began),
-            trace: self.trace.as_deref(),
+            trace: self.trace,
         }
-        .log();
+        .log(|| self.clock.now().since(self.began));
+        self.trace((status, outcome, reason));
+    }
+
+    /// The same in the trace, if it is in one.
+    fn trace(&mut self, (status, outcome, reason): (Option<StatusCode>, Outcome, &'static str)) {
+        if self.consumer.is_none() {
+            self.spans.came_from_nobody();
+        }
+        let mut spans = std::mem::take(&mut self.spans);
+        spans.tell(|span| {
+            let method = known(&self.method);
+            let mut say = |key, value: Value| span.attributes.push((key, value));
+            say("http.request.method", method.into());
+            say("weir.request_id", Value::Text(self.id.to_string()));
+            say("weir.outcome", outcome.as_str().into());
+            say("weir.reason", reason.into());
+            say("weir.price", self.price.into());
+            if let Some(status) = status {
+                say("http.response.status_code", status.as_u16().into());
+            }
+            if let Some(consumer) = &self.consumer {
+                say("weir.consumer", Value::Text(consumer.to_string()));
+            }
+            if let Some(lane) = &self.lane {
+                let route = lane.tally.route_name(self.path.text());
+                say("weir.upstream", Value::Text(lane.config.name.to_string()));
+                say("http.route", Value::Text(route.to_string()));
+                span.name = Some(format!("{method} {route}"));
+            }
+            let failed = outcome == Outcome::Failed || status.is_some_and(|status| status.is_server_error());
+            span.error = failed.then_some(reason);
+        });
     }
 
     fn refused(&self, no: &No) -> Answer {
@@ -173,7 +230,7 @@ impl Exchange {
             lane.tally.refusals().push(Refused {
                 at: self.clock.wall(),
                 consumer: consumer.clone(),
-                route: lane.tally.route_name(&self.path),
+                route: lane.tally.route_name(self.path.text()),
                 reason: no.reason(),
                 details: no.details(),
                 retry_after: no.retry_after(),
@@ -185,6 +242,15 @@ impl Exchange {
             reason: no.reason(),
             cache,
             ..Answer::of(no.answer((dialect, self.oauth), self.id), no.outcome())
+        }
+    }
+}
+
+impl Path {
+    fn text(&self) -> &str {
+        match self {
+            Self::AsAsked(uri) => uri.path(),
+            Self::Canonical(path) => path,
         }
     }
 }
@@ -206,29 +272,16 @@ impl Answer {
     }
 }
 
-/// The trace id of a well-formed `traceparent` (W3C Trace Context, section 3.2.2).
-fn trace_id(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get("traceparent")?.to_str().ok()?;
-    let mut fields = value.split('-');
-    let (version, trace) = (fields.next()?, fields.next()?);
-    let hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    (version.len() == 2 && hex(version) && trace.len() == 32 && hex(trace)).then_some(trace)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_well_formed_traces_are_logged() {
-        let with = |value| {
-            let mut headers = HeaderMap::new();
-            headers.insert("traceparent", HeaderValue::from_static(value));
-            trace_id(&headers).map(str::to_owned)
-        };
-        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        assert_eq!(with(good).as_deref(), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
-        assert_eq!(with("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01"), None);
-        assert_eq!(with("nonsense"), None);
+/// Methods have names; a caller's own word is not one.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "_OTHER",
     }
 }

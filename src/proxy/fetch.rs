@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use super::breaker::Leave;
 use super::fault::Fault;
+use super::leaving::Leaving;
 use super::receive::receive;
 use super::turn::{Fetches, Gate};
 use super::wish::Wish;
@@ -27,8 +28,7 @@ use crate::budget::{Bid, Charge, Door, Permit};
 use crate::cache::{Claim, Entry, Exchange, Lead, NotStored, Now, Ticket};
 use crate::clock::{Moment, UnixTime};
 use crate::quota::LimitSet;
-use crate::telemetry::Account;
-use crate::telemetry::route::RouteIx;
+use crate::telemetry::trace::{Link, Spans, Stage, Value};
 use crate::upstream::{BoxError, Ready, SendError, UpstreamBody};
 
 /// A request body on its way to the vendor.
@@ -45,11 +45,13 @@ pub struct Shared {
     pub(super) told: OnceLock<Told>,
     /// Set, before it lands, if another replica has fetched it.
     pub(super) is_elsewhere: OnceLock<()>,
+    /// Its span, for those who join it.
+    pub(super) fetch: Option<Link>,
 }
 
 impl Shared {
-    pub(super) fn new(door: Option<Door>, gate: Gate) -> Self {
-        Self { door, gate, told: OnceLock::new(), is_elsewhere: OnceLock::new() }
+    pub(super) fn new(door: Option<Door>, gate: Gate, spans: &Spans) -> Self {
+        Self { door, gate, told: OnceLock::new(), is_elsewhere: OnceLock::new(), fetch: spans.to_link() }
     }
 }
 
@@ -84,6 +86,8 @@ pub(super) struct Fetch {
     pub(super) in_background: bool,
     /// How often it was tried before.
     pub(super) tries: u32,
+    /// What is told of it, if whoever began it is traced.
+    pub(super) spans: Spans,
 }
 
 pub(super) type FetchLead = Lead<Shared, Fault>;
@@ -92,12 +96,14 @@ impl Fetch {
     /// A fetch in the foreground, with what was read of the body.
     pub(super) fn of(wish: &Arc<Wish>, stale: Option<Arc<Entry>>) -> Self {
         let body = wish.body.clone().map_or_else(ahead::empty, ahead::full);
-        Self { wish: Arc::clone(wish), body, stale, in_background: false, tries: 0 }
+        Self { wish: Arc::clone(wish), body, stale, in_background: false, tries: 0, spans: Spans::default() }
     }
 
     /// Waits for the permit, sends, settles, and fills flight and cache.
-    pub(super) async fn run(self, admission: Admission, mut lead: FetchLead) {
+    pub(super) async fn run(mut self, admission: Admission, mut lead: FetchLead) {
         let lane = Arc::clone(&self.wish.lane);
+        let mut spans = std::mem::take(&mut self.spans);
+        spans.at(Stage::Admit);
         if lane.breaker.is_open(lane.clock.now()) {
             return lead.fail(Fault::Open);
         }
@@ -136,7 +142,10 @@ impl Fetch {
         };
         let Some(leave) = lane.breaker.leave(lane.clock.now()) else { return lead.fail(Fault::Open) };
         let (wish, stale, tries) = (Arc::clone(&self.wish), self.stale.clone(), self.tries);
-        let outcome = self.send(permit, &lead).await;
+        let outcome = self.send(permit, &lead, &mut spans).await;
+        if let Err(fault) = &outcome {
+            spans.fail(fault.as_str());
+        }
         lane.remember_health(leave, &outcome);
         if is_refusal(&outcome) && wish.shareable && !lane.relays() {
             // Back to the queue, where the window that was closed for it keeps it
@@ -154,6 +163,7 @@ impl Fetch {
         }
         match outcome {
             Ok(Some((response, sent))) => {
+                spans.at(Stage::Store);
                 receive(&wish, stale.as_ref(), response, Sent { claim, ..sent }, lead).await;
             }
             Ok(None) => {}
@@ -167,9 +177,17 @@ impl Fetch {
     }
 
     /// Sends once; nothing if everyone left before the first byte.
-    async fn send(self, mut permit: Permit, lead: &FetchLead) -> Result<Option<Answered>, Fault> {
+    async fn send(
+        self,
+        mut permit: Permit,
+        lead: &FetchLead,
+        spans: &mut Spans,
+    ) -> Result<Option<Answered>, Fault> {
         let lane = &self.wish.lane;
-        let (request, signature) = self.wish.signed(self.stale.as_deref(), lane.clock.wall(), self.body)?;
+        spans.at(Stage::Sign);
+        let (mut request, signature) =
+            self.wish.signed(self.stale.as_deref(), lane.clock.wall(), self.body)?;
+        spans.at(Stage::Ready);
         let connect = async { lane.upstream.ready().await.map_err(|e| Fault::Unsent(e.into_failure())) };
         // What may leave is on disk before it leaves (law 8), while the connection is made.
         let book = async { permit.booked().await.map_err(Fault::Ledger) };
@@ -188,6 +206,7 @@ impl Fetch {
             true => ready.silent_for(lane.config.stream_idle_timeout),
             false => ready,
         };
+        self.wish.describe_send(spans, &mut request);
         let mut charge = permit.sent();
         let sent = charge.sent_at();
         let leaving =
@@ -195,6 +214,7 @@ impl Fetch {
         lane.count_sent(&leaving);
         match left(ready, request, &mut charge).await {
             Ok(mut response) => {
+                spans.note("http.response.status_code", || response.status().as_u16().into());
                 let received = Now { at: lane.clock.now(), wall: lane.clock.wall() };
                 let exchange = Exchange { sent, received };
                 lane.settle(charge, &response, &exchange);
@@ -281,57 +301,7 @@ pub(super) struct Sent {
     pub(super) claim: Option<Claim>,
 }
 
-/// Whom a request which is leaving is counted for.
-pub(super) struct Leaving {
-    /// Who was admitted with it; none if a reload has removed it meanwhile.
-    account: Option<Arc<Account>>,
-    route: RouteIx,
-    /// Whether it takes any allowance.
-    is_paid: bool,
-    /// Whether a hit set it off.
-    is_refresh: bool,
-}
-
-impl Leaving {
-    pub(super) fn of(
-        (lane, path): (&Lane, &str),
-        limits: LimitSet,
-        charge: &Charge,
-        in_background: bool,
-    ) -> Self {
-        let tally = &lane.tally;
-        Self {
-            account: charge.payer().and_then(|(consumer, division)| tally.account_of(consumer, division)),
-            route: tally.route(path, true),
-            is_paid: !limits.is_empty(),
-            is_refresh: in_background,
-        }
-    }
-}
-
 impl Lane {
-    pub(super) fn count_sent(&self, leaving: &Leaving) {
-        self.vendor.count_sent();
-        let Some(account) = &leaving.account else { return };
-        if leaving.is_paid {
-            account.pay(leaving.route);
-        }
-        if leaving.is_refresh {
-            account.refresh(leaving.route);
-        }
-    }
-
-    pub(super) fn take_back_sent(&self, leaving: &Leaving) {
-        self.vendor.take_back_sent();
-        let Some(account) = &leaving.account else { return };
-        if leaving.is_paid {
-            account.refund(leaving.route);
-        }
-        if leaving.is_refresh {
-            account.take_back_refresh(leaving.route);
-        }
-    }
-
     /// Tells the breaker how an exchange went.
     fn remember_health(&self, leave: Leave<'_>, outcome: &Result<Option<Answered>, Fault>) {
         let failed = match outcome {

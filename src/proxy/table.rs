@@ -31,6 +31,7 @@ use crate::consumer::Consumers;
 use crate::dialect::Links;
 use crate::id::{ConsumerName, DivisionName, RequestIds, UpstreamName};
 use crate::telemetry::Tally;
+use crate::telemetry::trace::Tracer;
 use crate::token::Issuer;
 use crate::upstream::{SetupError, Upstream};
 
@@ -92,7 +93,7 @@ impl Gateway {
         config: &Config,
         (store, cache): (&Store, &Arc<Cache>),
         clock: Clock,
-        (process, issuer): (u64, Option<Issuer>),
+        (process, issuer, tracer): (u64, Option<Issuer>, Option<Arc<Tracer>>),
     ) -> Result<Arc<Self>, AdoptError> {
         let issuer = issuer.map(Arc::new);
         let parts = Parts { store: store.clone(), cache: Arc::clone(cache), issuer: issuer.clone(), clock };
@@ -104,6 +105,7 @@ impl Gateway {
             changing: Mutex::default(),
             ids: RequestIds::new(process),
             clock,
+            tracer,
             last_call: watch::Sender::new(false),
         });
         gateway.adopt(config)?;

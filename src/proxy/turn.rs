@@ -143,7 +143,7 @@ impl Wish {
 
     /// What has been brought up meanwhile.
     fn found(&self) -> Option<Arc<Entry>> {
-        match self.lookup() {
+        match self.lookup(self.lane.now()) {
             Lookup::Fresh(hit) => Some(hit.entry),
             Lookup::Stale(_) | Lookup::Miss(_) | Lookup::OnlyIfCached => None,
         }

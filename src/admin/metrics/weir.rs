@@ -22,6 +22,13 @@ pub(super) fn write(page: &mut Page<'_>, reading: &Reading) -> fmt::Result {
     let is_current = f64::from(u8::from(!reloads.last_was_refused()));
     let help = "1 while the last reload was adopted, or there was none";
     page.gauge("config_last_reload_successful", help, None, is_current)?;
+    if let Some(tracer) = &sources.tracer {
+        let (sent, lost) = tracer.counts();
+        let mut by_result = [("sent", sent), ("lost", lost)]
+            .into_iter()
+            .map(|(result, count)| ([("result", result.to_owned())], float(count)));
+        page.counters("trace_spans", "Spans that the collector took, and that were lost", &mut by_result)?;
+    }
     let version = [("version", env!("CARGO_PKG_VERSION").to_owned())];
     page.gauges("build_info", "Which weir this is", None, &mut std::iter::once((version, 1.0)))
 }

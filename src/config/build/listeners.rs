@@ -108,7 +108,7 @@ fn unfit(place: &Place, bad: BadPem, walk: &mut Walk<'_>) {
 
 pub(super) fn admin(raw: Option<&raw::Admin>, walk: &mut Walk<'_>) -> Admin {
     let default = loopback(DEFAULT_ADMIN_PORT);
-    let Some(raw) = raw else { return Admin { listen: default, token: None } };
+    let Some(raw) = raw else { return Admin { listen: default, token: None, hosts: Vec::new() } };
     let listen = raw.listen.value().map_or(default, |listen| listen.0);
     if let (Some(at), true) = (raw.listen.given(), raw.token.is_missing())
         && !listen.ip().is_loopback()
@@ -119,7 +119,8 @@ pub(super) fn admin(raw: Option<&raw::Admin>, walk: &mut Walk<'_>) -> Admin {
              or listen on 127.0.0.1",
         );
     }
-    Admin { listen, token: raw.token.value().map(|token| token.0.clone()) }
+    let hosts = raw.hosts.entries().iter().map(|at| at.value.0.clone()).collect();
+    Admin { listen, token: raw.token.value().map(|token| token.0.clone()), hosts }
 }
 
 /// No two listeners at one address.

@@ -27,7 +27,6 @@ use super::{Lane, ahead};
 use crate::budget::{Bid, Charge, Door, Permit};
 use crate::cache::{Claim, Entry, Exchange, Lead, NotStored, Now, Ticket};
 use crate::clock::{Moment, UnixTime};
-use crate::quota::LimitSet;
 use crate::telemetry::trace::{Link, Spans, Stage, Value};
 use crate::upstream::{BoxError, Ready, SendError, UpstreamBody};
 
@@ -299,6 +298,23 @@ pub(super) struct Sent {
     pub(super) another_key: bool,
     /// Held until it is stored, where replicas fetch together.
     pub(super) claim: Option<Claim>,
+}
+
+impl Wish {
+    /// The stage in which it is sent begins; who is asked for it alone hears which trace it
+    /// is in. An answer that others may get must not be asked for in one caller's trace (law 11).
+    fn describe_send(&self, spans: &mut Spans, request: &mut Request<RequestBody>) {
+        const TRACEPARENT: &str = "traceparent";
+        spans.at(Stage::Send);
+        spans.note("weir.upstream", || Value::Text(self.lane.config.name.to_string()));
+        spans.note("server.address", || Value::Text(self.lane.config.origin.authority.host().to_owned()));
+        if !self.shareable
+            && request.headers().contains_key(TRACEPARENT)
+            && let Some(parent) = spans.outgoing()
+        {
+            request.headers_mut().insert(TRACEPARENT, parent);
+        }
+    }
 }
 
 impl Lane {

@@ -36,23 +36,6 @@ impl Leaving {
     }
 }
 
-impl Wish {
-    /// The stage in which it is sent begins; who is asked for it alone hears which trace it
-    /// is in. An answer that others may get must not be asked for in one caller's trace (law 11).
-    fn describe_send(&self, spans: &mut Spans, request: &mut Request<RequestBody>) {
-        const TRACEPARENT: &str = "traceparent";
-        spans.at(Stage::Send);
-        spans.note("weir.upstream", || Value::Text(self.lane.config.name.to_string()));
-        spans.note("server.address", || Value::Text(self.lane.config.origin.authority.host().to_owned()));
-        if !self.shareable
-            && request.headers().contains_key(TRACEPARENT)
-            && let Some(parent) = spans.outgoing()
-        {
-            request.headers_mut().insert(TRACEPARENT, parent);
-        }
-    }
-}
-
 impl Lane {
     pub(super) fn count_sent(&self, leaving: &Leaving) {
         self.vendor.count_sent();

@@ -3,7 +3,9 @@
 
 mod aside;
 mod loss;
+mod sharing;
 mod together;
+mod tokens;
 
 use std::time::Duration;
 

@@ -28,6 +28,8 @@ pub struct Redis {
     pub prefix: String,
     /// How many weirs share it.
     pub replicas: u32,
+    /// What the answers that they share may take there, in bytes.
+    pub cache_bytes: u64,
     /// What one of them does that cannot reach it.
     pub on_loss: OnLoss,
 }

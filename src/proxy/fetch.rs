@@ -18,16 +18,15 @@ use tokio::sync::oneshot;
 
 use super::breaker::Leave;
 use super::fault::Fault;
+use super::leaving::Leaving;
 use super::receive::receive;
+use super::turn::{Fetches, Gate};
 use super::wish::Wish;
 use super::written;
 use super::{Lane, ahead};
 use crate::budget::{Bid, Charge, Door, Permit};
-use crate::cache::{Entry, Exchange, Lead, NotStored, Now, Ticket};
+use crate::cache::{Claim, Entry, Exchange, Lead, NotStored, Now, Ticket};
 use crate::clock::{Moment, UnixTime};
-use crate::quota::LimitSet;
-use crate::telemetry::Account;
-use crate::telemetry::route::RouteIx;
 use crate::telemetry::trace::{Link, Spans, Stage, Value};
 use crate::upstream::{BoxError, Ready, SendError, UpstreamBody};
 
@@ -39,10 +38,20 @@ pub(super) type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
 pub struct Shared {
     /// Where they enter the queue; none if the fetch has its permit already.
     pub(super) door: Option<Door>,
+    /// Closed while another replica's fetch may do.
+    pub(super) gate: Gate,
     /// Known before the head is published.
     pub(super) told: OnceLock<Told>,
+    /// Set, before it lands, if another replica has fetched it.
+    pub(super) is_elsewhere: OnceLock<()>,
     /// Its span, for those who join it.
     pub(super) fetch: Option<Link>,
+}
+
+impl Shared {
+    pub(super) fn new(door: Option<Door>, gate: Gate, spans: &Spans) -> Self {
+        Self { door, gate, told: OnceLock::new(), is_elsewhere: OnceLock::new(), fetch: spans.to_link() }
+    }
 }
 
 /// What is said of a fetch once its head has come.
@@ -97,6 +106,16 @@ impl Fetch {
         if lane.breaker.is_open(lane.clock.now()) {
             return lead.fail(Fault::Open);
         }
+        let mut is_joint = self.wish.is_joint(&lead);
+        if is_joint {
+            match self.wish.others(&mut lead, self.in_background).await {
+                Fetches::We(_) | Fetches::Others => {}
+                Fetches::Alone => is_joint = false,
+                Fetches::They(entry) => return self.wish.land_elsewhere(entry, lead),
+                Fetches::Nobody => return,
+            }
+        }
+        lead.shared().gate.open();
         // The bid outlives the permit, so that later callers enter it free of charge.
         let (permit, _bid) = match admission {
             Admission::Permit(permit) => (permit, None),
@@ -109,6 +128,16 @@ impl Fetch {
                 let Some(permit) = permit else { return };
                 (permit, Some(bid))
             }
+        };
+        let (permit, claim) = match is_joint {
+            false => (permit, None),
+            true => match self.wish.claim(permit, lead, self.in_background).await {
+                Some((permit, claim, own)) => {
+                    lead = own;
+                    (permit, claim)
+                }
+                None => return,
+            },
         };
         let Some(leave) = lane.breaker.leave(lane.clock.now()) else { return lead.fail(Fault::Open) };
         let (wish, stale, tries) = (Arc::clone(&self.wish), self.stale.clone(), self.tries);
@@ -134,7 +163,7 @@ impl Fetch {
         match outcome {
             Ok(Some((response, sent))) => {
                 spans.at(Stage::Store);
-                receive(&wish, stale.as_ref(), response, sent, lead).await;
+                receive(&wish, stale.as_ref(), response, Sent { claim, ..sent }, lead).await;
             }
             Ok(None) => {}
             Err(fault) => {
@@ -190,7 +219,7 @@ impl Fetch {
                 lane.settle(charge, &response, &exchange);
                 lane.learn(self.wish.limits, sent, (response.status(), response.headers()));
                 let another_key = lane.refuses(signature, &mut response, received).await;
-                Ok(Some((response, Sent { granted, exchange, ticket, another_key })))
+                Ok(Some((response, Sent { granted, exchange, ticket, another_key, claim: None })))
             }
             Err(SendError::NeverLeft(failure)) => {
                 charge.never_left();
@@ -267,34 +296,8 @@ pub(super) struct Sent {
     pub(super) ticket: Ticket,
     /// The vendor refused the key or the token that was sent, and there is another.
     pub(super) another_key: bool,
-}
-
-/// Whom a request which is leaving is counted for.
-pub(super) struct Leaving {
-    /// Who was admitted with it; none if a reload has removed it meanwhile.
-    account: Option<Arc<Account>>,
-    route: RouteIx,
-    /// Whether it takes any allowance.
-    is_paid: bool,
-    /// Whether a hit set it off.
-    is_refresh: bool,
-}
-
-impl Leaving {
-    pub(super) fn of(
-        (lane, path): (&Lane, &str),
-        limits: LimitSet,
-        charge: &Charge,
-        in_background: bool,
-    ) -> Self {
-        let tally = &lane.tally;
-        Self {
-            account: charge.payer().and_then(|(consumer, division)| tally.account_of(consumer, division)),
-            route: tally.route(path, true),
-            is_paid: !limits.is_empty(),
-            is_refresh: in_background,
-        }
-    }
+    /// Held until it is stored, where replicas fetch together.
+    pub(super) claim: Option<Claim>,
 }
 
 impl Wish {
@@ -315,28 +318,6 @@ impl Wish {
 }
 
 impl Lane {
-    pub(super) fn count_sent(&self, leaving: &Leaving) {
-        self.vendor.count_sent();
-        let Some(account) = &leaving.account else { return };
-        if leaving.is_paid {
-            account.pay(leaving.route);
-        }
-        if leaving.is_refresh {
-            account.refresh(leaving.route);
-        }
-    }
-
-    pub(super) fn take_back_sent(&self, leaving: &Leaving) {
-        self.vendor.take_back_sent();
-        let Some(account) = &leaving.account else { return };
-        if leaving.is_paid {
-            account.refund(leaving.route);
-        }
-        if leaving.is_refresh {
-            account.take_back_refresh(leaving.route);
-        }
-    }
-
     /// Tells the breaker how an exchange went.
     fn remember_health(&self, leave: Leave<'_>, outcome: &Result<Option<Answered>, Fault>) {
         let failed = match outcome {

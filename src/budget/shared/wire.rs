@@ -1,6 +1,7 @@
 //! What is said to the script and what it answers; see `script.lua`.
 
 use serde::Serialize;
+use smallvec::SmallVec;
 
 use crate::redis::Answer;
 
@@ -34,9 +35,19 @@ pub(super) struct Request {
     /// The epoch whose clock cannot be believed: to be forgotten, and begun anew.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reset: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) claim: Option<Claim>,
     pub(super) changes: Vec<Change>,
     pub(super) bookings: Vec<Booking>,
     pub(super) wants: Vec<Want>,
+}
+
+/// Whose folder it is that has a part set aside, how many there are, and who is known to have which.
+#[derive(Debug, Serialize)]
+pub(super) struct Claim {
+    pub(super) name: String,
+    pub(super) slots: u32,
+    pub(super) holders: Vec<(u32, String)>,
 }
 
 /// A limit, and what no longer counts on it.
@@ -92,23 +103,26 @@ pub(super) struct On {
     pub(super) gap: Option<u64>,
 }
 
-/// Somebody waits here for these limits.
-#[derive(Debug, Serialize)]
+/// By limit: from so much use on somebody borrows.
+type Fair = SmallVec<[u32; 4]>;
+
+/// Who waits here for these limits.
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Want {
-    pub(super) keys: std::collections::BTreeMap<String, bool>,
-    /// The next turns here, in order.
-    pub(super) turns: Vec<Turn>,
+    pub(super) keys: Vec<String>,
+    /// What may be used of each by those for whom nothing is held.
+    pub(super) most: Vec<u32>,
+    /// Name, price, and by limit the use from which on it borrows.
+    pub(super) divisions: Vec<(String, f64, Fair)>,
+    /// The number of its division, name, how many wait, price, and as above.
+    pub(super) flows: Vec<(usize, String, u32, f64, Fair)>,
 }
 
-/// What the script works out from who goes before whom: division, then consumer.
+/// What the script works a turn out from: see `Stake`.
 #[derive(Debug, Serialize)]
 pub(super) struct Turn {
-    pub(super) key: String,
-    pub(super) division: String,
-    pub(super) consumer: String,
     pub(super) price: [f64; 2],
-    pub(super) fair: [u32; 2],
-    pub(super) ahead: [u32; 2],
+    pub(super) fair: [Fair; 2],
 }
 
 /// How far a charge is.
@@ -190,6 +204,11 @@ pub(super) struct Done {
     pub(super) news: Vec<(Id, Record)>,
     /// Replicas that were heard of lately.
     pub(super) members: Vec<String>,
+    /// By name as the script has it: start tags below the share and borrowing.
+    pub(super) tags: Vec<(String, [u128; 2])>,
+    /// The part that is set aside for this replica, and who has which.
+    pub(super) slot: Option<u32>,
+    pub(super) holders: Vec<(u32, String)>,
 }
 
 /// What became of a booking.
@@ -230,6 +249,9 @@ fn parse(answer: &Answer) -> Option<Reply> {
             verdicts: parts.get(7)?.list()?.iter().map(verdict).collect::<Option<_>>()?,
             news: parts.get(8)?.list()?.chunks(2).map(news).collect::<Option<_>>()?,
             members: texts(parts.get(9)?)?,
+            tags: texts(parts.get(10)?)?.chunks(3).map(tags).collect::<Option<_>>()?,
+            slot: u32::try_from(number(11)?).ok().filter(|slot| *slot > 0),
+            holders: texts(parts.get(12)?)?.iter().map(|text| holder(text)).collect::<Option<_>>()?,
         }),
         _ => return None,
     };
@@ -239,6 +261,16 @@ fn parse(answer: &Answer) -> Option<Reply> {
 fn news(pair: &[Answer]) -> Option<(Id, Record)> {
     let [id, record] = pair else { return None };
     Some((id.text()?.to_owned(), Record::of(record.text()?)?))
+}
+
+fn holder(text: &str) -> Option<(u32, String)> {
+    let (slot, name) = text.split_once(' ')?;
+    Some((slot.parse().ok()?, name.to_owned()))
+}
+
+fn tags(words: &[String]) -> Option<(String, [u128; 2])> {
+    let [name, below, borrowing] = words else { return None };
+    Some((name.clone(), [below.parse().ok()?, borrowing.parse().ok()?]))
 }
 
 fn texts(list: &Answer) -> Option<Vec<String>> {

@@ -8,7 +8,8 @@
 //! caller who hangs up makes hyper drop the service's future at whatever await it is.
 //!
 //! Stopping: no new connections, idle ones are closed, what is under way is finished
-//! within the grace, the rest is cut.
+//! within the grace, the rest is cut. A connection that has asked nothing yet was accepted
+//! a moment ago, as a rule: it has another moment for its first request.
 
 mod body;
 mod doors;
@@ -19,6 +20,7 @@ use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +30,7 @@ use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -62,6 +64,10 @@ const BACKLOG: u32 = 1024;
 /// A silent HTTP/2 connection is asked whether it lives.
 const PING_AFTER: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// For the first request on a new connection, when the listener stops; and from one look
+/// for it to the next.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Before accepting again when the system refuses (no file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -140,10 +146,9 @@ where
 {
     let server = Arc::new(Server { builder: builder(), service, options, tls });
     tokio::spawn(async move {
-        let mut shutdown = std::pin::pin!(shutdown);
+        let mut shutdown = pin!(shutdown);
         let places = Arc::new(Semaphore::new(options.max_connections));
         let (open, stopped) = watch::channel(());
-        let stopping = GracefulShutdown::new();
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -151,10 +156,9 @@ where
                 () = &mut shutdown => break,
                 Some(_) = connections.join_next() => {}
                 (stream, address, place) = accept(&listener, &places, options.clock) => {
-                    let life = (stopping.watcher(), stopped.clone());
-                    let server = Arc::clone(&server);
+                    let (server, stopped) = (Arc::clone(&server), stopped.clone());
                     connections.spawn(async move {
-                        server.converse(stream, address, life).await;
+                        server.converse(stream, address, stopped).await;
                         drop(place);
                     });
                 }
@@ -163,15 +167,16 @@ where
         // closed first: a balancer's next attempt must find the door shut, not a queue
         drop(listener);
         drop(open);
-        drain(stopping, connections, &options).await
+        drain(connections, &options).await
     })
 }
 
-async fn drain(stopping: GracefulShutdown, mut connections: JoinSet<()>, options: &Options) -> Drained {
+async fn drain(mut connections: JoinSet<()>, options: &Options) -> Drained {
     let deadline = options.clock.instant(options.clock.now() + options.shutdown_grace);
-    let all_ended = timeout_at(deadline, stopping.shutdown()).await.is_ok();
-    while connections.try_join_next().is_some() {}
-    let cut = if all_ended { 0 } else { connections.len() };
+    let all_ended = async { while connections.join_next().await.is_some() {} };
+    // What is cut is told by its number alone.
+    let _ = timeout_at(deadline, all_ended).await;
+    let cut = connections.len();
     connections.shutdown().await;
     Drained { cut }
 }
@@ -207,12 +212,12 @@ struct Server<S> {
     tls: Option<Arc<Tls>>,
 }
 
-/// Ends an idle connection, and a handshake, when the listener stops.
-type Life = (Watcher, watch::Receiver<()>);
+/// Resolves when the listener stops.
+type Stopped = watch::Receiver<()>;
 
 impl<S> Server<S> {
     /// A connection from its first byte to its last.
-    async fn converse<F, B>(&self, stream: TcpStream, address: SocketAddr, (watcher, mut stopped): Life)
+    async fn converse<F, B>(&self, stream: TcpStream, address: SocketAddr, stopped: Stopped)
     where
         S: Fn(Request<RequestBody>, Peer) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
@@ -220,17 +225,16 @@ impl<S> Server<S> {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let ended = match &self.tls {
-            None => watcher.watch(self.connection(stream, Peer { address, certificate: None })).await,
+            None => self.serve(stream, Peer { address, certificate: None }, stopped).await,
             Some(tls) => {
                 let shaken = tokio::select! {
                     shaken = self.handshake(tls, stream) => shaken,
-                    // nothing has been asked on it yet
-                    _ = stopped.changed() => return,
+                    () = self.last_moment(stopped.clone()) => return,
                 };
                 match shaken {
                     Ok((stream, certificate)) => {
                         let peer = Peer { address, certificate: certificate.map(Arc::new) };
-                        watcher.watch(self.connection(stream, peer)).await
+                        self.serve(stream, peer, stopped).await
                     }
                     Err(error) => Err(error.into()),
                 }
@@ -239,6 +243,54 @@ impl<S> Server<S> {
         // hyper, or TLS, has told the caller what could be told
         if let Err(error) = ended {
             tracing::debug!(peer = %address, %error, "connection ended");
+        }
+    }
+
+    /// All requests of a connection; when the listener stops, those that are under way, and
+    /// on a new connection the first.
+    async fn serve<IO, F, B>(
+        &self,
+        stream: IO,
+        peer: Peer,
+        stopped: Stopped,
+    ) -> Result<(), Box<dyn StdError + Send + Sync>>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Fn(Request<RequestBody>, Peer) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let activity = Activity::new(self.options.clock);
+        let mut connection = pin!(self.connection(stream, peer, &activity));
+        tokio::select! {
+            ended = connection.as_mut() => return ended,
+            () = self.last_moment_of(&activity, stopped) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        connection.await
+    }
+
+    /// The listener stops, and there was time for a first request.
+    async fn last_moment(&self, mut stopped: Stopped) {
+        // Nothing is ever sent: the other end is dropped.
+        let _ = stopped.changed().await;
+        let Options { clock, shutdown_grace, .. } = self.options;
+        clock.sleep_until(clock.now() + FIRST_REQUEST.min(shutdown_grace / 5)).await;
+    }
+
+    /// The same, or the first request has come.
+    async fn last_moment_of(&self, activity: &Activity, stopped: Stopped) {
+        let _ = stopped.clone().changed().await;
+        let clock = self.options.clock;
+        let begun = async {
+            while !activity.has_begun() {
+                clock.sleep_until(clock.now() + LOOK_EVERY).await;
+            }
+        };
+        tokio::select! {
+            () = begun => {}
+            () = self.last_moment(stopped) => {}
         }
     }
 
@@ -255,9 +307,8 @@ impl<S> Server<S> {
         &self,
         stream: IO,
         peer: Peer,
-    ) -> impl hyper_util::server::graceful::GracefulConnection<Error = Box<dyn StdError + Send + Sync>>
-    + Send
-    + use<S, IO, F, B>
+        activity: &Arc<Activity>,
+    ) -> impl GracefulConnection<Error = Box<dyn StdError + Send + Sync>> + Send + use<S, IO, F, B>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         S: Fn(Request<RequestBody>, Peer) -> F + Clone + Send + Sync + 'static,
@@ -266,7 +317,7 @@ impl<S> Server<S> {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let options = self.options;
-        let activity = Activity::new(options.clock);
+        let activity = Arc::clone(activity);
         let stream = Guarded::new(stream, Arc::clone(&activity), &options);
         let service = self.service.clone();
         let each = service_fn(move |request: Request<Incoming>| {

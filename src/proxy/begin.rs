@@ -76,6 +76,10 @@ impl Wish {
     /// Renews a stale answer behind its reader's back, if that takes nobody's turn.
     pub(super) fn refresh(self: &Arc<Self>, stale: &Stale, caller: &Caller<'_>) {
         let lane = &self.lane;
+        // The next reader finds the token there; whether it can be had is told by the sign-in.
+        if !self.is_signed_in(caller) {
+            return;
+        }
         let Some(permit) = lane.budget.try_now(self.limits, caller.access.seat) else { return };
         let mut spans = Spans::default();
         let make = || {
@@ -100,12 +104,13 @@ impl Lane {
     /// How a fetch for this caller is admitted, and what its callers share.
     fn admission(&self, limits: LimitSet, caller: &Caller<'_>, spans: &Spans) -> (Admission, Shared) {
         let (admission, door) = match self.config.mode {
-            Mode::Enforce => {
+            // What no limit counts waits for nothing, not even for the ledger.
+            Mode::Enforce if !limits.is_empty() => {
                 let bid = self.budget.bid(limits);
                 let door = Some(bid.door());
                 (Admission::Bid(bid), door)
             }
-            Mode::Observe => {
+            Mode::Enforce | Mode::Observe => {
                 let (permit, held_up) = self.budget.charge_anyway(limits, caller.access.seat);
                 held_up.inspect(|held_up| self.observe(caller.access.seat, caller.deadline, held_up));
                 (Admission::Permit(permit), None)

@@ -25,6 +25,10 @@ use weir::config::{self, OnEmpty};
 use weir::consumer::Peer;
 use weir::proxy::Gateway;
 
+/// The one that weir has.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const PEER: Peer<'static> = Peer { address: IpAddr::V4(Ipv4Addr::LOCALHOST), certificate: None };
 const TOKEN: &str = "hit-token-0123456789abcdef";
 
@@ -56,7 +60,7 @@ fn one_hit(runtime: &Runtime, gateway: &Gateway) {
 }
 
 fn request() -> Request<Empty<Bytes>> {
-    Request::get("/hit/1024/one?b=2&a=1")
+    Request::get("/hit/1024/one?a=1&b=2")
         .header("host", "127.0.0.1:8080")
         .header("authorization", format!("Bearer {TOKEN}"))
         .header("user-agent", "curl/8.0")

@@ -17,11 +17,15 @@ mod systemd;
 mod token_key;
 mod traces;
 
+use std::future::{Ready, ready};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use futures_util::future::Either;
+use http::Response;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -33,7 +37,7 @@ use crate::budget::{Standing, Store};
 use crate::cache::{Cache, CacheLimits, Disk, DiskOptions, Editions, SecondLevel};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::proxy::{Gateway, Lane};
+use crate::proxy::{Body, Gateway, Lane, Met};
 use crate::secret::Secret;
 use crate::telemetry::trace::Tracer;
 use crate::telemetry::usage::Usage;
@@ -326,23 +330,24 @@ fn operators(
     listener::serve((listener, None), service, Options::new(clock, ADMIN_GRACE), shutdown)
 }
 
-/// Hands a connection's requests to the gateway.
+/// Hands a connection's requests to the gateway. Most are answered on the spot; only
+/// one that has to wait gets a box.
 fn service(
     gateway: &Arc<Gateway>,
-) -> impl Fn(
-    http::Request<listener::RequestBody>,
-    listener::Peer,
-) -> std::pin::Pin<Box<dyn Future<Output = http::Response<crate::proxy::Body>> + Send>>
-+ Clone
-+ Send
-+ Sync
-+ 'static {
+) -> impl Fn(http::Request<listener::RequestBody>, listener::Peer) -> Answering + Clone + Send + Sync + 'static
+{
     let gateway = Arc::clone(gateway);
-    move |request, peer| {
-        let gateway = Arc::clone(&gateway);
-        Box::pin(async move { gateway.answer(request, peer.seen()).await })
+    move |request, peer| match gateway.at_once(request, peer.seen()) {
+        Met::Answered(response) => Either::Left(ready(response)),
+        Met::Later(later) => {
+            let gateway = Arc::clone(&gateway);
+            Either::Right(Box::pin(async move { gateway.later(*later, peer.seen()).await }))
+        }
     }
 }
+
+/// An answer that is there, or will be.
+type Answering = Either<Ready<Response<Body>>, Pin<Box<dyn Future<Output = Response<Body>> + Send>>>;
 
 /// Resolves when stopping is asked for, or whoever could ask is gone.
 async fn until(mut stopped: watch::Receiver<bool>) {

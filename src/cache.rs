@@ -48,8 +48,6 @@ mod vary;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::clock::{Moment, UnixTime};
@@ -127,14 +125,5 @@ impl<'a> Asked<'a> {
             ClientCacheControl::Ignore => RequestDirectives::default(),
         };
         Self { method, caller, sent, directives }
-    }
-
-    /// Whether a fetch begun for somebody else may answer this one too (RFC 9111,
-    /// section 4: only where a stored response could be reused). A caller who may
-    /// not join uses [`Flights::alone`].
-    #[must_use]
-    pub fn may_join(&self) -> bool {
-        let asked = &self.directives;
-        !asked.no_cache && !asked.no_store && asked.max_age != Some(Duration::ZERO)
     }
 }

@@ -78,6 +78,7 @@ use crate::upstream::Upstream;
 
 pub use body::Body;
 pub use keys::KeyState;
+pub use pipeline::{Later, Met};
 pub use table::AdoptError;
 
 use breaker::Breaker;

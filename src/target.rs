@@ -19,6 +19,7 @@ mod query;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use http::uri::PathAndQuery;
 
@@ -28,7 +29,7 @@ pub const MAX_TARGET_BYTES: usize = 8 * 1024;
 /// A canonical path and query. Two targets that mean the same are equal.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Target {
-    path: String,
+    path: Arc<str>,
     query: Option<String>,
 }
 
@@ -76,7 +77,7 @@ impl Target {
         if path.len() + query.map_or(0, str::len) > MAX_TARGET_BYTES {
             return Err(BadTarget::TooLong);
         }
-        let path = canonical_path(path)?;
+        let path: Arc<str> = canonical_path(path)?.into();
         let query = query::canonical(query.unwrap_or_default())?;
         if path.len() + query.as_ref().map_or(0, String::len) > MAX_TARGET_BYTES {
             return Err(BadTarget::TooLong);
@@ -88,6 +89,12 @@ impl Target {
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// The same for one who keeps it.
+    #[must_use]
+    pub fn shared_path(&self) -> Arc<str> {
+        Arc::clone(&self.path)
     }
 
     /// The query without its `?`; none if it was missing or empty.
@@ -193,9 +200,9 @@ impl fmt::Debug for Target {
     }
 }
 
-fn canonical_path(raw: &str) -> Result<String, BadTarget> {
+fn canonical_path(raw: &str) -> Result<Cow<'_, str>, BadTarget> {
     if is_plainly_canonical(raw) {
-        return Ok(raw.to_owned());
+        return Ok(Cow::Borrowed(raw));
     }
     let inner = raw.strip_prefix('/').ok_or(BadTarget::Relative)?;
     let mut path = String::with_capacity(raw.len());
@@ -211,7 +218,7 @@ fn canonical_path(raw: &str) -> Result<String, BadTarget> {
         return Err(BadTarget::EncodedTwice);
     }
     match percent_encoding::percent_decode_str(&path).decode_utf8() {
-        Ok(_) => Ok(path),
+        Ok(_) => Ok(Cow::Owned(path)),
         Err(_) => Err(BadTarget::NotUtf8),
     }
 }

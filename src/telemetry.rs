@@ -121,15 +121,17 @@ pub struct Exchange<'a> {
     pub waited: Duration,
     /// From the send to the vendor's response head; zero if nothing was sent for it.
     pub upstream_time: Duration,
-    /// From the request head to the response head.
-    pub took: Duration,
     /// The trace it is in: the caller's (W3C Trace Context), or its own.
     pub trace: Option<trace::TraceId>,
 }
 
 impl Exchange<'_> {
-    /// Writes the line.
-    pub fn log(&self) {
+    /// Writes the line, if anybody wants it. `took` is from the request head to the
+    /// response head.
+    pub fn log(&self, took: impl FnOnce() -> Duration) {
+        if !tracing::enabled!(target: "weir::access", tracing::Level::INFO) {
+            return;
+        }
         tracing::info!(
             target: "weir::access",
             id = %self.id,
@@ -143,7 +145,7 @@ impl Exchange<'_> {
             price = self.price,
             wait_ms = milliseconds(self.waited),
             upstream_ms = milliseconds(self.upstream_time),
-            took_ms = milliseconds(self.took),
+            took_ms = milliseconds(took()),
             trace = self.trace.map(tracing::field::display),
         );
     }

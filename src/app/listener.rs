@@ -141,7 +141,7 @@ pub fn serve<S, F, B>(
 where
     S: Fn(Request<RequestBody>, Peer) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     let server = Arc::new(Server { builder: builder(), service, options, tls });
@@ -221,7 +221,7 @@ impl<S> Server<S> {
     where
         S: Fn(Request<RequestBody>, Peer) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
-        B: Body<Data = Bytes> + Send + 'static,
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let ended = match &self.tls {
@@ -258,7 +258,7 @@ impl<S> Server<S> {
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         S: Fn(Request<RequestBody>, Peer) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
-        B: Body<Data = Bytes> + Send + 'static,
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let activity = Activity::new(self.options.clock);
@@ -313,7 +313,7 @@ impl<S> Server<S> {
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         S: Fn(Request<RequestBody>, Peer) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
-        B: Body<Data = Bytes> + Send + 'static,
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let options = self.options;

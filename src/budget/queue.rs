@@ -22,7 +22,7 @@ use crate::quota::{LimitSet, Plan};
 
 use super::hierarchy::{Books, Gate, NodeIndex, Standing};
 use super::log::Seat;
-pub(super) use fleet::{Place, Precedence};
+pub(super) use fleet::{Place, Stake, Tagged, Waiting};
 use rank::{Group, Key, Ranks};
 
 /// One caller that waits; ids grow in the order of arrival.

@@ -14,8 +14,10 @@
 //! * Redis empty, older, or with a clock that jumped: see `replica` and `script.lua`. Each
 //!   replica tells the new epoch all it remembers, of every replica's charges, before
 //!   anybody books; for replicas that do not come back, it counts what they may have charged unseen.
-//! * Turns are fair within a replica. Across replicas the script lets a request go only if
-//!   nobody waits elsewhere who would go before it, as far as there are free slots for both.
+//! * Turns are by share over all replicas: each tells who waits there, and the script deals
+//!   the free slots out in the order of start tags that it keeps itself (see `queue`), so it
+//!   does not matter at how many replicas a consumer asks. Which of its own callers goes is
+//!   for the replica that asks first. A slot is kept for whoever's turn it is for 100 ms.
 
 mod replica;
 mod skew;

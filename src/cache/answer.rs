@@ -8,14 +8,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{
-    AGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, VARY,
+    ACCEPT_ENCODING, AGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
+    DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, VARY,
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
-use super::Asked;
-use super::coding::{self, Coding};
+use super::coding::Coding;
 use super::directives::split;
 use super::entry::{Body as Stored, Entry};
 use super::freshness::date;
@@ -67,7 +66,14 @@ impl Entry {
     /// Whether it may be given in other codings than the one it is stored in.
     #[must_use]
     pub fn is_codable(&self) -> bool {
-        coding::is_codable(self.status(), self.fields.iter())
+        self.status() == StatusCode::OK && self.fields.is_codable
+    }
+
+    /// [`vary_by_coding`] for the fields of this answer.
+    fn vary_by_coding(&self, headers: &mut HeaderMap) {
+        if !self.fields.vary_by_coding {
+            headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
+        }
     }
 }
 
@@ -75,34 +81,36 @@ impl Hit {
     /// The coding in which this caller should get it, if it may be given in others.
     /// Ranges are of the identity, and so is what is asked for by one.
     #[must_use]
-    pub fn coding(&self, asked: &Asked<'_>) -> Coding {
-        let reads = matches!(*asked.method, Method::GET | Method::HEAD);
-        if !reads || asked.caller.contains_key(RANGE) || !self.entry.is_codable() {
+    pub fn coding(&self, method: &Method, caller: &HeaderMap) -> Coding {
+        let reads = matches!(*method, Method::GET | Method::HEAD);
+        // A look at each name is cheaper than to hash one.
+        let asks = |wanted: &HeaderName| caller.keys().any(|name| name == wanted);
+        if !reads || !asks(&ACCEPT_ENCODING) || asks(&RANGE) || !self.entry.is_codable() {
             return Coding::Identity;
         }
-        Coding::preferred(asked.caller)
+        Coding::preferred(caller)
     }
 
-    /// The answer for this caller, its body in this shape.
+    /// The answer for this caller, by its conditions and ranges, its body in this shape.
     #[must_use]
-    pub fn answer(&self, asked: &Asked<'_>, as_is: Shape) -> Answer {
+    pub fn answer(&self, method: &Method, caller: &HeaderMap, as_is: Shape) -> Answer {
         let entry = &self.entry;
         let mut headers = entry.headers();
         headers.insert(AGE, HeaderValue::from(self.age.as_secs()));
         let body = match as_is {
             Shape::Stored => entry.body().clone(),
             Shape::Identity => {
-                vary_by_coding(&mut headers);
+                entry.vary_by_coding(&mut headers);
                 entry.body().clone()
             }
             Shape::Coded(coding, body) => {
-                vary_by_coding(&mut headers);
+                entry.vary_by_coding(&mut headers);
                 describe_coded(&mut headers, coding);
                 body
             }
         };
         let length = body.len();
-        let form = form(entry, headers.get(ETAG), asked);
+        let form = form(entry, &headers, (method, caller));
         let (status, range) = match form {
             Form::Whole => (entry.status(), 0..length),
             Form::NotModified => (StatusCode::NOT_MODIFIED, 0..0),
@@ -121,7 +129,7 @@ impl Hit {
         if has_length(status) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
         }
-        let sent = if *asked.method == Method::HEAD { 0..0 } else { range };
+        let sent = if *method == Method::HEAD { 0..0 } else { range };
         Answer { status, headers, body: AnswerBody::new(body, sent) }
     }
 }
@@ -131,7 +139,7 @@ impl Hit {
 #[must_use]
 pub fn is_not_modified(caller: &HeaderMap, status: StatusCode, head: &HeaderMap) -> bool {
     let field = |name| head.get(name);
-    let modified = field(LAST_MODIFIED).or_else(|| field(DATE)).and_then(date);
+    let modified = || field(LAST_MODIFIED).or_else(|| field(DATE)).and_then(date);
     status == StatusCode::OK && not_modified(caller, field(ETAG), modified)
 }
 
@@ -149,10 +157,14 @@ pub fn describe_not_modified(headers: &mut HeaderMap) {
 /// Says that the answer depends on what codings the caller takes (RFC 9110, section
 /// 12.5.5), once.
 pub fn vary_by_coding(headers: &mut HeaderMap) {
-    let says_so = |name: &[u8]| name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding");
-    if !headers.get_all(VARY).iter().flat_map(|line| split(line.as_bytes())).any(says_so) {
+    if !headers.get_all(VARY).iter().any(names_coding) {
         headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
     }
+}
+
+/// Whether a line of `Vary` says so already.
+pub(super) fn names_coding(vary: &HeaderValue) -> bool {
+    split(vary.as_bytes()).any(|name| name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding"))
 }
 
 /// Removes what would be untrue of the same content in another coding: digests, and an
@@ -226,33 +238,41 @@ impl Body for AnswerBody {
 
 /// RFC 9110, section 13.2.2: conditions first, the range last; and none of them
 /// unless the answer would be a 200.
-fn form(entry: &Entry, etag: Option<&HeaderValue>, asked: &Asked<'_>) -> Form {
-    if entry.status() != StatusCode::OK || !matches!(*asked.method, Method::GET | Method::HEAD) {
+fn form(entry: &Entry, answer: &HeaderMap, (method, caller): (&Method, &HeaderMap)) -> Form {
+    let wants_less = |name: &HeaderName| matches!(*name, IF_NONE_MATCH | IF_MODIFIED_SINCE | RANGE);
+    if entry.status() != StatusCode::OK
+        || !matches!(*method, Method::GET | Method::HEAD)
+        || !caller.keys().any(wants_less)
+    {
         return Form::Whole;
     }
     // Section 4.3.2: without `Last-Modified`, `Date` stands in.
-    let modified = [LAST_MODIFIED, DATE].iter().find_map(|name| entry.field(name)).and_then(date);
-    if not_modified(asked.caller, etag, modified) {
+    let modified = || [LAST_MODIFIED, DATE].iter().find_map(|name| entry.field(name)).and_then(date);
+    if not_modified(caller, answer.get(ETAG), modified) {
         return Form::NotModified;
     }
-    if *asked.method != Method::GET || !range_applies(entry, asked.caller) {
+    if !caller.contains_key(RANGE) || *method != Method::GET || !range_applies(entry, caller) {
         return Form::Whole;
     }
-    let mut ranges = asked.caller.get_all(RANGE).iter();
+    let mut ranges = caller.get_all(RANGE).iter();
     match (ranges.next(), ranges.next()) {
         (Some(one), None) => range(one.as_bytes(), entry.body().len()),
         _ => Form::Whole,
     }
 }
 
-fn not_modified(caller: &HeaderMap, etag: Option<&HeaderValue>, modified: Option<UnixTime>) -> bool {
+fn not_modified(
+    caller: &HeaderMap,
+    etag: Option<&HeaderValue>,
+    modified: impl FnOnce() -> Option<UnixTime>,
+) -> bool {
     if caller.contains_key(IF_NONE_MATCH) {
         let mut tags = caller.get_all(IF_NONE_MATCH).iter().flat_map(|line| split(line.as_bytes()));
         return tags.any(|tag| tag == b"*" || etag.is_some_and(|etag| weakly_equal(tag, etag.as_bytes())));
     }
     let mut since = caller.get_all(IF_MODIFIED_SINCE).iter();
     match (since.next().and_then(date), since.next()) {
-        (Some(since), None) => modified.is_some_and(|modified| modified <= since),
+        (Some(since), None) => modified().is_some_and(|modified| modified <= since),
         // RFC 9110, section 13.1.3: what is not one date is disregarded.
         _ => false,
     }

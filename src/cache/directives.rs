@@ -85,6 +85,14 @@ enum Argument<'a> {
 }
 
 impl RequestDirectives {
+    /// Whether a fetch begun for somebody else may answer this one too (RFC 9111,
+    /// section 4: only where a stored response could be reused). A caller who may
+    /// not join uses [`super::Flights::alone`].
+    #[must_use]
+    pub fn allow_joining(&self) -> bool {
+        !self.no_cache && !self.no_store && self.max_age != Some(Duration::ZERO)
+    }
+
     /// The directives in a caller's headers. `Pragma: no-cache` counts only where
     /// there is no `Cache-Control` (RFC 9111, section 5.4).
     #[must_use]

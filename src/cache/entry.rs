@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue, VARY};
 
+use super::answer::names_coding;
+use super::coding;
 use super::freshness::Freshness;
 use super::key::Key;
 use super::second::Name;
@@ -33,6 +35,10 @@ pub struct Entry {
 pub(super) struct Fields {
     list: Arc<[(HeaderName, HeaderValue)]>,
     value_bytes: usize,
+    /// Whether a 200 with these may be given in other codings: every hit asks.
+    pub(super) is_codable: bool,
+    /// Whether they say that they vary by the coding that is asked for.
+    pub(super) vary_by_coding: bool,
 }
 
 /// A whole body, in few pieces. Cloning copies a pointer.
@@ -51,6 +57,9 @@ static NEXT_BODY: AtomicU64 = AtomicU64::new(0);
 
 /// Pieces smaller than this are put together when a body is complete.
 const BLOCK_BYTES: usize = 64 * 1024;
+
+/// `Age`, `Content-Length`, `Vary`, `Cache-Status`, price, id, two of limits.
+const ADDED_FIELDS: usize = 8;
 
 /// What the stores around an entry hold for it: moka's node, its queue and
 /// hash-table places, our index. Measured in `store`'s tests.
@@ -136,7 +145,9 @@ impl Fields {
             copy.set_sensitive(value.is_sensitive());
             (name.clone(), copy)
         });
-        Self { list: list.collect(), value_bytes }
+        let is_codable = coding::is_codable(StatusCode::OK, fields.iter().copied());
+        let vary_by_coding = fields.iter().any(|(name, value)| **name == VARY && names_coding(value));
+        Self { list: list.collect(), value_bytes, is_codable, vary_by_coding }
     }
 
     pub(super) fn first(&self, name: &HeaderName) -> Option<&HeaderValue> {
@@ -148,8 +159,8 @@ impl Fields {
     }
 
     pub(super) fn to_map(&self) -> HeaderMap {
-        // Two more, for what every answer adds.
-        let mut map = HeaderMap::with_capacity(self.list.len() + 2);
+        // As many more as every answer adds: a map that grows is built twice.
+        let mut map = HeaderMap::with_capacity(self.list.len() + ADDED_FIELDS);
         for (name, value) in self.iter() {
             map.append(name, value.clone());
         }

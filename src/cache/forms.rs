@@ -52,7 +52,8 @@ impl Forms {
     }
 
     /// The form if it has been made; the inner none is "would not get smaller".
-    fn ready(&self, body: &Body, coding: Coding) -> Option<Option<Body>> {
+    #[must_use]
+    pub fn ready(&self, body: &Body, coding: Coding) -> Option<Option<Body>> {
         self.made.get(&(body.id(), coding))
     }
 

@@ -1,17 +1,22 @@
 //! What an answer is kept under.
 //!
 //! A key is the scope (whose answer), the method, the canonical target, the
-//! keyed headers and, for a cacheable POST, the digest of its body. It is looked
-//! up by the SHA-256 of all of these, each with its length in front, so that no
-//! two different keys meet; the parts are kept beside it to purge by.
+//! keyed headers and, for a cacheable POST, its body: all of these in one text,
+//! each with its length in front, so that no two different keys are spelt alike.
+//! In memory keys are found by a hash of it that is this process's own, and told
+//! apart by the whole text; beyond this process the text goes by its SHA-256, which
+//! is worked out when it is first asked for: hits do not.
 //! GET and HEAD share a key, since a stored GET answers both. They do not share
 //! a flight: the answer to a HEAD has no body to give to a GET.
 
 use std::fmt;
-use std::sync::Arc;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::ops::Range;
+use std::sync::{Arc, LazyLock, OnceLock};
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 
 use crate::dialect::Resource;
 use crate::id::{KeyName, UpstreamName};
@@ -34,7 +39,8 @@ pub struct Scope {
 /// Names one thing that can be asked for. Cheap to clone.
 #[derive(Clone)]
 pub struct Key {
-    hash: Hash,
+    /// Of the whole text, by [`OF_THIS_PROCESS`].
+    quick: u64,
     parts: Arc<Parts>,
     head: bool,
 }
@@ -42,9 +48,21 @@ pub struct Key {
 struct Parts {
     scope: Scope,
     method: Method,
-    path: Box<str>,
-    query: Option<Box<str>>,
+    text: Box<[u8]>,
+    /// Where in it the path is.
+    path: Range<usize>,
+    hash: OnceLock<Hash>,
 }
+
+/// Nobody outside can make keys that meet in a table.
+static OF_THIS_PROCESS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// Takes the hash that a [`Key`] has already.
+pub(super) type Hashed = BuildHasherDefault<Taken>;
+
+/// See [`Hashed`].
+#[derive(Default)]
+pub(super) struct Taken(u64);
 
 /// Names one fetch: requests with the same flight key send the same bytes.
 #[derive(Clone)]
@@ -86,35 +104,36 @@ impl Key {
     ) -> Self {
         let head = method == Method::HEAD;
         let method = if head { Method::GET } else { method.clone() };
-        let mut hash = Sha256::new();
-        hash.update(b"weir cache key 1");
-        field(&mut hash, scope.upstream.as_str().as_bytes());
-        optional(&mut hash, scope.key.as_ref().map(|key| key.as_str().as_bytes()));
-        field(&mut hash, method.as_str().as_bytes());
-        field(&mut hash, target.path().as_bytes());
-        optional(&mut hash, target.query().map(str::as_bytes));
-        headers(&mut hash, keyed);
-        optional(&mut hash, body);
-        let parts =
-            Parts { scope, method, path: target.path().into(), query: target.query().map(Into::into) };
-        Self { hash: hash.finalize().into(), parts: Arc::new(parts), head }
+        let query_bytes = target.query().map_or(0, str::len);
+        let mut text = Vec::with_capacity(192 + target.path().len() + query_bytes);
+        field(&mut text, scope.upstream.as_str().as_bytes());
+        optional(&mut text, scope.key.as_ref().map(|key| key.as_str().as_bytes()));
+        field(&mut text, method.as_str().as_bytes());
+        field(&mut text, target.path().as_bytes());
+        let path = text.len() - target.path().len()..text.len();
+        optional(&mut text, target.query().map(str::as_bytes));
+        headers(&mut text, keyed);
+        optional(&mut text, body);
+        let quick = OF_THIS_PROCESS.hash_one(text.as_slice());
+        let parts = Parts { scope, method, text: text.into(), path, hash: OnceLock::new() };
+        Self { quick, parts: Arc::new(parts), head }
     }
 
     /// The fetch that this request needs, if it sends these headers.
     #[must_use]
     pub fn flight(&self, sent: &HeaderMap) -> FlightKey {
-        let mut hash = Sha256::new();
-        hash.update(b"weir flight key 1");
-        field(&mut hash, &self.hash);
-        field(&mut hash, &[u8::from(self.head)]);
-        headers(&mut hash, sent);
-        FlightKey { hash: hash.finalize().into(), key: self.clone() }
+        let mut text = b"weir flight key 1".to_vec();
+        field(&mut text, &self.hash());
+        field(&mut text, &[u8::from(self.head)]);
+        headers(&mut text, sent);
+        FlightKey { hash: Sha256::digest(&text).into(), key: self.clone() }
     }
 
     /// A key as a second level lists it: enough to purge by, without the query.
     pub(super) fn listed(hash: Hash, scope: Scope, method: Method, path: &str) -> Self {
-        let parts = Parts { scope, method, path: path.into(), query: None };
-        Self { hash, parts: Arc::new(parts), head: false }
+        let (text, path) = (path.as_bytes().into(), 0..path.len());
+        let parts = Parts { scope, method, text, path, hash: OnceLock::from(hash) };
+        Self { quick: 0, parts: Arc::new(parts), head: false }
     }
 
     /// The same for a stored answer, which is never one to a HEAD.
@@ -131,7 +150,8 @@ impl Key {
     /// The path, canonical, without query.
     #[must_use]
     pub fn path(&self) -> &str {
-        &self.parts.path
+        std::str::from_utf8(&self.parts.text[self.parts.path.clone()])
+            .expect("it was a str when it was put there")
     }
 
     /// The method; GET also for a HEAD.
@@ -141,40 +161,56 @@ impl Key {
     }
 
     pub(super) fn hash(&self) -> Hash {
-        self.hash
+        let of = |text| Sha256::new().chain_update(b"weir cache key 1").chain_update(text).finalize().into();
+        *self.parts.hash.get_or_init(|| of(&self.parts.text))
     }
 
     /// As purges compare it; worked out anew each time, since hits do not ask.
     pub(super) fn folded_path(&self) -> Box<str> {
-        folded(&self.parts.path)
+        folded(self.path())
     }
 
     /// Bytes on the heap.
     pub(super) fn weight(&self) -> usize {
-        let parts = &self.parts;
-        let query = parts.query.as_ref().map_or(0, |query| query.len());
-        size_of::<Parts>() + parts.path.len() + query
+        size_of::<Parts>() + self.parts.text.len()
     }
 }
 
 impl PartialEq for Key {
-    /// The parts are compared as well, so that even a broken hash could not serve
-    /// one scope's answer to another (law 10).
+    /// The whole text, in which the scope is: no hash decides what is served to whom
+    /// (law 10).
     fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash
-            && self.parts.scope == other.parts.scope
-            && self.parts.method == other.parts.method
-            && self.parts.path == other.parts.path
-            && self.parts.query == other.parts.query
+        self.quick == other.quick && self.parts.text == other.parts.text
     }
 }
 
 impl Eq for Key {}
 
+impl std::hash::Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.quick);
+    }
+}
+
+impl Hasher for Taken {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    /// Keys write one number and nothing else; anything would do here.
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
+    }
+}
+
 impl fmt::Debug for Key {
     /// Without the query, which may hold what callers would not like to be logged.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Key({:?} {} {})", self.parts.scope, self.parts.method, self.parts.path)
+        write!(f, "Key({:?} {} {})", self.parts.scope, self.parts.method, self.path())
     }
 }
 
@@ -228,36 +264,37 @@ pub(super) fn folded(path: &str) -> Box<str> {
     }
 }
 
-/// Hashes header fields by name, values in their order.
-pub(super) fn headers(hash: &mut Sha256, headers: &HeaderMap) {
-    let mut names: Vec<_> = headers.keys().collect();
+/// Appends header fields by name, values in their order.
+fn headers(text: &mut Vec<u8>, headers: &HeaderMap) {
+    let mut names: SmallVec<[&HeaderName; 8]> = headers.keys().collect();
     names.sort_unstable_by_key(|name| name.as_str());
-    count(hash, names.len());
+    count(text, names.len());
     for name in names {
-        field(hash, name.as_str().as_bytes());
-        count(hash, headers.get_all(name).iter().count());
-        for value in headers.get_all(name) {
-            field(hash, value.as_bytes());
+        field(text, name.as_str().as_bytes());
+        let values = headers.get_all(name);
+        count(text, values.iter().count());
+        for value in values {
+            field(text, value.as_bytes());
         }
     }
 }
 
-/// Hashes a length and the bytes.
-pub(super) fn field(hash: &mut Sha256, bytes: &[u8]) {
-    count(hash, bytes.len());
-    hash.update(bytes);
+/// Appends a length and the bytes.
+pub(super) fn field(text: &mut Vec<u8>, bytes: &[u8]) {
+    count(text, bytes.len());
+    text.extend_from_slice(bytes);
 }
 
-/// Hashes presence and, if present, length and bytes.
-pub(super) fn optional(hash: &mut Sha256, bytes: Option<&[u8]>) {
-    hash.update([u8::from(bytes.is_some())]);
+/// Appends presence and, if present, length and bytes.
+pub(super) fn optional(text: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    text.push(u8::from(bytes.is_some()));
     if let Some(bytes) = bytes {
-        field(hash, bytes);
+        field(text, bytes);
     }
 }
 
-fn count(hash: &mut Sha256, count: usize) {
-    hash.update((count as u64).to_le_bytes());
+fn count(text: &mut Vec<u8>, count: usize) {
+    text.extend_from_slice(&(count as u64).to_le_bytes());
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Now;
 use super::directives::RequestDirectives;
 use super::entry::Entry;
 use super::policy::Policy;
-use super::{Asked, Now};
 
 /// What the cache has for a request.
 #[derive(Clone, Debug)]
@@ -102,13 +102,13 @@ enum Verdict {
 
 impl Lookup {
     /// What may be done with `entry`, which the request selects.
-    pub(super) fn of(entry: Arc<Entry>, policy: &Policy<'_>, asked: &Asked<'_>, now: Now) -> Self {
-        match verdict(&entry, &asked.directives, now) {
+    pub(super) fn of(entry: Arc<Entry>, policy: &Policy<'_>, asked: &RequestDirectives, now: Now) -> Self {
+        match verdict(&entry, asked, now) {
             Verdict::Reuse => Self::Fresh(Hit::at(entry, now)),
             Verdict::Validate(why) => {
-                let windows = Windows::of(&entry, policy, &asked.directives);
+                let windows = Windows::of(&entry, policy, asked);
                 let stale = Stale { entry, why, windows };
-                let insists = asked.directives.only_if_cached;
+                let insists = asked.only_if_cached;
                 if insists && stale.may_serve(Occasion::Revalidating, now).is_none() {
                     return Self::OnlyIfCached;
                 }
@@ -118,9 +118,9 @@ impl Lookup {
     }
 
     /// Nothing stored is selected.
-    pub(super) fn none(asked: &Asked<'_>, why: Forward) -> Self {
+    pub(super) fn none(asked: &RequestDirectives, why: Forward) -> Self {
         // Section 5.2.1.7.
-        if asked.directives.only_if_cached { Self::OnlyIfCached } else { Self::Miss(why) }
+        if asked.only_if_cached { Self::OnlyIfCached } else { Self::Miss(why) }
     }
 }
 

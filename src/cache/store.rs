@@ -37,11 +37,11 @@ use tokio::sync::Mutex as Turn;
 
 use self::index::Index;
 use super::entry::Entry;
-use super::key::{Hash, Key, Selector};
+use super::key::{Hashed, Key, Selector};
 use super::policy::Policy;
 use super::reuse::{Forward, Lookup};
 use super::second::{Name, SecondLevel};
-use super::{Asked, Now};
+use super::{Asked, Now, RequestDirectives};
 
 /// How much may be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub struct CacheLimits {
 
 /// All that is kept.
 pub struct Cache {
-    slots: moka::sync::Cache<Hash, Slot>,
+    slots: moka::sync::Cache<Key, Slot, Hashed>,
     /// Held by whoever changes a slot.
     writing: Mutex<()>,
     index: Arc<Index>,
@@ -138,7 +138,7 @@ impl Cache {
                     told.remove(&slot.key, slot.number);
                 }
             })
-            .build();
+            .build_with_hasher(Hashed::default());
         Self {
             slots,
             writing: Mutex::default(),
@@ -155,9 +155,25 @@ impl Cache {
     /// What is kept for this request (RFC 9111, section 4).
     #[must_use]
     pub fn lookup(&self, key: &Key, policy: &Policy<'_>, asked: &Asked<'_>, now: Now) -> Lookup {
-        let slot = self.slots.get(&key.hash()).filter(|slot| slot.key == *key);
-        let Some(slot) = slot else { return Lookup::none(asked, Forward::UriMiss) };
-        match slot.select(asked.sent) {
+        self.look(key, (policy, &asked.directives), || asked.sent, now)
+    }
+
+    /// The same for one who has not yet worked out what would be sent: only an answer
+    /// that varies by it asks for that.
+    #[must_use]
+    pub fn look<'s>(
+        &self,
+        key: &Key,
+        (policy, asked): (&Policy<'_>, &RequestDirectives),
+        sent: impl FnOnce() -> &'s HeaderMap,
+        now: Now,
+    ) -> Lookup {
+        let Some(slot) = self.slots.get(key) else { return Lookup::none(asked, Forward::UriMiss) };
+        let selected = match &*slot.variants {
+            [only] if only.vary.is_nothing() => Some(Arc::clone(only)),
+            _ => slot.select(sent()),
+        };
+        match selected {
             Some(entry) => Lookup::of(entry, policy, asked, now),
             None => Lookup::none(asked, Forward::VaryMiss),
         }
@@ -198,7 +214,7 @@ impl Cache {
     pub fn remove(&self, entry: &Arc<Entry>) {
         let key = entry.key();
         self.write(|| {
-            let slot = self.slots.entry(key.hash());
+            let slot = self.slots.entry(key.stored());
             slot.and_compute_with(|slot| match slot.map(|slot| slot.into_value()) {
                 Some(slot) => match slot.without(|is| Arc::ptr_eq(is, entry)) {
                     Some(rest) => Op::Put(Slot { number: self.number(key), ..rest }),
@@ -220,8 +236,8 @@ impl Cache {
             log.add(selector.clone());
             self.second.iter().flat_map(|second| second.purge(selector)).collect()
         };
-        for hash in self.index.select(selector) {
-            if let Some(slot) = self.write(|| self.slots.remove(&hash)) {
+        for key in self.index.select(selector) {
+            if let Some(slot) = self.write(|| self.slots.remove(&key)) {
                 gone.extend(slot.variants.iter().map(|entry| entry.name()));
             }
         }
@@ -257,7 +273,7 @@ impl Cache {
     fn put(&self, entry: Arc<Entry>, second: Option<&dyn SecondLevel>) -> Stored {
         let key = entry.key().clone();
         let mut stored = Stored::Kept;
-        self.slots.entry(key.hash()).and_compute_with(|slot| {
+        self.slots.entry(key.stored()).and_compute_with(|slot| {
             let slot = slot.map(|slot| slot.into_value());
             let old: &[Arc<Entry>] = slot.as_ref().map_or(&[], |slot| &slot.variants);
             let is_later = |is: &&Arc<Entry>| is.vary == entry.vary && is.received() > entry.received();

@@ -44,9 +44,14 @@ impl Vary {
         Ok(Self { values: values(&names, sent), names: names.into() })
     }
 
+    /// Whether every request selects this answer.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.names.is_empty()
+    }
+
     /// Whether a request that would send `sent` selects this answer.
     pub(super) fn matches(&self, sent: &HeaderMap) -> bool {
-        self.names.is_empty() || self.values == values(&self.names, sent)
+        self.is_nothing() || self.values == values(&self.names, sent)
     }
 
     /// The names, sorted, and the hash of their values.
@@ -61,10 +66,10 @@ impl Vary {
 
     /// Names it among the variants under one key.
     pub(super) fn digest(&self) -> u64 {
-        let mut hash = Sha256::new();
-        self.names.iter().for_each(|name| key::field(&mut hash, name.as_str().as_bytes()));
-        hash.update(self.values);
-        let hash: Hash = hash.finalize().into();
+        let mut text = Vec::new();
+        self.names.iter().for_each(|name| key::field(&mut text, name.as_str().as_bytes()));
+        text.extend_from_slice(&self.values);
+        let hash: Hash = Sha256::digest(&text).into();
         hash.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
     }
 
@@ -75,13 +80,13 @@ impl Vary {
 }
 
 fn values(names: &[HeaderName], sent: &HeaderMap) -> Hash {
-    let mut hash = Sha256::new();
+    let mut text = Vec::new();
     for name in names {
         let lines: Vec<&HeaderValue> = sent.get_all(name).iter().collect();
         let value = (!lines.is_empty()).then(|| normal(name, &lines));
-        key::optional(&mut hash, value.as_deref());
+        key::optional(&mut text, value.as_deref());
     }
-    hash.finalize().into()
+    Sha256::digest(&text).into()
 }
 
 /// Lines combined and blanks around commas dropped: all that section 4.1 allows

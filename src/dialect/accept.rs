@@ -102,6 +102,10 @@ pub(super) enum Fold {
 /// blank after a comma, no other white space, lower case as far as `fold` goes.
 /// What is quoted, or no ASCII, stays as it is.
 pub(super) fn respell(name: HeaderName, fold: Fold, from: &HeaderMap, to: &mut HeaderMap) {
+    // A look at each name is cheaper than to hash one.
+    if !from.keys().any(|is| *is == name) {
+        return;
+    }
     let mut values = from.get_all(&name).iter();
     if let (Some(only), None) = (values.next(), values.next())
         && is_respelt(only.as_bytes())

@@ -23,15 +23,15 @@ use crate::telemetry::trace::{Branch, Spans};
 pub(super) type Ear = Listener<Shared, Fault>;
 
 impl Wish {
-    pub(super) fn lookup(&self) -> Lookup {
-        self.lane.cache.lookup(&self.key, &self.policy(), &self.asked(), self.lane.now())
+    pub(super) fn lookup(&self, now: Now) -> Lookup {
+        self.lane.cache.look(&self.key, (&self.policy(), &self.directives), || self.sent(), now)
     }
 
-    /// The same, and on a miss in the second level too.
-    pub(super) async fn look(&self) -> Lookup {
-        match self.lookup() {
+    /// The same, unless it was `found` just now, and on a miss in the second level too.
+    pub(super) async fn look(&self, found: Option<Lookup>) -> Lookup {
+        match found.unwrap_or_else(|| self.lookup(self.lane.now())) {
             Lookup::Miss(_) | Lookup::OnlyIfCached if self.lane.cache.bring_up(&self.key).await => {
-                self.lookup()
+                self.lookup(self.lane.now())
             }
             found => found,
         }
@@ -47,11 +47,11 @@ impl Wish {
     ) -> Result<Ear, Hit> {
         let lane = &self.lane;
         let fetch = Fetch { tries, ..Fetch::of(self, stale.map(|stale| Arc::clone(&stale.entry))) };
-        if !self.asked().may_join() {
+        if !self.directives.allow_joining() {
             return Ok(lane.launch(fetch, caller));
         }
         let (mut admission, mut spans) = (None, Spans::default());
-        let again = || match self.lookup() {
+        let again = || match self.lookup(lane.now()) {
             Lookup::Fresh(hit) => Some(hit),
             _ => None,
         };

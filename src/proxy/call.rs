@@ -13,9 +13,11 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Uri, Version};
 
 use super::Lane;
+use super::exchange::Exchange;
 use super::headers;
 use super::refusal::No;
 use super::table::Table;
+use crate::cache::Now;
 use crate::clock::{Moment, UnixTime};
 use crate::config::{Access, Mount};
 use crate::consumer::{ConsumerIx, Peer};
@@ -33,6 +35,8 @@ pub(super) struct Call {
     pub(super) target: Target,
     /// As received; the credential is gone once the caller is known.
     pub(super) headers: HeaderMap,
+    /// See [`headers::are_plain`].
+    pub(super) is_plain: bool,
     /// Whether a body may follow the head.
     pub(super) has_body: bool,
     /// The body, if it was read already, without the caller's credential.
@@ -54,6 +58,14 @@ pub(super) struct Caller<'a> {
     pub(super) clipped_wait: Option<u64>,
     /// Where the spans of a fetch that it begins hang.
     pub(super) branch: Option<Branch>,
+}
+
+/// The same without what the table it was found in holds.
+pub(super) struct Admitted {
+    consumer: ConsumerIx,
+    deadline: Moment,
+    urgency: u8,
+    clipped_wait: Option<u64>,
 }
 
 /// The order among its own requests of a caller that names none (RFC 9218, section 4.1).
@@ -78,20 +90,22 @@ impl Table {
     }
 
     fn placed(&self, head: &Parts) -> Result<(&Arc<Lane>, Target), No> {
-        if head.method == Method::CONNECT || headers::asks_upgrade(&head.headers) {
+        let is_plain = headers::are_plain(&head.headers);
+        if head.method == Method::CONNECT || (!is_plain && headers::asks_upgrade(&head.headers)) {
             return Err(No::NotImplemented);
         }
-        if head.method == Method::TRACE || headers::overrides_method(&head.headers) {
+        if head.method == Method::TRACE || (!is_plain && headers::overrides_method(&head.headers)) {
             return Err(No::Method);
         }
         // More than one framing of one body is how requests are smuggled (RFC 9112, section 6.1).
-        if head.headers.contains_key(TRANSFER_ENCODING)
+        if !is_plain
+            && head.headers.contains_key(TRANSFER_ENCODING)
             && head.headers.contains_key(http::header::CONTENT_LENGTH)
         {
             return Err(No::Malformed("the request has both Content-Length and Transfer-Encoding"));
         }
         // RFC 9112, section 3.2. HTTP/2 has `:authority` instead.
-        if head.version == Version::HTTP_11 && !head.headers.contains_key(HOST) {
+        if head.version == Version::HTTP_11 && !head.headers.keys().any(|name| *name == HOST) {
             return Err(No::Malformed("the request has no Host"));
         }
         let target = Target::parse(head.uri.path(), head.uri.query()).map_err(No::Target)?;
@@ -120,8 +134,28 @@ impl Table {
         by_host.or_else(|| self.lanes.iter().filter(|lane| prefix(lane).is_some()).max_by_key(prefix))
     }
 
+    /// Identify, allow, inbound rate, check.
+    pub(super) fn let_in(
+        &self,
+        exchange: &mut Exchange,
+        call: &mut Call,
+        (peer, now): (Peer<'_>, Now),
+    ) -> Result<Caller<'_>, No> {
+        let mut caller = self.identify(call, (peer, now.at))?;
+        caller.branch = exchange.spans.branch();
+        exchange.identified(&caller, &self.consumers.config(caller.consumer).name);
+        caller.may(call)?;
+        self.admit_inbound(&caller)?;
+        self.check(call, &caller, now.wall)?;
+        Ok(caller)
+    }
+
     /// Who asks. The credential is taken out of the call, whoever it is.
-    pub(super) fn identify(&self, call: &mut Call, peer: Peer<'_>) -> Result<Caller<'_>, No> {
+    pub(super) fn identify(
+        &self,
+        call: &mut Call,
+        (peer, now): (Peer<'_>, Moment),
+    ) -> Result<Caller<'_>, No> {
         let dialect = &call.lane.config.dialect;
         let known = {
             let presented = match (&call.in_body, dialect.presented(&call.headers, &call.target)) {
@@ -140,19 +174,19 @@ impl Table {
         if !call.lane.is_keyless() || self.consumers.is_proven_by_token(known) {
             dialect.strip(&mut call.headers, &mut call.target);
         }
-        self.caller(call, known)
+        self.caller(call, known, now)
     }
 
     /// What is known of the caller at this upstream.
-    pub(super) fn caller(&self, call: &Call, known: ConsumerIx) -> Result<Caller<'_>, No> {
+    pub(super) fn caller(&self, call: &Call, known: ConsumerIx, now: Moment) -> Result<Caller<'_>, No> {
         let access = self.consumers.access(known, call.lane.index).ok_or_else(No::no_access)?;
-        let (wait, clipped_wait) =
-            patience(&call.headers, access.max_wait.unwrap_or(call.lane.config.max_wait));
+        let most = access.max_wait.unwrap_or(call.lane.config.max_wait);
+        let (wait, clipped_wait) = if call.is_plain { (most, None) } else { patience(&call.headers, most) };
         Ok(Caller {
             consumer: known,
             access,
-            deadline: self.clock.now() + wait,
-            urgency: urgency(&call.headers),
+            deadline: now + wait,
+            urgency: if call.is_plain { DEFAULT_URGENCY } else { urgency(&call.headers) },
             clipped_wait,
             branch: None,
         })
@@ -191,7 +225,18 @@ impl Call {
         headers: HeaderMap,
         has_body: bool,
     ) -> Self {
-        Self { lane, method, target, headers, has_body, body: None, in_body: None, place: Place::default() }
+        let is_plain = headers::are_plain(&headers);
+        Self {
+            lane,
+            method,
+            target,
+            headers,
+            is_plain,
+            has_body,
+            body: None,
+            in_body: None,
+            place: Place::default(),
+        }
     }
 
     /// Whether it asks for a token, and in which way.
@@ -200,7 +245,26 @@ impl Call {
     }
 }
 
+impl Admitted {
+    /// Who it was in the same table.
+    pub(super) fn at<'t>(
+        &self,
+        table: &'t Table,
+        (lane, exchange): (&Lane, &Exchange),
+    ) -> Result<Caller<'t>, No> {
+        let Self { consumer, deadline, urgency, clipped_wait } = *self;
+        let access = table.consumers.access(consumer, lane.index).ok_or_else(No::no_access)?;
+        Ok(Caller { consumer, access, deadline, urgency, clipped_wait, branch: exchange.spans.branch() })
+    }
+}
+
 impl Caller<'_> {
+    /// To wait with.
+    pub(super) fn admitted(&self) -> Admitted {
+        let Self { consumer, deadline, urgency, clipped_wait, .. } = *self;
+        Admitted { consumer, deadline, urgency, clipped_wait }
+    }
+
     /// Method and path: reads only, unless config says more.
     pub(super) fn may(&self, call: &Call) -> Result<(), No> {
         let (method, path) = (&call.method, call.target.path());
@@ -236,11 +300,24 @@ fn host_of<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<Option<&'a str>, 
     }
     let Some(host) = first else { return Ok(None) };
     let text = host.to_str().map_err(|_| NO_HOST)?;
+    if let Some(name) = plain_host(text) {
+        return Ok(Some(name));
+    }
     let authority = http::uri::Authority::try_from(text).map_err(|_| NO_HOST)?;
     // The same text, as long as the host at its end or before its port.
     let name = authority.host();
     let start = text.find(name).ok_or(NO_HOST)?;
     Ok(Some(&text[start..start + name.len()]))
+}
+
+/// The name in a host of letters, digits, dots and dashes with or without a port, as
+/// nearly all are: no parser would find anything else in it.
+fn plain_host(text: &str) -> Option<&str> {
+    let (name, port) = text.split_once(':').unwrap_or((text, "0"));
+    let stands = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-');
+    let is_name = !name.is_empty() && name.bytes().all(stands);
+    let is_port = matches!(port.len(), 1..=5) && port.bytes().all(|b| b.is_ascii_digit());
+    (is_name && is_port).then_some(name)
 }
 
 /// How long the caller waits for its turn: `Prefer: wait=N` (RFC 7240, section
@@ -303,6 +380,12 @@ mod tests {
     fn one_host_counts() {
         let origin: Uri = "/x".parse().unwrap();
         assert_eq!(host_of(&origin, &with("host", "Weir.Internal:8080")).unwrap(), Some("Weir.Internal"));
+        for (text, name) in [("a-b.c", Some("a-b.c")), ("a:1", Some("a")), ("[::1]:1", Some("[::1]"))] {
+            assert_eq!(host_of(&origin, &with("host", text)).unwrap(), name);
+        }
+        for bad in ["a b", "a/b", "a@b:c:d"] {
+            assert!(host_of(&origin, &with("host", bad)).is_err(), "{bad}");
+        }
         let absolute: Uri = "http://a.example/x".parse().unwrap();
         assert_eq!(host_of(&absolute, &with("host", "b.example")).unwrap(), Some("a.example"));
         let mut twice = with("host", "a");

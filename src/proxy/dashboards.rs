@@ -81,14 +81,14 @@ fn is_free(gateway: &Gateway, target: &str, clock: Clock) -> bool {
     let table = gateway.table.load_full();
     let mut call = table.route(request.into_parts().0, false).ok().unwrap();
     let peer = Peer { address: IpAddr::V4(Ipv4Addr::LOCALHOST), certificate: None };
-    let caller = table.identify(&mut call, peer).ok().unwrap();
+    let now = Now { at: clock.now(), wall: clock.wall() };
+    let caller = table.identify(&mut call, (peer, now.at)).ok().unwrap();
     let wish = Wish::of(call, None, &caller, clock.wall());
-    if matches!(wish.lookup(), Lookup::Fresh(_)) {
+    if matches!(wish.lookup(now), Lookup::Fresh(_)) {
         return true;
     }
     let json = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let head = Head { status: StatusCode::OK, headers: HeaderMap::from_iter([json]) };
-    let now = Now { at: clock.now(), wall: clock.wall() };
     let storable = wish.policy().admit(&wish.asked(), &head, &Exchange { sent: now.at, received: now });
     let body = Body::of(&[Bytes::from_static(b"{\"completed\":true}")]);
     if let Ok(entry) = storable.and_then(|storable| storable.entry(&wish.key, body)) {

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
 
-use super::Lane;
 use super::body::Body;
 use super::cache_status::CacheStatus;
 use super::call::{Call, Caller};
 use super::refusal::No;
+use super::{Lane, headers};
 use crate::cache::Forward;
 use crate::clock::{Clock, Moment};
 use crate::dialect::OAuth;
@@ -30,7 +30,7 @@ pub(super) struct Exchange {
     clock: Clock,
     began: Moment,
     method: Method,
-    path: String,
+    path: Path,
     trace: Option<TraceId>,
     /// What is told of it as a trace.
     pub(super) spans: Spans,
@@ -55,6 +55,12 @@ pub(super) struct Exchange {
     ended: bool,
 }
 
+/// The path that is logged and counted. Neither copies it.
+enum Path {
+    AsAsked(Uri),
+    Canonical(Arc<str>),
+}
+
 /// An answer with what is to be said about it.
 pub(super) struct Answer {
     pub(super) response: Response<Body>,
@@ -67,16 +73,21 @@ pub(super) struct Answer {
 }
 
 impl Exchange {
-    pub(super) fn begin(id: RequestId, clock: Clock, head: &Parts, tracer: Option<&Arc<Tracer>>) -> Self {
-        let parent = Parent::of(&head.headers);
+    pub(super) fn begin(
+        id: RequestId,
+        (clock, began): (Clock, Moment),
+        head: &Parts,
+        tracer: Option<&Arc<Tracer>>,
+    ) -> Self {
+        let parent = if headers::are_plain(&head.headers) { None } else { Parent::of(&head.headers) };
         let mut spans = tracer.map(|tracer| tracer.begin(parent)).unwrap_or_default();
         spans.at(Stage::Route);
         Self {
             id,
             clock,
-            began: clock.now(),
+            began,
             method: head.method.clone(),
-            path: head.uri.path().to_owned(),
+            path: Path::AsAsked(head.uri.clone()),
             trace: parent.map(|parent| parent.trace).or_else(|| spans.trace()),
             spans,
             lane: None,
@@ -102,7 +113,7 @@ impl Exchange {
     /// The upstream and the canonical path are known.
     pub(super) fn routed(&mut self, call: &Call) {
         self.lane = Some(Arc::clone(&call.lane));
-        call.target.path().clone_into(&mut self.path);
+        self.path = Path::Canonical(call.target.shared_path());
     }
 
     /// It asks for a token.
@@ -117,8 +128,9 @@ impl Exchange {
         self.clipped_wait = caller.clipped_wait;
     }
 
-    /// Puts the last headers on, counts, and writes the log line.
-    pub(super) fn end(mut self, answered: Result<Answer, No>) -> Response<Body> {
+    /// Puts the last headers on, counts, and writes the log line. What is said of the
+    /// limits is true `now`.
+    pub(super) fn end(mut self, answered: Result<Answer, No>, now: Moment) -> Response<Body> {
         self.spans.at(Stage::Answer);
         let answer = answered.unwrap_or_else(|no| self.refused(&no));
         let mut response = answer.response;
@@ -140,7 +152,7 @@ impl Exchange {
             headers.insert("preference-applied", wait);
         }
         if let (Some(lane), Some(seat)) = (&self.lane, self.seat) {
-            lane.describe_limits(seat, self.limits, headers);
+            lane.describe_limits((seat, self.limits), now, headers);
         }
         self.ended = true;
         self.record(Some(response.status()), answer.outcome, answer.reason, answer.upstream_time);
@@ -156,7 +168,7 @@ impl Exchange {
     ) {
         if let (Some(lane), Some(seat)) = (&self.lane, self.seat) {
             let is_known = status.is_some_and(|status| status.is_success() || status.is_redirection());
-            let route = lane.tally.route(&self.path, is_known);
+            let route = lane.tally.route(self.path.text(), is_known);
             lane.tally.count(seat, route, outcome, self.waited);
         }
         telemetry::Exchange {
@@ -164,17 +176,16 @@ impl Exchange {
             consumer: self.consumer.as_ref().map(ConsumerName::as_str),
             upstream: self.lane.as_ref().map(|lane| lane.config.name.as_str()),
             method: &self.method,
-            path: &self.path,
+            path: self.path.text(),
             status,
             outcome,
             reason,
             price: self.price,
             waited: self.waited,
             upstream_time,
-            took: self.clock.now().since(self.began),
             trace: self.trace,
         }
-        .log();
+        .log(|| self.clock.now().since(self.began));
         self.trace((status, outcome, reason));
     }
 
@@ -199,7 +210,7 @@ impl Exchange {
                 say("weir.consumer", Value::Text(consumer.to_string()));
             }
             if let Some(lane) = &self.lane {
-                let route = lane.tally.route_name(&self.path);
+                let route = lane.tally.route_name(self.path.text());
                 say("weir.upstream", Value::Text(lane.config.name.to_string()));
                 say("http.route", Value::Text(route.to_string()));
                 span.name = Some(format!("{method} {route}"));
@@ -219,7 +230,7 @@ impl Exchange {
             lane.tally.refusals().push(Refused {
                 at: self.clock.wall(),
                 consumer: consumer.clone(),
-                route: lane.tally.route_name(&self.path),
+                route: lane.tally.route_name(self.path.text()),
                 reason: no.reason(),
                 details: no.details(),
                 retry_after: no.retry_after(),
@@ -231,6 +242,15 @@ impl Exchange {
             reason: no.reason(),
             cache,
             ..Answer::of(no.answer((dialect, self.oauth), self.id), no.outcome())
+        }
+    }
+}
+
+impl Path {
+    fn text(&self) -> &str {
+        match self {
+            Self::AsAsked(uri) => uri.path(),
+            Self::Canonical(path) => path,
         }
     }
 }

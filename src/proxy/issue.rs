@@ -52,7 +52,7 @@ impl Table {
                     if why == SignIn::Unknown { No::Grant(GrantError::Grant) } else { No::SignIn(why) }
                 })?,
         };
-        let caller = self.caller(call, known)?;
+        let caller = self.caller(call, known, self.clock.now())?;
         exchange.identified(&caller, &self.consumers.config(known).name);
         self.admit_inbound(&caller)?;
         let issuer = self.issuer.as_ref().ok_or(No::Abandoned)?;

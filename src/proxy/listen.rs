@@ -139,7 +139,30 @@ impl Wish {
     }
 
     pub(super) async fn stored(&self, hit: &Hit, detail: Option<&'static str>) -> Answer {
-        let stored = hit.answer(&self.asked(), self.shape(hit).await);
+        let shape = match self.shape(hit) {
+            Ok(shape) => shape,
+            Err(coding) => {
+                let form = self.lane.forms.form(hit.entry.body(), coding).await;
+                form.map_or(Shape::Identity, |body| Shape::Coded(coding, body))
+            }
+        };
+        self.shaped(hit, shape, detail)
+    }
+
+    /// The same for what is fresh; none if its form would have to be waited for.
+    pub(super) fn stored_at_once(&self, hit: &Hit) -> Option<Answer> {
+        let shape = match self.shape(hit) {
+            Ok(shape) => shape,
+            Err(coding) => match self.lane.forms.ready(hit.entry.body(), coding)? {
+                Some(body) => Shape::Coded(coding, body),
+                None => Shape::Identity,
+            },
+        };
+        Some(self.shaped(hit, shape, None))
+    }
+
+    fn shaped(&self, hit: &Hit, shape: Shape, detail: Option<&'static str>) -> Answer {
+        let stored = hit.answer(&self.method, &self.caller, shape);
         let mut response = Response::new(Body::from(stored.body));
         *response.status_mut() = stored.status;
         *response.headers_mut() = stored.headers;
@@ -150,17 +173,16 @@ impl Wish {
         answer
     }
 
-    /// In which coding this caller gets it. A plain cache gives what it was given.
-    async fn shape(&self, hit: &Hit) -> Shape {
+    /// In which form this caller gets it; else the coding that it has to be in. A plain
+    /// cache gives what it was given.
+    fn shape(&self, hit: &Hit) -> Result<Shape, Coding> {
         if self.lane.is_keyless() || !hit.entry.is_codable() {
-            return Shape::Stored;
+            return Ok(Shape::Stored);
         }
-        let coding = hit.coding(&self.asked());
-        if coding == Coding::Identity {
-            return Shape::Identity;
+        match hit.coding(&self.method, &self.caller) {
+            Coding::Identity => Ok(Shape::Identity),
+            coding => Err(coding),
         }
-        let form = self.lane.forms.form(hit.entry.body(), coding).await;
-        form.map_or(Shape::Identity, |body| Shape::Coded(coding, body))
     }
 
     /// A stale answer rather than none, if the policy allows it now.

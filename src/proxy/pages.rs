@@ -69,13 +69,13 @@ pub(super) fn is_asked(call: &Call) -> Result<bool, No> {
     let config = &call.lane.config;
     let by_rule = || {
         let path = call.target.path();
+        if call.method != Method::GET || call.has_body || !config.cache.iter().any(|rule| rule.all_pages) {
+            return false;
+        }
         let rule = config.cache.iter().find(|rule| rule.pattern.matches(&call.method, path));
-        rule.is_some_and(|rule| rule.all_pages)
-            && call.method == Method::GET
-            && !call.has_body
-            && config.dialect.pages(path).is_some()
+        rule.is_some_and(|rule| rule.all_pages) && config.dialect.pages(path).is_some()
     };
-    Ok(asked_in(&call.headers)? || by_rule())
+    Ok((!call.is_plain && asked_in(&call.headers)?) || by_rule())
 }
 
 fn asked_in(headers: &HeaderMap) -> Result<bool, No> {
@@ -184,7 +184,7 @@ impl Tour<'_> {
             return Ok(wish.stored(&hit, Some("walk")).await);
         }
         let waited = exchange.waited;
-        let answer = self.gateway.shared(exchange, &wish, self.caller).await;
+        let answer = self.gateway.shared(exchange, &wish, self.caller, None).await;
         exchange.waited += waited;
         answer
     }
@@ -241,9 +241,10 @@ fn is_for_good(no: &No) -> bool {
 
 /// A stored page that an earlier attempt at this walk has read, stale or not.
 fn paid_before(wish: &Wish, since: Moment) -> Option<Hit> {
-    match wish.lookup() {
+    let now = wish.lane.now();
+    match wish.lookup(now) {
         Lookup::Stale(stale) if stale.why == Forward::Stale && stale.entry.received() >= since => {
-            Some(Hit::at(stale.entry, wish.lane.now()))
+            Some(Hit::at(stale.entry, now))
         }
         _ => None,
     }

@@ -3,13 +3,15 @@
 //! route -> identify -> allow -> inbound rate -> check -> cache lookup -> join a
 //! fetch already under way -> admit -> sign -> send -> settle -> store -> answer.
 //!
-//! The steps up to the lookup are in `call`; `begin` joins or begins a fetch, whose
+//! Up to the lookup nothing is waited for, and most requests end there: `meet` tells
+//! that part, with the steps in `call`. From there on `begin` joins or begins a fetch, whose
 //! task in `fetch` goes from the admission to the store; `listen` waits for it.
 //! A *no* of the budget, or of the vendor, is not the last word: first a stale
 //! answer, if the policy allows one.
 
 use std::sync::Arc;
 
+use arc_swap::Guard;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Limited;
@@ -17,7 +19,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 
 use super::Gateway;
 use super::body::Body;
-use super::call::Caller;
+use super::call::{Admitted, Call, Caller};
 use super::exchange::{Answer, Exchange};
 use super::fault::Fault;
 use super::fetch::{Fetch, RequestBody};
@@ -25,8 +27,9 @@ use super::keyed_body::{self, Read};
 use super::listen::Missed;
 use super::pages;
 use super::refusal::No;
+use super::table::Table;
 use super::wish::Wish;
-use crate::cache::{Forward, Lookup, Occasion, validate};
+use crate::cache::{Forward, Lookup, Now, Occasion, validate};
 use crate::consumer::Peer;
 use crate::telemetry::trace::Stage;
 use crate::upstream::BoxError;
@@ -42,6 +45,33 @@ const MAX_REFUSALS: u32 = 4;
 /// that any of the vendors takes.
 const MAX_REQUEST_BODY_BYTES: usize = 1 << 30;
 
+/// What becomes of a request at first sight.
+pub enum Met {
+    /// It is answered.
+    Answered(Response<Body>),
+    /// Something has to be waited for, with [`Gateway::later`].
+    Later(Box<Later>),
+}
+
+/// A request that is not answered yet. Dropping it is a caller who hangs up.
+pub struct Later {
+    exchange: Exchange,
+    /// A reload puts another table in place; this request is answered by the one it met.
+    table: Arc<Table>,
+    step: Step,
+}
+
+/// How far a request has come without waiting.
+enum Step {
+    /// A token is asked for, or a body has to be read before more is known.
+    Routed(Call, RequestBody, Option<u64>),
+    /// All pages of a list are asked for.
+    Walk(Call, Admitted),
+    /// No stored answer could be given at once; this is what there is, if it was looked for.
+    Wished(Arc<Wish>, Admitted, Option<Lookup>),
+    Done(Answer),
+}
+
 impl Gateway {
     /// Answers one request from a connection whose other end is `peer`.
     ///
@@ -52,62 +82,101 @@ impl Gateway {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        match self.at_once(request, peer) {
+            Met::Answered(response) => response,
+            Met::Later(later) => self.later(*later, peer).await,
+        }
+    }
+
+    /// The same as far as it goes without waiting: hits and refusals are answered, and
+    /// cost no task, no box and no copy of what a fetch would need.
+    pub fn at_once<B>(&self, request: Request<B>, peer: Peer<'_>) -> Met
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         let (head, body) = request.into_parts();
         let size = (!body.is_end_stream()).then(|| body.size_hint().lower());
         let body = match size {
             None => UnsyncBoxBody::default(),
             Some(_) => UnsyncBoxBody::new(Limited::new(body, MAX_REQUEST_BODY_BYTES)),
         };
-        let mut exchange = Exchange::begin(self.ids.next(), self.clock, &head, self.tracer.as_ref());
+        let now = Now { at: self.clock.now(), wall: self.clock.wall() };
+        let mut exchange =
+            Exchange::begin(self.ids.next(), (self.clock, now.at), &head, self.tracer.as_ref());
+        let table = self.table.load();
+        match meet(&table, &mut exchange, Request::from_parts(head, (body, size)), (peer, now)) {
+            Ok(Step::Done(answer)) => Met::Answered(exchange.end(Ok(answer), now.at)),
+            Err(no) => Met::Answered(exchange.end(Err(no), now.at)),
+            Ok(step) => Met::Later(Box::new(Later { exchange, table: Guard::into_inner(table), step })),
+        }
+    }
+
+    /// The rest of its life.
+    pub async fn later(&self, later: Later, peer: Peer<'_>) -> Response<Body> {
+        let Later { mut exchange, table, step } = later;
         let answered = tokio::select! {
             biased;
-            answered = self.tell(&mut exchange, Request::from_parts(head, (body, size)), peer) => answered,
+            answered = self.tell((&table, &mut exchange), step, peer) => answered,
             () = self.called() => Err(No::Stopping),
         };
-        exchange.end(answered)
+        exchange.end(answered, self.clock.now())
     }
 
     async fn tell(
         &self,
-        exchange: &mut Exchange,
-        request: Request<(RequestBody, Option<u64>)>,
+        (table, exchange): (&Table, &mut Exchange),
+        step: Step,
         peer: Peer<'_>,
     ) -> Result<Answer, No> {
-        let (head, (body, size)) = request.into_parts();
-        // A reload puts another table in place; this request is answered by the one it met.
-        let table = self.table.load_full();
-        let mut call = table.route(head, size.is_some()).map_err(|(no, seems_for)| {
-            exchange.seems_for(seems_for);
-            no
-        })?;
-        exchange.routed(&call);
+        match step {
+            Step::Done(answer) => Ok(answer),
+            Step::Routed(call, body, size) => {
+                Box::pin(self.with_body((table, exchange), (call, body, size), peer)).await
+            }
+            Step::Walk(call, admitted) => {
+                let caller = admitted.at(table, (&call.lane, exchange))?;
+                Box::pin(self.walk(table, exchange, call, &caller)).await
+            }
+            Step::Wished(wish, admitted, found) => {
+                let caller = admitted.at(table, (&wish.lane, exchange))?;
+                match wish.shareable {
+                    true => self.shared(exchange, &wish, &caller, found).await,
+                    false => self.alone(exchange, &wish, &caller, UnsyncBoxBody::default()).await,
+                }
+            }
+        }
+    }
+
+    /// One that asks for a token, or has a body.
+    async fn with_body(
+        &self,
+        (table, exchange): (&Table, &mut Exchange),
+        (mut call, body, size): (Call, RequestBody, Option<u64>),
+        peer: Peer<'_>,
+    ) -> Result<Answer, No> {
         if let Some(oauth) = call.asks_token() {
             return table.issue(exchange, (oauth, &call), body, peer).await;
         }
         exchange.spans.at(Stage::Identify);
         let body = call.read_credential(body).await?;
-        let mut caller = table.identify(&mut call, peer)?;
-        caller.branch = exchange.spans.branch();
-        exchange.identified(&caller, &table.consumers.config(caller.consumer).name);
-        caller.may(&call)?;
-        table.admit_inbound(&caller)?;
-        let now = self.clock.wall();
-        table.check(&call, &caller, now)?;
+        let now = Now { at: self.clock.now(), wall: self.clock.wall() };
+        let caller = table.let_in(exchange, &mut call, (peer, now))?;
         if size.is_some_and(|bytes| bytes > MAX_REQUEST_BODY_BYTES as u64) {
             return Err(No::TooLarge);
         }
         if !call.lane.relays() && pages::is_asked(&call)? {
-            return Box::pin(self.walk(&table, exchange, call, &caller)).await;
+            return Box::pin(self.walk(table, exchange, call, &caller)).await;
         }
         let (body, keyed) = match keyed_body::is_wanted(&call) {
             true => self.keyed_body(body, &caller).await?,
             false => (body, None),
         };
         let body = call.read_repeatable(body).await?;
-        let wish = Arc::new(Wish::of(call, keyed, &caller, now));
+        let wish = Arc::new(Wish::of(call, keyed, &caller, now.wall));
         exchange.limits = wish.limits;
         if wish.shareable {
-            self.shared(exchange, &wish, &caller).await
+            self.shared(exchange, &wish, &caller, None).await
         } else {
             self.alone(exchange, &wish, &caller, body).await
         }
@@ -166,19 +235,21 @@ impl Gateway {
         }
     }
 
-    /// An answer that may come from the cache, or from another caller's fetch.
+    /// An answer that may come from the cache, where `found` is if it was looked for
+    /// already, or from another caller's fetch.
     pub(super) async fn shared(
         &self,
         exchange: &mut Exchange,
         wish: &Arc<Wish>,
         caller: &Caller<'_>,
+        mut found: Option<Lookup>,
     ) -> Result<Answer, No> {
         let mut looks = 0;
         // A vendor's 429 is bounded by the caller's deadline: its window is closed.
         while looks < MAX_LOOKS + exchange.refused_by_vendor.min(MAX_REFUSALS) {
             looks += 1;
             exchange.spans.at(Stage::Lookup);
-            let looked = wish.look().await;
+            let looked = wish.look(found.take()).await;
             exchange.spans.note("weir.found", || looked.as_str().into());
             let (stale, why) = match looked {
                 Lookup::Fresh(hit) => {
@@ -230,4 +301,46 @@ impl Gateway {
         }
         Err(if exchange.refused_by_vendor > 0 { No::Vendor(Fault::Limited) } else { No::Abandoned })
     }
+}
+
+/// A request's life up to the first look into the cache.
+fn meet(
+    table: &Table,
+    exchange: &mut Exchange,
+    request: Request<(RequestBody, Option<u64>)>,
+    (peer, now): (Peer<'_>, Now),
+) -> Result<Step, No> {
+    let (head, (body, size)) = request.into_parts();
+    let mut call = table.route(head, size.is_some()).map_err(|(no, seems_for)| {
+        exchange.seems_for(seems_for);
+        no
+    })?;
+    exchange.routed(&call);
+    if size.is_some() || call.asks_token().is_some() {
+        return Ok(Step::Routed(call, body, size));
+    }
+    exchange.spans.at(Stage::Identify);
+    let caller = table.let_in(exchange, &mut call, (peer, now))?;
+    if !call.lane.relays() && pages::is_asked(&call)? {
+        let admitted = caller.admitted();
+        return Ok(Step::Walk(call, admitted));
+    }
+    let wish = Wish::of(call, None, &caller, now.wall);
+    exchange.limits = wish.limits;
+    if !wish.shareable {
+        return Ok(Step::Wished(Arc::new(wish), caller.admitted(), None));
+    }
+    exchange.spans.at(Stage::Lookup);
+    let mut found = Some(wish.lookup(now));
+    if let Some(Lookup::Fresh(hit)) = &found {
+        match wish.stored_at_once(hit) {
+            Some(answer) => {
+                exchange.spans.note("weir.found", || "fresh".into());
+                return Ok(Step::Done(answer));
+            }
+            // Its form has to be made; what is fresh now need not be then.
+            None => found = None,
+        }
+    }
+    Ok(Step::Wished(Arc::new(wish), caller.admitted(), found))
 }

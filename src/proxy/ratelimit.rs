@@ -4,7 +4,6 @@
 //! A view is at most 100 ms old and shared by all answers to one caller in that
 //! time, so that cache hits do not take the budget's lock.
 
-use std::collections::HashMap;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -27,11 +26,12 @@ const MAX_SETS: usize = 16;
 /// What was last said to each consumer, by its seat.
 #[derive(Debug, Default)]
 pub(super) struct Views {
-    seats: Vec<Mutex<HashMap<LimitSet, View>>>,
+    seats: Vec<Mutex<Vec<View>>>,
 }
 
 #[derive(Debug)]
 struct View {
+    of: LimitSet,
     taken: Moment,
     policy: HeaderValue,
     now: HeaderValue,
@@ -45,31 +45,40 @@ impl Views {
 
 impl Lane {
     /// Puts the caller's view of `limits` on an answer; nothing where none applies.
-    pub(super) fn describe_limits(&self, seat: usize, limits: LimitSet, headers: &mut HeaderMap) {
+    pub(super) fn describe_limits(
+        &self,
+        (seat, limits): (usize, LimitSet),
+        now: Moment,
+        headers: &mut HeaderMap,
+    ) {
         if limits.is_empty() {
             return;
         }
         let Some(views) = self.views.seats.get(seat) else { return };
-        let now = self.clock.now();
         let mut views = views.lock();
-        if views.get(&limits).is_none_or(|view| now.since(view.taken) > MAX_AGE) {
-            let Some(view) = View::of(&self.budget.view(seat, limits), now) else { return };
-            if views.len() >= MAX_SETS {
-                views.clear();
+        let known = views.iter().position(|view| view.of == limits);
+        let at = match known {
+            Some(at) if now.since(views[at].taken) <= MAX_AGE => at,
+            known => {
+                let Some(view) = View::of(limits, &self.budget.view(seat, limits), now) else { return };
+                if views.len() >= MAX_SETS {
+                    views.clear();
+                } else if let Some(at) = known {
+                    views.swap_remove(at);
+                }
+                views.push(view);
+                views.len() - 1
             }
-            views.insert(limits, view);
-        }
-        if let Some(view) = views.get(&limits) {
-            headers.insert(POLICY, view.policy.clone());
-            headers.insert(RATE_LIMIT, view.now.clone());
-        }
+        };
+        headers.insert(POLICY, views[at].policy.clone());
+        headers.insert(RATE_LIMIT, views[at].now.clone());
     }
 }
 
 impl View {
     /// One list member per limit: `"minute";q=20;w=60` and `"minute";r=5;t=31`.
     /// Names of limits need no escape in a quoted string.
-    fn of(limits: &[Remaining], taken: Moment) -> Option<Self> {
+    fn of(set: LimitSet, limits: &[Remaining], taken: Moment) -> Option<Self> {
         if limits.is_empty() {
             return None;
         }
@@ -80,7 +89,7 @@ impl View {
             write!(policy, "{comma}\"{name}\";q={};w={window}", limit.allowed).ok()?;
             write!(now, "{comma}\"{name}\";r={};t={}", limit.remaining, whole_seconds(limit.reset)).ok()?;
         }
-        Some(Self { taken, policy: policy.try_into().ok()?, now: now.try_into().ok()? })
+        Some(Self { of: set, taken, policy: policy.try_into().ok()?, now: now.try_into().ok()? })
     }
 }
 

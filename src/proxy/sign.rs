@@ -35,7 +35,7 @@ impl Wish {
         now: UnixTime,
         body: RequestBody,
     ) -> Result<(Request<RequestBody>, Option<Signature>), Fault> {
-        let mut headers = self.sent.clone();
+        let mut headers = self.sent().clone();
         // A condition on a POST would be the origin's to refuse (RFC 9110, section 13.1.2).
         if let Some(stale) = stale.filter(|_| self.body.is_none()) {
             stale.condition(&mut headers);

@@ -5,7 +5,7 @@
 //! and a closed list of headers, all of them in the key. In a keyless `generic`
 //! every end-to-end header is sent, and `Vary` decides.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use super::call::{Call, Caller};
 use super::snap::Snapped;
 use super::{Lane, headers};
-use crate::cache::{Asked, FlightKey, Key, Policy, Sharing};
+use crate::cache::{Asked, FlightKey, Key, Policy, RequestDirectives, Sharing};
 use crate::clock::UnixTime;
 use crate::config::{CacheRule, ClientCacheControl};
 use crate::dialect::{Manner, Place};
@@ -30,11 +30,10 @@ pub(super) struct Wish {
     pub(super) lane: Arc<Lane>,
     pub(super) method: Method,
     pub(super) target: Target,
-    /// What is sent, less the vendor's key.
-    pub(super) sent: HeaderMap,
-    /// What the caller sent: its conditions, ranges and directives.
+    /// What the caller sent: its conditions and ranges.
     pub(super) caller: HeaderMap,
-    pub(super) counts: ClientCacheControl,
+    /// Its directives, as far as they count.
+    pub(super) directives: RequestDirectives,
     pub(super) key: Key,
     /// Index into the upstream's keys.
     pub(super) vendor_key: Option<usize>,
@@ -56,6 +55,10 @@ pub(super) struct Wish {
     rule: Option<usize>,
     settled_ttl: Option<Duration>,
     default_ttl: Option<Duration>,
+    /// The fields that are in the key.
+    keyed: HeaderMap,
+    /// See [`Wish::sent`].
+    sent: OnceLock<HeaderMap>,
 }
 
 /// Conditions and ranges are answered here, from a complete copy.
@@ -73,37 +76,35 @@ impl Wish {
         let class = dialect.class(method, path);
         let limits = config.plan.limits_for(method, path, class);
         let (target, settled_ttl) = match rule.map(|rule| &config.cache[rule]) {
-            Some(rule) => canonical_target(&call.target, rule, now),
+            Some(rule) => canonical_target(call.target, rule, now),
             None => (call.target, None),
         };
         let is_get = method == Method::GET || method == Method::HEAD;
         // Preconditions that guard against a lost update are the origin's to judge.
-        let guarded = call.headers.contains_key(IF_MATCH) || call.headers.contains_key(IF_UNMODIFIED_SINCE);
+        let guarded = !call.is_plain
+            && (call.headers.contains_key(IF_MATCH) || call.headers.contains_key(IF_UNMODIFIED_SINCE));
         let manner = dialect.manner(target.path());
         let is_read = (is_get && !call.has_body) || body.is_some();
         let shareable = is_read && !guarded && manner == Manner::Shared;
         let division = config.plan.consumers[caller.access.seat].division;
         let vendor_key = config.division_keys[division];
         let default_ttl = dialect.freshness(method, &target, now);
-        let (mut sent, keyed) = if shareable {
-            let rule = rule.map(|rule| &config.cache[rule]);
-            shared_request(&lane, &call.headers, rule, body.is_some())
-        } else {
-            (own_request(&lane, &call.headers), HeaderMap::new())
-        };
-        let undoes_gzip = undoes_gzip(&lane, target.path(), shareable.then_some(&keyed));
-        if undoes_gzip {
-            headers::ask_gzip(&mut sent);
+        let mut keyed = HeaderMap::new();
+        if shareable && !lane.is_keyless() {
+            shape(&lane, &call.headers, rule.map(|rule| &config.cache[rule]), body.is_some(), &mut keyed);
         }
-        lane.pass_on(caller, &call.headers, &mut sent);
         let scope = lane.scopes[vendor_key.unwrap_or_default()].clone();
-        Self {
+        let directives = match caller.access.client_cache_control {
+            ClientCacheControl::Honour if !call.is_plain => RequestDirectives::of(&call.headers),
+            ClientCacheControl::Honour | ClientCacheControl::Ignore => RequestDirectives::default(),
+        };
+        let wish = Self {
             key: Key::new(scope, method, &target, &keyed, body.as_deref()),
+            undoes_gzip: undoes_gzip(&lane, target.path(), shareable.then_some(&keyed)),
             method: call.method,
             target,
-            sent,
             caller: call.headers,
-            counts: caller.access.client_cache_control,
+            directives,
             vendor_key,
             limits,
             // Of one key, one request: not even where the token stands may differ.
@@ -111,13 +112,38 @@ impl Wish {
             is_repeatable: !call.has_body || body.is_some() || call.body.is_some(),
             is_stream: manner == Manner::Stream,
             shareable,
-            undoes_gzip,
             body: body.or(call.body),
             rule,
             settled_ttl,
             default_ttl,
+            keyed,
+            sent: OnceLock::new(),
             lane,
+        };
+        if wish.lane.relays() {
+            // What remains of this caller's patience is told, so now is when.
+            let mut sent = wish.request();
+            wish.lane.pass_on(caller, &wish.caller, &mut sent);
+            let _ = wish.sent.set(sent);
         }
+        wish
+    }
+
+    /// The fields that are sent, less the vendor's key. Worked out when they are first
+    /// asked for: most hits do not.
+    pub(super) fn sent(&self) -> &HeaderMap {
+        self.sent.get_or_init(|| self.request())
+    }
+
+    fn request(&self) -> HeaderMap {
+        let mut sent = match self.shareable {
+            true => shared_request(&self.lane, &self.caller, &self.keyed),
+            false => own_request(&self.lane, &self.caller),
+        };
+        if self.undoes_gzip {
+            headers::ask_gzip(&mut sent);
+        }
+        sent
     }
 
     /// What decides about keeping and reusing.
@@ -134,20 +160,25 @@ impl Wish {
 
     /// What the cache has to know of the caller.
     pub(super) fn asked(&self) -> Asked<'_> {
-        Asked::new(&self.method, &self.caller, &self.sent, self.counts)
+        Asked {
+            method: &self.method,
+            caller: &self.caller,
+            sent: self.sent(),
+            directives: self.directives.clone(),
+        }
     }
 
     /// Which fetch would serve it.
     pub(super) fn flight(&self) -> FlightKey {
-        self.key.flight(&self.sent)
+        self.key.flight(self.sent())
     }
 }
 
 /// The target as it is keyed and sent, and how long an answer is fresh because the
 /// window it asks about has settled.
-fn canonical_target(asked: &Target, rule: &CacheRule, now: UnixTime) -> (Target, Option<Duration>) {
+fn canonical_target(asked: Target, rule: &CacheRule, now: UnixTime) -> (Target, Option<Duration>) {
     let target = match rule.ignore_query.is_empty() {
-        true => asked.clone(),
+        true => asked,
         false => asked.without(&rule.ignore_query),
     };
     let Some(snap) = &rule.snap else { return (target, None) };
@@ -156,24 +187,9 @@ fn canonical_target(asked: &Target, rule: &CacheRule, now: UnixTime) -> (Target,
     (snapped.target, settled_ttl)
 }
 
-/// A request whose answer others may get, and which of its headers are in the key.
-fn shared_request(
-    lane: &Lane,
-    from: &HeaderMap,
-    rule: Option<&CacheRule>,
-    has_body: bool,
-) -> (HeaderMap, HeaderMap) {
-    let dialect = &lane.config.dialect;
-    if lane.is_keyless() {
-        let mut sent = headers::end_to_end(from);
-        for name in &ANSWERED_HERE {
-            sent.remove(name);
-        }
-        sent.append(VIA, headers::VIA_WEIR);
-        return (sent, HeaderMap::new());
-    }
-    let mut keyed = HeaderMap::new();
-    dialect.shape(from, &mut keyed);
+/// The fields that shape an answer which others may get: all of them are in the key.
+fn shape(lane: &Lane, from: &HeaderMap, rule: Option<&CacheRule>, has_body: bool, keyed: &mut HeaderMap) {
+    lane.config.dialect.shape(from, keyed);
     for name in rule.map(|rule| rule.key_headers.as_slice()).unwrap_or_default() {
         for value in from.get_all(name) {
             keyed.append(name, value.clone());
@@ -182,10 +198,22 @@ fn shared_request(
     if has_body {
         keyed.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
+}
+
+/// A request whose answer others may get: what is keyed, and what every one of them has.
+fn shared_request(lane: &Lane, from: &HeaderMap, keyed: &HeaderMap) -> HeaderMap {
+    if lane.is_keyless() {
+        let mut sent = headers::end_to_end(from);
+        for name in &ANSWERED_HERE {
+            sent.remove(name);
+        }
+        sent.append(VIA, headers::VIA_WEIR);
+        return sent;
+    }
     let mut sent = keyed.clone();
-    dialect.supply(&mut sent);
+    lane.config.dialect.supply(&mut sent);
     sent.insert(VIA, headers::VIA_WEIR);
-    (sent, keyed)
+    sent
 }
 
 /// A request for this caller alone: all its end-to-end headers.

@@ -87,7 +87,9 @@ fn fold(path: &str) -> SmallVec<[u8; 96]> {
     for segment in segments.by_ref().take(MAX_SEGMENTS) {
         folded.push(b'/');
         if is_word(segment) {
-            folded.extend(segment.bytes().map(|b| b.to_ascii_lowercase()));
+            let from = folded.len();
+            folded.extend_from_slice(segment.as_bytes());
+            folded[from..].make_ascii_lowercase();
         } else {
             folded.push(b'*');
         }

@@ -1,7 +1,7 @@
 //! Replicas that share an account keep its limits, its shares and its reserves together.
 
 use super::*;
-use crate::support::load::{alone, asked_by, saturate};
+use crate::support::load::{alone, asked_by, keep_asking, saturate};
 use weir::clock::Clock;
 
 /// How much of what the vendor allows was used while everybody always wanted more: windows
@@ -35,6 +35,33 @@ async fn three_weirs_use_one_account_to_the_last_request() {
     // The goal is 0.96 on a machine that does nothing else; beside other tests only a
     // collapse can be told from noise.
     assert!(used >= 0.7, "{used}");
+}
+
+/// Eight consumers with three callers each: four have all of them at one replica, four have
+/// one at each. By default they have the same share.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_spread_over_replicas_gets_its_share_and_no_more() {
+    let _alone = alone().await;
+    let (clock, redis, vendor) = (Clock::system(), Redis::start(), vendor().await);
+    let number = 8;
+    let fleet = fleet(&config(&vendor, &redis.url(), "", number), 3).await;
+    let until = clock.now() + WINDOW * 6;
+    let each = (0..number).flat_map(|who| (0..3).map(move |nth| (who, nth)));
+    let loads = each.map(|(who, nth)| {
+        let weir = &fleet[if who < 4 { who % 3 } else { nth }];
+        let caller = weir.caller(&token_of(&format!("c{who}")));
+        async move { keep_asking(who, &caller, 1, (until, clock)).await }
+    });
+    futures_util::future::join_all(loads).await;
+    assert_eq!(vendor.refused(), 0, "{}", outputs(&fleet));
+    // The first window opens before all of them have come.
+    let seen = vendor.requests();
+    let later = &seen[usize::try_from(REQUESTS).unwrap()..];
+    let each: Vec<f64> =
+        (0..number).map(|who| later.iter().filter(|seen| asked_by(seen, who)).count() as f64).collect();
+    let jain = jain(&each);
+    println!("spread: used {:.1} %, Jain {jain:.4}, {each:?}", used(&vendor) * 100.0);
+    assert!(jain >= 0.97, "{jain} {each:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

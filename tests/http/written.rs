@@ -122,7 +122,13 @@ async fn a_plain_cache_drops_the_target_alone() {
     let caller = Caller::at(format!("http://{}", weir.address()), None);
     let is_hit = async |path| caller.get(path).await.header("cache-status").starts_with("weir;hit");
     for path in all {
-        assert!(!is_hit(path).await && is_hit(path).await, "{path}");
+        assert!(!is_hit(path).await, "{path}");
+        // The last byte may be here a moment before the whole is kept.
+        let mut looks = 1;
+        while !is_hit(path).await {
+            looks += 1;
+            assert!(looks < 100, "{path}");
+        }
     }
     assert_eq!(caller.ask(Method::PATCH, "/a/1", &[], "").await.status, 200);
     assert!(!is_hit("/a/1").await && is_hit("/a").await && is_hit("/a/2").await);

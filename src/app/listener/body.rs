@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt;
-use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 
 use crate::clock::{Clock, Silence};
@@ -72,29 +70,25 @@ where
 }
 
 /// An answer's body, which keeps its exchange open and says who waits for whom.
-pub(super) struct Answer {
-    inner: UnsyncBoxBody<Bytes, Box<dyn StdError + Send + Sync>>,
+pub(super) struct Answer<B> {
+    inner: B,
     exchange: Exchange,
 }
 
-impl Answer {
-    pub(super) fn new<B>(inner: B, exchange: Exchange) -> Self
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn StdError + Send + Sync>>,
-    {
-        Self { inner: UnsyncBoxBody::new(inner.map_err(Into::into)), exchange }
+impl<B> Answer<B> {
+    pub(super) fn new(inner: B, exchange: Exchange) -> Self {
+        Self { inner, exchange }
     }
 }
 
-impl Body for Answer {
-    type Data = Bytes;
-    type Error = Box<dyn StdError + Send + Sync>;
+impl<B: Body + Unpin> Body for Answer<B> {
+    type Data = B::Data;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
         match &polled {
             Poll::Ready(Some(Ok(_))) => self.exchange.waits_for_caller(),

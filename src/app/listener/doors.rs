@@ -75,7 +75,7 @@ impl Doors {
     where
         S: Fn(Request<RequestBody>, Peer) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
-        B: Body<Data = Bytes> + Send + 'static,
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
         E: Future<Output = ()> + Send + 'static,
     {

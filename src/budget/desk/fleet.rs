@@ -12,7 +12,7 @@ use crate::clock::Moment;
 use crate::quota::LimitSet;
 
 use super::super::log::Seat;
-use super::super::queue::{Place, Precedence, Waiter};
+use super::super::queue::{Place, Stake, Tagged, Waiter, Waiting};
 use super::{BidId, Desk, EntryId, Fate, Grant, State};
 
 /// What concerns the shared ledger.
@@ -36,8 +36,8 @@ pub(in crate::budget) struct Nominee {
     pub(in crate::budget) bounds: Bounds,
     /// Where it stood, should it be put back.
     pub(in crate::budget) place: Place,
-    /// What tells its place in the order of all who wait, in any replica.
-    pub(in crate::budget) turn: Option<Precedence>,
+    /// What tells its turn among all who wait, in any replica.
+    pub(in crate::budget) stake: Stake,
 }
 
 /// Up to where the shared ledger may charge a request, limit by limit.
@@ -88,8 +88,7 @@ impl Desk {
     pub(super) fn nominate(&mut self, waiter: Waiter, now: Moment) {
         let entry = self.entries.get_mut(&waiter.id).expect("a waiter is an entry");
         let (bid, since) = (entry.bid, entry.since);
-        let place = Place::of(self.queue.rank_of(waiter, &self.books));
-        let turn = self.queue.turn_of_next(waiter, &self.books);
+        let (stake, place) = self.queue.stake_of_next(waiter, &self.books);
         self.queue.served(waiter, &self.books);
         let fetch = self.bids.get_mut(&bid).expect("an entry waits in an open bid");
         let others = fetch.waiting.clone();
@@ -101,7 +100,7 @@ impl Desk {
         let bounds = self.books.bounds(waiter.seat, waiter.set);
         let grant = self.admit(waiter.seat, waiter.set, since, now);
         self.bids.get_mut(&bid).expect("it was there above").state = State::Nominated(grant);
-        self.claims.nominees.push(Nominee { bid, grant, bounds, place, turn });
+        self.claims.nominees.push(Nominee { bid, grant, bounds, place, stake });
     }
 
     /// The shared ledger agrees. False if nobody wants it any more: then it is to be given back there.
@@ -228,11 +227,27 @@ impl Desk {
         self.moved(seat);
     }
 
-    /// The next turns of those who wait here, for each set of limits that may open within a second.
-    pub(in crate::budget) fn wants(&self, now: Moment) -> Vec<(LimitSet, Vec<Precedence>)> {
+    /// Who waits here, for each set of limits that may open within a second.
+    pub(in crate::budget) fn wants(&self, now: Moment) -> Vec<Waiting> {
         let soon = now + std::time::Duration::from_secs(1);
-        let mut wants = self.queue.turns(&self.books);
-        wants.retain(|(set, _)| self.books.next_opening(*set, now).is_some_and(|at| at <= soon));
+        let mut wants = self.queue.flows(&self.books);
+        // Without a next opening all of it is under way: it may be given back at any time.
+        wants.retain(|waiting| self.books.next_opening(waiting.set, now).is_none_or(|at| at <= soon));
         wants
+    }
+
+    /// Tags as the shared ledger has them.
+    pub(in crate::budget) fn learn_tags(&mut self, tags: &[(Tagged, [u128; 2])]) {
+        for (of, tags) in tags {
+            self.queue.learn_tags(*of, *tags);
+        }
+        for (of, _) in tags {
+            // A division moves with any of its consumers, one of whom is told with it.
+            if let Tagged::Node(node) = of
+                && let Some(seat) = self.books.seat_at(*node)
+            {
+                self.moved(seat);
+            }
+        }
     }
 }

@@ -20,7 +20,7 @@ impl Books {
         let [division, consumer] = self.path(seat);
         let bound = |limit: usize| Bound {
             limit,
-            account: self.windows[limit].requests().saturating_sub(self.holds.total(limit)),
+            account: self.unheld(limit),
             division: self.cap_of(division, limit),
             consumer: self.cap_of(consumer, limit),
             in_turn: true,
@@ -31,6 +31,21 @@ impl Books {
     /// From so much use of `limit` on, `node` borrows.
     pub(in crate::budget) fn fair_of(&self, node: NodeIndex, limit: usize) -> u32 {
         self.fair[self.cell(node, limit)]
+    }
+
+    /// The consumer at `node`, if it is none of the divisions.
+    pub(in crate::budget) fn seat_at(&self, node: NodeIndex) -> Option<Seat> {
+        (node >= self.divisions).then(|| self.seat(node))
+    }
+
+    /// How many more `node` may take of `limit` under its cap.
+    pub(in crate::budget) fn room_of(&self, node: NodeIndex, limit: usize) -> u32 {
+        self.caps[self.cell(node, limit)].saturating_sub(self.used_by(node, limit))
+    }
+
+    /// The most of `limit` that may be used by those for whom nothing is held.
+    pub(in crate::budget) fn unheld(&self, limit: usize) -> u32 {
+        self.windows[limit].requests().saturating_sub(self.holds.total(limit))
     }
 
     fn bound(&self, seat: Seat, limit: usize) -> Bound {

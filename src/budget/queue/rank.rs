@@ -136,6 +136,24 @@ impl Ranks {
         tag.order = self.turns;
     }
 
+    /// The start tag of `node` in `group`.
+    pub(super) fn start_of(&self, node: NodeIndex, group: Group) -> u128 {
+        self.tags[node][group as usize].start
+    }
+
+    /// The tags of `node` below its share and borrowing, as all replicas have them.
+    pub(super) fn learn(&mut self, node: NodeIndex, starts: [u128; 2]) {
+        for (tag, start) in self.tags[node].iter_mut().zip(starts) {
+            tag.start = start;
+        }
+    }
+
+    /// The virtual time below `parent`; none is the account.
+    pub(super) fn learn_served(&mut self, parent: Option<NodeIndex>, starts: [u128; 2]) {
+        let parent = parent.unwrap_or(self.tags.len());
+        self.served[parent] = starts;
+    }
+
     /// What `node` was served in `group` was not, after all.
     pub(super) fn unserve(&mut self, node: NodeIndex, group: Group) {
         let tag = &mut self.tags[node][group as usize];
@@ -145,7 +163,7 @@ impl Ranks {
     /// What one request costs `node`: the inverse of its share.
     #[allow(clippy::cast_precision_loss, reason = "it is compared with others like it")]
     pub(super) fn price(&self, node: NodeIndex) -> f64 {
-        self.steps[node] as f64 / 1_000_000.0
+        self.steps[node] as f64
     }
 
     fn join(&mut self, node: NodeIndex, group: Group) {

@@ -9,6 +9,7 @@
 //! No call is ever assumed to have been lost, or done: what was asked for and not
 //! answered is given back under its id, which is done once whether it was booked or not.
 
+mod call;
 mod fold;
 mod memory;
 
@@ -24,7 +25,7 @@ use crate::quota::{self, LimitSet, Plan, Scope};
 use super::super::desk::{BidId, Bounds, Desk, Grant, Nominee};
 use super::super::ledger;
 use super::super::log::Seat;
-use super::super::queue::{Place, Precedence};
+use super::super::queue::{Place, Stake, Tagged, Waiting};
 use super::skew::{Jumped, Skew};
 use super::wire::{self, Booking, Change, Id, Limit, On, Request, State, Want};
 
@@ -40,6 +41,8 @@ pub(in crate::budget) struct Replica {
     limits: Vec<quota::Limit>,
     /// Per limit: its key.
     keys: Vec<String>,
+    /// By the script's names: "d:division", "c:consumer", and " v" or "" for what is above them.
+    tagged: HashMap<String, Tagged>,
     /// Per seat: division and consumer.
     names: Vec<(String, String)>,
     seats: HashMap<(String, String), Seat>,
@@ -104,7 +107,7 @@ struct Asked {
     id: Id,
     grant: Grant,
     bounds: Bounds,
-    turn: Option<Precedence>,
+    turn: Option<Stake>,
     origin: Origin,
     /// Until when it can be counted, if it is booked by the call that asks.
     until: Moment,
@@ -164,6 +167,7 @@ impl Replica {
         Self {
             me,
             keys: plan.limits.iter().map(key).collect(),
+            tagged: tagged(plan),
             seats: names.iter().cloned().zip(0..).collect(),
             names,
             limits: plan.limits.clone(),
@@ -196,7 +200,7 @@ impl Replica {
 
     /// The keys that the script works on.
     pub(in crate::budget) fn redis_keys(&self, slot: &str) -> Vec<String> {
-        let fixed = ["state", "charges", "changes", "expiry", "used"].map(str::to_owned);
+        let fixed = ["state", "charges", "changes", "expiry", "used", "tags"].map(str::to_owned);
         let windows = self.keys.iter().map(|key| format!("window:{key}"));
         fixed.into_iter().chain(windows).map(|name| format!("{slot}:{name}")).collect()
     }
@@ -209,12 +213,12 @@ impl Replica {
 
     /// A bid would leave.
     pub(in crate::budget) fn ask_for_bid(&mut self, nominee: Nominee) {
-        let Nominee { bid, grant, bounds, place, turn } = nominee;
+        let Nominee { bid, grant, bounds, place, stake } = nominee;
         self.asks.push_back(Asked {
             id: self.id(grant.ticket),
             grant,
             bounds,
-            turn,
+            turn: Some(stake),
             origin: Origin::Bid(bid, place),
             until: Moment::NEVER,
         });
@@ -303,71 +307,6 @@ impl Replica {
         (request, way)
     }
 
-    fn cuts(&self, desk: &Desk, now: Moment, skew: &Skew) -> Vec<Limit> {
-        let books = desk.books();
-        let limit = |(index, key): (usize, &String)| {
-            let window = books.window(index);
-            let life = window.life().map(micros);
-            let cut = match life {
-                Some(_) => None,
-                None => Some(window.last_edge(now, books.vendor_clock()).map_or(0, |at| skew.at_least(at))),
-            };
-            Limit { key: key.clone(), life, cut }
-        };
-        self.keys.iter().enumerate().map(limit).collect()
-    }
-
-    fn tell_changes(&mut self, request: &mut Request, way: &mut UnderWay, skew: &Skew) {
-        for (id, &number) in self.outbox.iter().take(MAX_CHANGES) {
-            let Some(charge) = self.charges.get(id) else { continue };
-            request.changes.push(Change { id: id.clone(), record: charge.record(skew).to_text() });
-            way.told.push((id.clone(), number));
-        }
-    }
-
-    fn book(&mut self, request: &mut Request, way: &mut UnderWay, desk: &Desk) {
-        let Some(skew) = self.skew else { return };
-        for mut asked in std::mem::take(&mut self.asks) {
-            asked.until = way.sent + self.spans.longest + self.spans.linger;
-            let charge = self.charge_of(asked.grant, State::Pending, asked.until);
-            let pacing = desk.books().pacing();
-            let on = asked.bounds.iter().map(|bound| On {
-                key: self.keys[bound.limit].clone(),
-                most: bound.account,
-                division: bound.division,
-                consumer: bound.consumer,
-                turn: bound.in_turn,
-                gap: pacing.is_even(bound.limit).then(|| micros(pacing.gap_of(bound.limit))),
-            });
-            request.bookings.push(Booking {
-                id: asked.id.clone(),
-                record: charge.record(&skew).to_text(),
-                division: charge.division,
-                consumer: charge.consumer,
-                turn: asked.turn.map(|turn| self.turn(turn)),
-                limits: on.collect(),
-            });
-            way.asked.push(asked);
-        }
-    }
-
-    fn wants(&self, desk: &Desk, now: Moment) -> Vec<Want> {
-        let wants = desk.wants(now).into_iter();
-        let key = |limit: usize| (self.keys[limit].clone(), true);
-        wants
-            .map(|(set, turns)| Want {
-                keys: set.iter().map(key).collect(),
-                turns: turns.into_iter().map(|turn| self.turn(turn)).collect(),
-            })
-            .collect()
-    }
-
-    fn turn(&self, turn: Precedence) -> wire::Turn {
-        let (division, consumer) = self.names[turn.seat as usize].clone();
-        let Precedence { price, fair, ahead, .. } = turn;
-        wire::Turn { key: self.keys[turn.limit].clone(), division, consumer, price, fair, ahead }
-    }
-
     fn charge_of(&self, grant: Grant, state: State, until: Moment) -> Charge {
         let (division, consumer) = self.names[grant.seat as usize].clone();
         let keys: Vec<&str> = grant.set.iter().map(|limit| self.keys[limit].as_str()).collect();
@@ -386,6 +325,17 @@ impl Replica {
     fn id(&self, ticket: u64) -> Id {
         format!("{}-{ticket}", self.me)
     }
+}
+
+fn tagged(plan: &Plan) -> HashMap<String, Tagged> {
+    let divisions = plan.divisions.iter().enumerate().flat_map(|(at, division)| {
+        let name = format!("d:{}", division.name);
+        [(format!("{name} v"), Tagged::Within(Some(at))), (name, Tagged::Node(at))]
+    });
+    let first = plan.divisions.len();
+    let consumers = plan.consumers.iter().zip(first..);
+    let consumers = consumers.map(|(consumer, at)| (format!("c:{}", consumer.name), Tagged::Node(at)));
+    divisions.chain(consumers).chain([(String::new(), Tagged::Within(None))]).collect()
 }
 
 /// Rounded up.

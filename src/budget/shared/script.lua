@@ -8,13 +8,17 @@
 --          or g(one); until: the last microsecond, on this clock, at which the vendor counts it
 -- changes  id by the number of its last change        expiry  id by when nobody needs it any more
 -- used     "limit", "limit d:division" or "limit c:consumer" -> charges that count now
--- windows  (KEYS[6…], one per limit of the caller) "id weight division consumer" by until
+-- tags     "d:division 0", "c:consumer 1" -> start tag in that group; " 0", "d:division v 1" -> virtual
+--          time above them; "a d:division" -> when it was last known to wait
+-- windows  (KEYS[7…], one per limit of the caller) "id weight division consumer" by until
 -- state    epoch, seq, clock, step, opens; m:REPLICA, j: has joined this epoch, e: is expected to,
---          u: limit -> what replicas that do not come back may have charged unseen, w: who waits
-local STATE, CHARGES, CHANGES, EXPIRY, USED = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local FIRST_WINDOW = 5
+--          u: limit -> what replicas that do not come back may have charged unseen, w: who waits, i: since
+--          when a turn on these limits is kept for another
+local STATE, CHARGES, CHANGES, EXPIRY, USED, TAGS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local FIRST_WINDOW = 6
 local NEWS, SWEEP = 500, 200
 local RECOVERY, JOINING, LEASE, ALIVE, KNOWN = 3000000, 500000, 400000, 10000000, 86400000000
+local PATIENCE, SLOTS = 100000, 64
 local call = redis.call
 local q = cjson.decode(ARGV[1])
 
@@ -51,7 +55,7 @@ local now = wall + step
 
 local function begin()
   local epoch = q.me .. '.' .. q.n
-  for _, prefix in ipairs({ 'j:', 'e:', 'u:', 'w:' }) do unset(prefix) end
+  for _, prefix in ipairs({ 'j:', 'e:', 'u:', 'w:', 'i:' }) do unset(prefix) end
   set('epoch', epoch)
   set('opens', text(now + RECOVERY))
 end
@@ -187,74 +191,201 @@ for _, id in ipairs(call('ZRANGEBYSCORE', EXPIRY, '-inf', text(now), 'LIMIT', 0,
   call('ZREM', EXPIRY, id)
 end
 
--- Who waits elsewhere, and would go before `rank` on `key`: by what has been used up to now.
-local rivals = {}
+-- Turns are by start-time fair queueing over all replicas: below its share (0) or borrowing (1), a
+-- node has a tag that grows by its price with each of its requests. It outlives windows, so what
+-- one got in the last window counts in the next. Whoever was away begins where the others are:
+-- at the virtual time, the tag that was served last.
+local tags, tagged = {}, {}
+local function tag(field)
+  if not tags[field] then tags[field] = tonumber(call('HGET', TAGS, field) or '0') end
+  return tags[field]
+end
+local function raise(field, to)
+  if tag(field) < to then
+    tags[field], tagged[field] = to, true
+  end
+end
+-- What waits: a number of requests of one consumer for the same limits, with price and, limit by
+-- limit, the use from which on it borrows: of its division, then its own.
+local told = {}
+local function flow(keys, division, consumer, number, price, fair)
+  local f = { keys = keys, n = number, price = price, fair = fair, node = { 'd:' .. division, 'c:' .. consumer } }
+  f.parent = { '', f.node[1] .. ' v' }
+  return f
+end
+local function waits(f)
+  for at, node in ipairs(f.node) do
+    local seen, parent = 'a ' .. node, f.parent[at]
+    if not told[node] and now > tag(seen) + LEASE then
+      for _, group in ipairs({ ' 0', ' 1' }) do raise(node .. group, tag(parent .. group)) end
+    end
+    -- Not written each time: it costs more than it tells.
+    if now > tag(seen) + LEASE / 4 then raise(seen, now) end
+    told[node], told[parent] = true, true
+  end
+end
+-- Where a request of `f` stands: its division's group and start, then its own; `taken` and `gone`
+-- is what would be used, and by how much tags would have grown, by then.
+local function place(f, at, taken, gone)
+  local node, group = f.node[at], ' 0'
+  for i, key in ipairs(f.keys) do
+    local field = key .. ' ' .. node
+    if used(field) + (taken[field] or 0) >= f.fair[at][i] then group = ' 1' end
+  end
+  return group, tag(node .. group) + (gone[node .. group] or 0)
+end
+local function serve(f)
+  for at, node in ipairs(f.node) do
+    local group, start = place(f, at, {}, {})
+    raise(f.parent[at] .. group, start)
+    raise(node .. group, start + f.price[at])
+  end
+end
+
+-- Who waits elsewhere, for limits that have room.
+local rivals, most = {}, {}
 for field, value in pairs(state) do
   if field:sub(1, 2) == 'w:' and field ~= 'w:' .. q.me then
     local lease, wants = value:match('^(%d+) (.*)$')
-    if tonumber(lease) >= now then
-      for _, want in ipairs(cjson.decode(wants)) do table.insert(rivals, want) end
+    for _, want in ipairs(tonumber(lease) >= now and cjson.decode(wants) or {}) do
+      for i, key in ipairs(want.keys) do most[key] = math.min(most[key] or want.most[i], want.most[i]) end
+      for _, w in ipairs(want.flows) do
+        local division = want.divisions[w[1]]
+        local price, fair = { division[2], w[4] }, { division[3], w[5] }
+        table.insert(rivals, flow(want.keys, division[1], w[2], w[3], price, fair))
+      end
     end
   end
 end
-local function is_before(a, b)
-  for i = 1, #a do
+local function is_least(a, b)
+  for i = 1, 4 do
     if a[i] ~= b[i] then return a[i] < b[i] end
   end
   return false
 end
-local function rank_of(t)
-  local d = used(t.key .. ' d:' .. t.division) + t.ahead[1]
-  local c = used(t.key .. ' c:' .. t.consumer) + t.ahead[2]
-  return { d < t.fair[1] and 0 or 1, d * t.price[1], c < t.fair[2] and 0 or 1, c * t.price[2] }
-end
-local function ahead(key, rank)
-  local number = 0
-  for _, want in ipairs(rivals) do
-    -- In the order in which they leave: so of all replicas' first ones the least may always go.
-    local least
-    for _, turn in ipairs(want.keys[key] and want.turns or {}) do
-      local other = rank_of(turn)
-      if not least or is_before(least, other) then least = other end
-      if not is_before(least, rank) then break end
-      number = number + 1
+-- How many requests of each flow leave now, in turn, if `left` of each limit is free: of `own`
+-- and of who waits elsewhere. Of one consumer's, whichever replica asks first takes the slot.
+local function turns(own, left)
+  local all, contested = {}, 0
+  for _, list in ipairs({ own, rivals }) do
+    for _, f in ipairs(list) do
+      local n, touches = f.n, false
+      for _, key in ipairs(f.keys) do
+        touches = touches or left[key]
+        local room = (left[key] or (most[key] or 0) - used(key))
+        n = math.min(n, room)
+      end
+      if n > 0 and touches then
+        table.insert(all, { f = f, n = n })
+        contested = contested + n
+      end
     end
   end
-  return number
+  local least = math.huge
+  for _, room in pairs(left) do least = math.min(least, room) end
+  if contested <= least then return nil end
+  local taken, gone, given = {}, {}, {}
+  for _ = 1, math.min(least, SLOTS) do
+    local first, first_rank
+    for _, entry in ipairs(all) do
+      if entry.n > 0 then
+        local d, d_start = place(entry.f, 1, taken, gone)
+        local c, c_start = place(entry.f, 2, taken, gone)
+        local rank = { d, d_start, c, c_start }
+        if not first or is_least(rank, first_rank) then first, first_rank = entry, rank end
+      end
+    end
+    if not first then break end
+    local f = first.f
+    first.n = first.n - 1
+    for at, node in ipairs(f.node) do
+      local field = node .. first_rank[2 * at - 1]
+      gone[field] = (gone[field] or 0) + f.price[at]
+      for _, key in ipairs(f.keys) do
+        taken[key .. ' ' .. node] = (taken[key .. ' ' .. node] or 0) + 1
+      end
+    end
+    given[f.node[2]] = (given[f.node[2]] or 0) + 1
+  end
+  return given
+end
+
+local own, given = {}, {}
+for _, b in ipairs(q.bookings or {}) do
+  local keys = {}
+  for i, on in ipairs(b.limits) do keys[i] = on.key end
+  b.set = table.concat(keys, ',')
+  if b.turn then
+    b.flow = flow(keys, b.division, b.consumer, 1, b.turn.price, b.turn.fair)
+    table.insert(own, b.flow)
+    waits(b.flow)
+  end
+end
+-- Whether it is the turn of `b`, if it may leave as far as limits go.
+local function is_in_turn(b)
+  local left, capacity, is_contested = {}, b.set, false
+  for _, on in ipairs(b.limits) do
+    if on.turn then
+      is_contested = true
+      left[on.key] = on.most - used(on.key)
+      capacity = capacity .. ' ' .. on.most
+    end
+  end
+  if not is_contested or #rivals == 0 then return true end
+  if not b.flow then return turns(own, left) == nil end
+  -- Once for all bookings of this call that see the same room.
+  if not given[capacity] then given[capacity] = turns(own, left) or 'all' end
+  local mine = given[capacity]
+  if mine == 'all' then return true end
+  local number = mine[b.flow.node[2]] or 0
+  mine[b.flow.node[2]] = number - 1
+  return number > 0
 end
 
 local function refusal(b)
   if now > q.by then return 'late' end
   if not open then return 'shut' end
-  local turn
-  local rank = b.turn and rank_of(b.turn) or { 2, 0, 0, 0 }
   for _, on in ipairs(b.limits) do
-    local count = used(on.key)
-    if count >= on.most then return 'full' end
+    if used(on.key) >= on.most then return 'full' end
     if on.division and used(on.key .. ' d:' .. b.division) >= on.division then return 'full' end
     if on.consumer and used(on.key .. ' c:' .. b.consumer) >= on.consumer then return 'full' end
     if on.gap and tonumber(state['g:' .. on.key] or '0') + on.gap > now then return 'full' end
-    if on.turn and count + ahead(on.key, rank) >= on.most then turn = 'turn' end
   end
-  return turn
+  -- Unless whoever's turn it is does not come: it is slow, or no more.
+  local kept = tonumber(b.flow and state['i:' .. b.set] or now)
+  if not is_in_turn(b) and now <= kept + PATIENCE then return 'turn' end
 end
 
 local verdicts = {}
 for at, b in ipairs(q.bookings or {}) do
-  local no = not b.anyway and refusal(b)
+  local no, kept = not b.anyway and refusal(b), 'i:' .. b.set
   if not no then
+    if b.flow then
+      serve(b.flow)
+      b.flow.n = 0
+    end
     put(b.id, b.record)
     for _, on in ipairs(b.limits) do
       if on.gap then set('g:' .. on.key, text(now)) end
     end
+    if state[kept] then
+      call('HDEL', STATE, kept)
+      state[kept] = nil
+    end
+  elseif no == 'turn' and not state[kept] then
+    set(kept, text(now))
   end
   verdicts[at] = no or 'yes'
-  if b.turn and (no == 'turn' or no == 'full') then
+  if b.flow and (no == 'turn' or no == 'full') then
     -- It waits on, and counts among those who do.
-    local keys = {}
-    for _, on in ipairs(b.limits) do keys[on.key] = true end
-    table.insert(q.wants, { keys = keys, turns = { b.turn } })
+    local of, bounds = b.turn, {}
+    for i, on in ipairs(b.limits) do bounds[i] = on.most end
+    local division, one = { b.division, of.price[1], of.fair[1] }, { 1, b.consumer, 1, of.price[2], of.fair[2] }
+    table.insert(q.wants, { keys = b.flow.keys, most = bounds, divisions = { division }, flows = { one } })
   end
+end
+for _, want in ipairs(q.wants or {}) do
+  for _, w in ipairs(want.flows) do waits(flow(want.keys, want.divisions[w[1]][1], w[2], w[3])) end
 end
 
 if q.wants and #q.wants > 0 then
@@ -262,6 +393,7 @@ if q.wants and #q.wants > 0 then
 elseif state['w:' .. q.me] then
   call('HDEL', STATE, 'w:' .. q.me)
 end
+for field in pairs(tagged) do call('HSET', TAGS, field, text(tags[field])) end
 if tostring(seq) ~= state.seq then set('seq', text(seq)) end
 
 local news, top = {}, seq
@@ -284,4 +416,10 @@ for field, value in pairs(state) do
     if at + KNOWN < now then call('HDEL', STATE, field) end
   end
 end
-return { 'ok', state.epoch, now, wall, seq, top, open and 0 or opens, verdicts, news, members }
+local known_tags = {}
+for node in pairs(told) do
+  for _, word in ipairs({ node, text(tag(node .. ' 0')), text(tag(node .. ' 1')) }) do
+    table.insert(known_tags, word)
+  end
+end
+return { 'ok', state.epoch, now, wall, seq, top, open and 0 or opens, verdicts, news, members, known_tags }

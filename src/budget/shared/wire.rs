@@ -1,6 +1,7 @@
 //! What is said to the script and what it answers; see `script.lua`.
 
 use serde::Serialize;
+use smallvec::SmallVec;
 
 use crate::redis::Answer;
 
@@ -92,23 +93,26 @@ pub(super) struct On {
     pub(super) gap: Option<u64>,
 }
 
-/// Somebody waits here for these limits.
-#[derive(Debug, Serialize)]
+/// By limit: from so much use on somebody borrows.
+type Fair = SmallVec<[u32; 4]>;
+
+/// Who waits here for these limits.
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Want {
-    pub(super) keys: std::collections::BTreeMap<String, bool>,
-    /// The next turns here, in order.
-    pub(super) turns: Vec<Turn>,
+    pub(super) keys: Vec<String>,
+    /// What may be used of each by those for whom nothing is held.
+    pub(super) most: Vec<u32>,
+    /// Name, price, and by limit the use from which on it borrows.
+    pub(super) divisions: Vec<(String, f64, Fair)>,
+    /// The number of its division, name, how many wait, price, and as above.
+    pub(super) flows: Vec<(usize, String, u32, f64, Fair)>,
 }
 
-/// What the script works out from who goes before whom: division, then consumer.
+/// What the script works a turn out from: see `Stake`.
 #[derive(Debug, Serialize)]
 pub(super) struct Turn {
-    pub(super) key: String,
-    pub(super) division: String,
-    pub(super) consumer: String,
     pub(super) price: [f64; 2],
-    pub(super) fair: [u32; 2],
-    pub(super) ahead: [u32; 2],
+    pub(super) fair: [Fair; 2],
 }
 
 /// How far a charge is.
@@ -190,6 +194,8 @@ pub(super) struct Done {
     pub(super) news: Vec<(Id, Record)>,
     /// Replicas that were heard of lately.
     pub(super) members: Vec<String>,
+    /// By name as the script has it: start tags below the share and borrowing.
+    pub(super) tags: Vec<(String, [u128; 2])>,
 }
 
 /// What became of a booking.
@@ -230,6 +236,7 @@ fn parse(answer: &Answer) -> Option<Reply> {
             verdicts: parts.get(7)?.list()?.iter().map(verdict).collect::<Option<_>>()?,
             news: parts.get(8)?.list()?.chunks(2).map(news).collect::<Option<_>>()?,
             members: texts(parts.get(9)?)?,
+            tags: texts(parts.get(10)?)?.chunks(3).map(tags).collect::<Option<_>>()?,
         }),
         _ => return None,
     };
@@ -239,6 +246,11 @@ fn parse(answer: &Answer) -> Option<Reply> {
 fn news(pair: &[Answer]) -> Option<(Id, Record)> {
     let [id, record] = pair else { return None };
     Some((id.text()?.to_owned(), Record::of(record.text()?)?))
+}
+
+fn tags(words: &[String]) -> Option<(String, [u128; 2])> {
+    let [name, below, borrowing] = words else { return None };
+    Some((name.clone(), [below.parse().ok()?, borrowing.parse().ok()?]))
 }
 
 fn texts(list: &Answer) -> Option<Vec<String>> {

@@ -124,7 +124,7 @@ impl Catalogue {
 
     /// Takes out what the selector means.
     pub(super) fn purge(&mut self, selector: &Selector) -> Vec<(Name, Id)> {
-        let hashes = self.index.select(selector);
+        let hashes: Vec<Hash> = self.index.select(selector).iter().map(Key::hash).collect();
         let names: Vec<Name> =
             hashes.iter().flat_map(|hash| self.rows(hash).iter().map(|row| (*hash, row.variant))).collect();
         names.into_iter().filter_map(|name| self.remove(name).map(|id| (name, id))).collect()

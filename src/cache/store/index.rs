@@ -35,9 +35,9 @@ impl Index {
         }
     }
 
-    pub(in crate::cache) fn select(&self, selector: &Selector) -> Vec<Hash> {
+    pub(in crate::cache) fn select(&self, selector: &Selector) -> Vec<Key> {
         let (upstream, from) = match selector {
-            Selector::All => return self.0.lock().keys().map(|(.., hash)| *hash).collect(),
+            Selector::All => return self.0.lock().values().map(|listed| listed.key.clone()).collect(),
             Selector::Upstream(upstream)
             | Selector::Resource(upstream, _)
             | Selector::Matching(upstream, _) => (upstream, "".into()),
@@ -50,7 +50,7 @@ impl Index {
         all.range((Bound::Included(&start), Bound::Unbounded))
             .take_while(|((is, path, _), _)| is == upstream && is_within(selector, &start.1, path))
             .filter(|(_, listed)| selector.selects(&listed.key))
-            .map(|((.., hash), _)| *hash)
+            .map(|(_, listed)| listed.key.clone())
             .collect()
     }
 

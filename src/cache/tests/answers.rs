@@ -19,7 +19,7 @@ fn stored(response: &str) -> Hit {
 
 fn answer(hit: &Hit, request: &str) -> (u16, String, HeaderMap) {
     let (method, caller) = parse_request(request);
-    let answer = hit.answer(&asked(&method, &caller), Shape::Stored);
+    let answer = hit.answer(&method, &caller, Shape::Stored);
     let body = pollster(answer.body);
     (answer.status.as_u16(), body, answer.headers)
 }

@@ -205,10 +205,13 @@ fn callers_whose_directives_do_not_count_are_not_heard() {
     world.fetch(0, "", "200 | cc: max-age=60").unwrap();
     let caller = fields("cc: no-cache, no-store");
     let asked = Asked::new(&Method::GET, &caller, &caller, ClientCacheControl::Ignore);
-    assert!(asked.may_join());
+    assert!(asked.directives.allow_joining());
     let lookup = world.cache.lookup(&key(&Method::GET), &world.policy(), &asked, now(1));
     assert!(matches!(lookup, Lookup::Fresh(_)));
     for alone in ["no-cache", "no-store", "max-age=0"] {
-        assert!(!self::asked(&Method::GET, &fields(&format!("cc: {alone}"))).may_join(), "{alone}");
+        assert!(
+            !self::asked(&Method::GET, &fields(&format!("cc: {alone}"))).directives.allow_joining(),
+            "{alone}"
+        );
     }
 }

@@ -114,6 +114,9 @@ impl Replica {
             }
         }
         self.judge(desk, way.asked, (&done.verdicts, done.opens, has_news), now);
+        let of = |(name, tags): &(String, [u128; 2])| Some((*self.tagged.get(name)?, *tags));
+        let tags: Vec<_> = done.tags.iter().filter_map(of).collect();
+        desk.learn_tags(&tags);
         self.open_if_ready(desk, done.opens.is_none() && self.seen >= done.seq, now)
     }
 

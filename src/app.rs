@@ -34,7 +34,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use crate::admin::{Admin, Health, KeyHealth, Order, Sources, Watched};
 use crate::budget::ledger::Begun;
 use crate::budget::{Standing, Store};
-use crate::cache::{Cache, CacheLimits, Disk, DiskOptions, Editions, SecondLevel};
+use crate::cache::{Cache, CacheLimits, Disk, DiskOptions, Editions, SecondLevel, Shared, SharedOptions};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::proxy::{Body, Gateway, Lane, Met};
@@ -112,7 +112,7 @@ impl App {
         let process = getrandom::u64().context("the system has no randomness")?;
         let store = Store::open(&config.store, clock, process).context("the ledger cannot be kept")?;
         let key = token_key::of(&config)?;
-        let cache = cache(&config, clock)?;
+        let cache = cache(&config, clock, process).await?;
         let (traces, tracer) = Traces::begin(config.otlp.as_ref(), clock, process)?.unzip();
         let gateway = Gateway::new(
             &config,
@@ -289,8 +289,8 @@ fn key_health(state: crate::proxy::KeyState) -> KeyHealth {
     }
 }
 
-/// The one cache of all lanes, over its file.
-fn cache(config: &Config, clock: Clock) -> anyhow::Result<Arc<Cache>> {
+/// The one cache of all lanes, over its file and what replicas share.
+async fn cache(config: &Config, clock: Clock, process: u64) -> anyhow::Result<Arc<Cache>> {
     let open = |max_bytes| {
         let options = DiskOptions { path: config.store.path.clone(), max_bytes };
         let disk = Disk::open(&options, Editions::of(&config.upstreams), clock);
@@ -298,7 +298,24 @@ fn cache(config: &Config, clock: Clock) -> anyhow::Result<Arc<Cache>> {
     };
     let second = config.store.cache_disk_bytes.map(open).transpose();
     let second = second.context("the thread of the cache's file cannot start")?;
-    Ok(Arc::new(Cache::over(CacheLimits { max_bytes: config.store.cache_memory_bytes }, second)))
+    let limits = CacheLimits { max_bytes: config.store.cache_memory_bytes };
+    let (Some(redis), Some(key)) = (&config.store.redis, &config.server.token_key) else {
+        return Ok(Arc::new(Cache::over(limits, second, None)));
+    };
+    let options = SharedOptions {
+        server: redis.server.clone(),
+        prefix: &redis.prefix,
+        process,
+        key,
+        max_bytes: redis.cache_bytes,
+    };
+    let shared = Shared::new(options, Editions::of(&config.upstreams), clock);
+    let (shared, orders) = shared.context("the system has no randomness")?;
+    let cache = Arc::new(Cache::over(limits, second, Some(Arc::clone(&shared))));
+    shared.start(&cache, orders);
+    // Nothing is served that was purged elsewhere while this one was not there.
+    shared.joined().await;
+    Ok(cache)
 }
 
 fn describe(gateway: &Gateway) {

@@ -41,6 +41,7 @@ pub mod policy;
 mod record;
 pub mod reuse;
 pub mod second;
+pub mod shared;
 pub mod store;
 pub mod validate;
 mod vary;
@@ -65,7 +66,8 @@ pub use join::{FlightError, FlightLimits, Flights, Joined, Landing, Lead, Listen
 pub use key::{FlightKey, Key, Scope, Selector};
 pub use policy::{Fate, NotStored, Policy, Sharing, Storable};
 pub use reuse::{Forward, Hit, Lookup, Occasion, Stale};
-pub use second::{SecondLevel, SecondTally, Unconfirmed};
+pub use second::{Level, SecondLevel, SecondTally, Unconfirmed};
+pub use shared::{Claim, MAX_SHARED_BYTES, Note, Outcome, Shared, SharedOptions, SharedTally, Turn};
 pub use store::{Cache, CacheLimits, Stored, Ticket};
 
 /// One reading of both clocks: ages are measured on the monotone one, dates in

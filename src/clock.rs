@@ -127,6 +127,19 @@ impl BootId {
         let digits: String = text.trim().chars().filter(|c| *c != '-').collect();
         u128::from_str_radix(&digits, 16).ok().map(|id| Self(id.to_be_bytes()))
     }
+
+    /// The same, or where the kernel does not say one that no other process has.
+    ///
+    /// # Errors
+    /// The system has no randomness.
+    pub fn of_this_machine_or_new() -> std::io::Result<Self> {
+        if let Some(boot) = Self::of_this_machine() {
+            return Ok(boot);
+        }
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).map_err(std::io::Error::other)?;
+        Ok(Self(id))
+    }
 }
 
 /// Notices that something which should go on has stood still for too long: a

@@ -9,13 +9,16 @@
 //! * `wish`: what will be asked of the vendor, and who may share the answer.
 //! * `keyed_body`, `snap`: the one spelling of a cacheable POST and of a time window.
 //! * `fetch`, `receive`: the task that owns a permit, sends once, and fills flight and cache.
-//! * `books`: what is written down of a request that leaves.
+//! * `books`: what is written down of a request that has left.
+//! * `turn`: one fetch for all replicas.
 //! * `sign`: the request as it leaves, with the vendor's key.
-//! * `tokens`, `sign_in`: the vendor's tokens, where a key is exchanged for one.
+//! * `tokens`, `sign_in`: the vendor's tokens, where a key is exchanged for one;
+//!   `shared_token`: one for all replicas.
 //! * `written`: what a write makes untrue is dropped before the writer is answered.
 //! * `keys`, `breaker`: which value of a key is sent; when a vendor that is down is let be.
 //! * `relay`: what is passed on in front of another weir.
 //! * `pages`: all pages of a list as one answer, each a request of its own.
+//! * `leaving`: who is told that a request has left.
 //! * `learn`: what an answer tells about the vendor's own count.
 //! * `exchange`: what is said about it: headers, log line, counts.
 //! * `refusal`: every answer that weir makes itself, and its status.
@@ -43,6 +46,7 @@ mod issue;
 mod keyed_body;
 mod keys;
 mod learn;
+mod leaving;
 mod listen;
 mod pages;
 mod pipeline;
@@ -50,11 +54,13 @@ mod ratelimit;
 mod receive;
 mod refusal;
 mod relay;
+mod shared_token;
 mod sign;
 mod sign_in;
 mod snap;
 mod table;
 mod tokens;
+mod turn;
 mod wish;
 mod written;
 

@@ -9,6 +9,7 @@
 
 #[cfg(test)]
 mod blocking;
+mod call;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -20,6 +21,8 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, TlsCertificates, Value};
 
 use crate::secret::Secret;
+
+pub use call::{Datum, News};
 
 #[cfg(test)]
 pub(crate) use blocking::Blocking;

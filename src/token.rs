@@ -10,6 +10,8 @@
 //! seconds, 8 bytes, big endian), the consumer's name, and the 32 bytes of the HMAC.
 //! Clients are known to send base64 of the whole text; that is accepted too.
 
+mod seal;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -23,6 +25,8 @@ use zeroize::Zeroizing;
 
 use crate::clock::UnixTime;
 use crate::secret::{Secret, TokenHash};
+
+pub use seal::Sealer;
 
 /// Issues and checks tokens with one key.
 pub struct Issuer {

@@ -2,7 +2,9 @@
 //! time: that one of them, or Redis, dies at a real moment is the point here.
 
 mod loss;
+mod sharing;
 mod together;
+mod tokens;
 
 use std::time::Duration;
 

@@ -3,7 +3,8 @@
 //! The body says what: `{"upstream": "catchpoint"}` for all of a vendor's, with one of
 //! `"path"` (any query), `"prefix"` (of the path) or `"division"` (all that was fetched
 //! with its key, so also what divisions with the same key see). The answer,
-//! `{"purged": 3}`, comes when nothing of it can come back, not even after a crash.
+//! `{"purged": 3}`, comes when nothing of it can come back, not even after a crash, and no
+//! replica that shares this weir's Redis serves it any more.
 
 use std::sync::Arc;
 
@@ -43,7 +44,7 @@ type Mistake = (StatusCode, String);
     (status = 200, description = "It is gone for good", body = Purged),
     (status = 400, description = "It cannot be understood", body = super::api::Problem),
     (status = 404, description = "There is no such upstream or division", body = super::api::Problem),
-    (status = 503, description = "It is gone from memory, and may be back after a crash", body = super::api::Problem),
+    (status = 503, description = "It is gone here, and may be met again after a crash, or on another replica", body = super::api::Problem),
 ))]
 pub(super) async fn purge(State(admin): State<Arc<Admin>>, body: Bytes) -> Response {
     let selector = match selector(&admin.upstreams(), &body) {
@@ -57,7 +58,7 @@ pub(super) async fn purge(State(admin): State<Arc<Admin>>, body: Bytes) -> Respo
     match confirmed {
         Ok(()) => axum::Json(Purged { purged }).into_response(),
         Err(error) => {
-            let error = format!("it is gone from memory, but {error}: after a crash it may come back");
+            let error = format!("it is gone from memory, but {error}");
             answer(StatusCode::SERVICE_UNAVAILABLE, &json!({ "purged": purged, "error": error }))
         }
     }

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::{Admin, Watched};
 use crate::budget::{LimitState, Node, NodeState, Snapshot, VendorView};
-use crate::cache::SecondTally;
+use crate::cache::{SecondTally, SharedTally};
 use crate::clock::UnixTime;
 use crate::quota;
 use crate::telemetry::{Counts, Outcome, Refused};
@@ -171,6 +171,8 @@ struct CacheStatus {
     bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     disk: Option<DiskStatus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redis: Option<RedisStatus>,
 }
 
 /// The part of the cache that outlives a restart.
@@ -180,6 +182,18 @@ struct DiskStatus {
     bytes: u64,
     queued_bytes: u64,
     found: u64,
+    dropped: u64,
+}
+
+/// The part of the cache that replicas share.
+#[derive(Debug, Serialize, ToSchema)]
+struct RedisStatus {
+    /// Purges and writes of other replicas are heard.
+    is_open: bool,
+    queued_bytes: u64,
+    found: u64,
+    joined: u64,
+    told: u64,
     dropped: u64,
 }
 
@@ -213,6 +227,7 @@ pub(super) fn of(admin: &Admin) -> Status {
             keys: cache.len(),
             bytes: cache.weight_bytes(),
             disk: cache.second_tally().map(disk),
+            redis: cache.shared_tally().map(redis),
         },
         reloads: ReloadStatus {
             adopted,
@@ -227,6 +242,11 @@ pub(super) fn of(admin: &Admin) -> Status {
 fn disk(tally: SecondTally) -> DiskStatus {
     let SecondTally { entries, bytes, queued_bytes, found, dropped } = tally;
     DiskStatus { entries, bytes, queued_bytes, found, dropped }
+}
+
+fn redis(tally: SharedTally) -> RedisStatus {
+    let SharedTally { is_open, found, joined, told, dropped, queued_bytes } = tally;
+    RedisStatus { is_open, queued_bytes, found, joined, told, dropped }
 }
 
 fn upstream(watched: &Watched, now: UnixTime) -> UpstreamStatus {

@@ -46,7 +46,7 @@ use super::edition::Editions;
 use super::entry::Entry;
 use super::key::{Key, Selector};
 use super::record::{self, Reading};
-use super::second::{Name, Pending, SecondLevel, SecondTally, Unconfirmed, Variant};
+use super::second::{Level, Name, Pending, SecondLevel, SecondTally, Unconfirmed, Variant};
 use crate::clock::{BootId, Clock};
 
 /// How long a look may take; then the vendor is asked. Far more than a disk needs,
@@ -95,14 +95,7 @@ impl Disk {
     /// # Errors
     /// No thread can be had, or the system has no randomness.
     pub fn open(options: &DiskOptions, editions: Editions, clock: Clock) -> std::io::Result<Self> {
-        let boot = match BootId::of_this_machine() {
-            Some(boot) => boot,
-            None => {
-                let mut id = [0; 16];
-                getrandom::fill(&mut id).map_err(std::io::Error::other)?;
-                BootId(id)
-            }
-        };
+        let boot = BootId::of_this_machine_or_new()?;
         let place = Box::new(Folder(options.path.clone()));
         Self::start(place, options.max_bytes, (editions, clock, boot))
     }
@@ -121,6 +114,10 @@ impl Disk {
 }
 
 impl SecondLevel for Disk {
+    fn level(&self) -> Level {
+        Level::Disk
+    }
+
     fn look(&self, key: &Key, known: &[Variant]) -> Option<Pending<Vec<Entry>>> {
         let may_be_there = match self.shared.inbox.phase() {
             Phase::Opened => !self.shared.inbox.rows(key, known).is_empty(),
@@ -178,7 +175,7 @@ impl SecondLevel for Disk {
             let confirmed = tokio::time::timeout_at(until, done.wait_for(|done| *done >= want)).await;
             match confirmed {
                 Ok(Ok(_)) => Ok(()),
-                _ => Err(Unconfirmed),
+                _ => Err(Unconfirmed::Disk),
             }
         })
     }

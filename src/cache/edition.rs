@@ -7,6 +7,7 @@
 //! name to another account purges the upstream first.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -22,7 +23,7 @@ pub struct Editions(HashMap<UpstreamName, Edition>);
 #[derive(Debug)]
 struct Edition {
     without_rule: u64,
-    rules: Vec<(Pattern, u64)>,
+    rules: Vec<(Pattern, u64, Duration)>,
 }
 
 impl Editions {
@@ -42,8 +43,12 @@ impl Editions {
     /// What would decide about `key` now; none for an upstream that is no more.
     pub(super) fn edition(&self, key: &Key) -> Option<u64> {
         let edition = self.0.get(&key.scope().upstream)?;
-        let rule = edition.rules.iter().find(|(pattern, _)| pattern.matches(key.method(), key.path()));
-        Some(rule.map_or(edition.without_rule, |(_, digest)| *digest))
+        Some(edition.of_key(key).0)
+    }
+
+    /// The same, and for how long an answer is of use when it is stale and the budget says no.
+    pub(super) fn edition_and_limited(&self, key: &Key) -> Option<(u64, Duration)> {
+        self.0.get(&key.scope().upstream).map(|edition| edition.of_key(key))
     }
 }
 
@@ -53,8 +58,18 @@ impl Edition {
         let rule = |rule| digest(&format!("{vendor} {rule:?}"));
         Self {
             without_rule: digest(&vendor),
-            rules: upstream.cache.iter().map(|of| (of.pattern.clone(), rule(of))).collect(),
+            rules: upstream
+                .cache
+                .iter()
+                .map(|of| (of.pattern.clone(), rule(of), of.stale_if_limited.unwrap_or_default()))
+                .collect(),
         }
+    }
+
+    fn of_key(&self, key: &Key) -> (u64, Duration) {
+        let matches = |(pattern, _, _): &&(Pattern, u64, Duration)| pattern.matches(key.method(), key.path());
+        let rule = self.rules.iter().find(matches);
+        rule.map_or((self.without_rule, Duration::ZERO), |(_, digest, limited)| (*digest, *limited))
     }
 }
 

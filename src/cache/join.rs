@@ -251,6 +251,12 @@ impl<T, E: Clone> Lead<T, E> {
         self.flight.shared()
     }
 
+    /// Whether others can join it.
+    #[must_use]
+    pub fn is_on_board(&self) -> bool {
+        self.on_board
+    }
+
     /// How many listen.
     #[must_use]
     pub fn listeners(&self) -> usize {

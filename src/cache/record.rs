@@ -173,6 +173,30 @@ impl Head {
 
     /// The entry under `key`, which is what was looked for, with its age as of now.
     pub(super) fn entry(self, key: &Key, body: Bytes, now: &Reading) -> Result<Entry, Garbled> {
+        let at = self.stamp.placed(now).ok_or(Garbled)?;
+        self.entry_at(key, body, at)
+    }
+
+    /// The same where another machine may have written it: then it is as old as the older
+    /// of the wall and `age` say.
+    pub(super) fn entry_from_afar(
+        self,
+        key: &Key,
+        body: Bytes,
+        now: &Reading,
+        age: Duration,
+    ) -> Result<Entry, Garbled> {
+        let at = match self.stamp.boot == now.present.boot {
+            true => self.stamp.placed(now),
+            false => {
+                let age = nanos(age.max(now.wall.since(self.stamp.wall)));
+                now.present.now.as_nanos().checked_sub(age).map(Moment::from_nanos)
+            }
+        };
+        self.entry_at(key, body, at.ok_or(Garbled)?)
+    }
+
+    fn entry_at(self, key: &Key, body: Bytes, at: Moment) -> Result<Entry, Garbled> {
         let is_asked_for = self.key.hash() == key.hash()
             && self.key.scope() == key.scope()
             && self.key.method() == key.method()
@@ -180,7 +204,6 @@ impl Head {
         if !is_asked_for || body.len() != self.body_bytes || sum([&body[..]]) != self.body_sum {
             return Err(Garbled);
         }
-        let at = self.stamp.placed(now).ok_or(Garbled)?;
         let freshness = Freshness { received: Now { at, wall: self.stamp.wall }, ..self.life };
         Ok(Entry {
             key: key.stored(),

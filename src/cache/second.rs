@@ -1,17 +1,17 @@
 //! The cache's second level: larger and slower than the first, and outliving it.
 //!
 //! What any second level promises, so that the first need not care which one it is
-//! (a file: [`super::disk`]; a Redis that replicas share is to be the second):
+//! (a file: [`super::disk`]; a Redis that replicas share: [`super::shared`]):
 //!
 //! * **Nobody waits for it on a hit**, nor to keep an answer: [`SecondLevel::keep`]
 //!   takes it and writes it behind, within a bound in bytes. What does not fit, or
 //!   cannot be written, is dropped and counted: it costs warmth, never more.
 //! * **A look costs nothing where surely nothing is**: [`SecondLevel::look`] says so
-//!   at once. Otherwise it is done off the workers, takes a second at most, and is
-//!   made once for all who miss the same key.
+//!   at once. Otherwise it is done off the workers, takes a second at most (Redis: 50 ms),
+//!   and is made once for all who miss the same key.
 //! * **What was purged does not come back.** From [`SecondLevel::purge`] on no look
-//!   finds it; once [`SecondLevel::confirmed`] resolves, no restart does either.
-//!   Until then nobody is told that it is gone.
+//!   finds it; once [`SecondLevel::confirmed`] resolves, no restart and no other replica
+//!   does either. Until then nobody is told that it is gone.
 //! * **Ages go on while nobody runs.** An entry whose age cannot be told is no entry.
 //! * What cannot be read costs the one entry; what is broken altogether is begun
 //!   anew. Neither is an error of anybody's request.
@@ -34,8 +34,20 @@ pub type Variant = u64;
 /// One answer's name in both levels.
 pub type Name = (Hash, Variant);
 
+/// Which second level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// A file of this weir's.
+    Disk,
+    /// Shared by replicas.
+    Redis,
+}
+
 /// See the module.
 pub trait SecondLevel: fmt::Debug + Send + Sync {
+    /// Which it is.
+    fn level(&self) -> Level;
+
     /// The answers under `key` other than `known`; none, at once, if there surely are
     /// none. To be called after the [ticket](super::Cache::ticket) is taken under
     /// which they will be brought up.
@@ -63,10 +75,16 @@ pub trait SecondLevel: fmt::Debug + Send + Sync {
     fn tally(&self) -> SecondTally;
 }
 
-/// What was purged may come back after a restart.
+/// What was purged may be met again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the cache's second level does not confirm the purge")]
-pub struct Unconfirmed;
+pub enum Unconfirmed {
+    /// By this weir.
+    #[error("the cache's file does not confirm the purge: after a crash it may come back")]
+    Disk,
+    /// By others.
+    #[error("redis does not confirm the purge: other replicas may serve it until they hear of it")]
+    Replicas,
+}
 
 /// How a second level is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

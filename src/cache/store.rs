@@ -37,11 +37,13 @@ use tokio::sync::Mutex as Turn;
 
 use self::index::Index;
 use super::entry::Entry;
-use super::key::{Hashed, Key, Selector};
+use super::key::{Hash, Hashed, Key, Selector};
 use super::policy::Policy;
 use super::reuse::{Forward, Lookup};
-use super::second::{Name, SecondLevel};
+use super::second::{Level, Name, SecondLevel};
+use super::shared::Shared;
 use super::{Asked, Now, RequestDirectives};
+use crate::clock::Moment;
 
 /// How much may be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,9 +61,13 @@ pub struct Cache {
     gate: RwLock<Log>,
     next_slot: AtomicU64,
     max_bytes: u64,
-    second: Option<Arc<dyn SecondLevel>>,
-    /// Those who miss one key look into the second level one after another.
-    turns: [Turn<()>; TURNS],
+    /// The nearest first.
+    levels: Vec<Arc<dyn SecondLevel>>,
+    /// The one of them that replicas share.
+    shared: Option<Arc<Shared>>,
+    /// Those who miss one key look into the second level one after another; what was
+    /// looked for last and not found, and when.
+    turns: [Turn<Option<(Hash, Moment)>>; TURNS],
     on_purge: RwLock<Vec<OnPurge>>,
 }
 
@@ -121,12 +127,17 @@ impl Cache {
     /// An empty cache without a second level.
     #[must_use]
     pub fn new(limits: CacheLimits) -> Self {
-        Self::over(limits, None)
+        Self::over(limits, None, None)
     }
 
-    /// An empty cache over what `second` holds.
+    /// An empty cache over what `disk` and `shared` hold.
     #[must_use]
-    pub fn over(limits: CacheLimits, second: Option<Arc<dyn SecondLevel>>) -> Self {
+    pub fn over(
+        limits: CacheLimits,
+        disk: Option<Arc<dyn SecondLevel>>,
+        shared: Option<Arc<Shared>>,
+    ) -> Self {
+        let as_level = |shared: &Arc<Shared>| Arc::clone(shared) as Arc<dyn SecondLevel>;
         let index = Arc::new(Index::default());
         let told = index.clone();
         let slots = moka::sync::Cache::builder()
@@ -146,8 +157,9 @@ impl Cache {
             gate: RwLock::default(),
             next_slot: AtomicU64::new(0),
             max_bytes: limits.max_bytes,
-            second,
-            turns: std::array::from_fn(|_| Turn::new(())),
+            levels: disk.into_iter().chain(shared.as_ref().map(as_level)).collect(),
+            shared,
+            turns: std::array::from_fn(|_| Turn::new(None)),
             on_purge: RwLock::default(),
         }
     }
@@ -187,10 +199,10 @@ impl Cache {
 
     /// Keeps an answer under its own key, in both levels, unless something overtook it.
     pub fn insert(&self, ticket: Ticket, entry: Arc<Entry>) -> Stored {
-        self.fill(ticket, entry, self.second.as_deref())
+        self.fill(ticket, entry, &self.levels)
     }
 
-    fn fill(&self, ticket: Ticket, entry: Arc<Entry>, second: Option<&dyn SecondLevel>) -> Stored {
+    fn fill(&self, ticket: Ticket, entry: Arc<Entry>, below: &[Arc<dyn SecondLevel>]) -> Stored {
         if entry.weight_bytes() as u64 > self.max_bytes {
             return Stored::TooLarge;
         }
@@ -198,7 +210,7 @@ impl Cache {
         if log.overtook(ticket, entry.key()) {
             return Stored::Overtaken;
         }
-        self.write(|| self.put(entry, second))
+        self.write(|| self.put(entry, below))
     }
 
     /// Changes slots. Writes are rare (what they keep was paid for); evicting at once
@@ -223,18 +235,27 @@ impl Cache {
                 None => Op::Nop,
             })
         });
-        if let Some(second) = &self.second {
-            second.forget(entry);
-        }
+        self.levels.iter().for_each(|level| level.forget(entry));
     }
 
     /// Drops what the selector means in both levels, also what is on its way; says how
-    /// many entries went. [`Cache::confirmed`] resolves when no restart brings them back.
+    /// many entries went. [`Cache::confirmed`] resolves when no restart brings them back,
+    /// and no other replica serves them.
     pub fn purge(&self, selector: &Selector) -> u64 {
+        self.purge_in(selector, |_| true)
+    }
+
+    /// The same for what another replica purged: it is not told again.
+    pub(super) fn purge_told(&self, selector: &Selector) -> u64 {
+        self.purge_in(selector, |level| level != Level::Redis)
+    }
+
+    fn purge_in(&self, selector: &Selector, is_meant: impl Fn(Level) -> bool) -> u64 {
         let mut gone: HashSet<Name> = {
             let mut log = self.gate.write();
             log.add(selector.clone());
-            self.second.iter().flat_map(|second| second.purge(selector)).collect()
+            let levels = self.levels.iter().filter(|level| is_meant(level.level()));
+            levels.flat_map(|level| level.purge(selector)).collect()
         };
         for key in self.index.select(selector) {
             if let Some(slot) = self.write(|| self.slots.remove(&key)) {
@@ -270,7 +291,7 @@ impl Cache {
         self.len() == 0
     }
 
-    fn put(&self, entry: Arc<Entry>, second: Option<&dyn SecondLevel>) -> Stored {
+    fn put(&self, entry: Arc<Entry>, below: &[Arc<dyn SecondLevel>]) -> Stored {
         let key = entry.key().clone();
         let mut stored = Stored::Kept;
         self.slots.entry(key.stored()).and_compute_with(|slot| {
@@ -283,8 +304,8 @@ impl Cache {
             }
             let others = old.iter().filter(|is| is.vary != entry.vary).take(MAX_VARIANTS - 1);
             let variants = std::iter::once(&entry).chain(others).cloned().collect();
-            // Here, so that of two answers the same one is the last in both levels.
-            second.inspect(|second| second.keep(&entry));
+            // Here, so that of two answers the same one is the last in all levels.
+            below.iter().for_each(|level| level.keep(&entry));
             Op::Put(Slot { number: self.number(&key), key: key.clone(), variants })
         });
         stored

@@ -29,6 +29,7 @@ pub(super) fn config(file: &raw::File, walk: &mut Walk<'_>) -> Option<Config> {
     let admin = listeners::admin(file.admin.value(), walk);
     listeners::apart(&server, &admin, file, walk);
     let store = listeners::store(file.store.value(), walk);
+    listeners::shared(&server, file, walk);
     let otlp = telemetry::otlp(file.telemetry.value(), walk);
 
     let nothing = file.upstreams.is_missing() || file.upstreams.value().is_some_and(Named::is_empty);

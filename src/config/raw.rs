@@ -100,6 +100,8 @@ tables! {
         prefix: String,
         /// How many weirs share it.
         replicas: u64,
+        /// What the answers that they share may take there; default 256MiB.
+        cache: SizeText,
         /// What a replica does that is cut off: closed, or share:FRACTION.
         on_loss: OnLossWord,
     }

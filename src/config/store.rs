@@ -26,6 +26,8 @@ pub struct Redis {
     pub prefix: String,
     /// How many weirs share it.
     pub replicas: u32,
+    /// What the answers that they share may take there, in bytes.
+    pub cache_bytes: u64,
 }
 
 /// What a replica does that cannot reach the Redis.

@@ -22,6 +22,13 @@ impl Resource {
         Self { segments: named(&fold(path)).map(Into::into).collect() }
     }
 
+    /// A path of which [`Resource::of`] makes the same.
+    #[must_use]
+    pub fn path(&self) -> String {
+        // With a version of its own, so that no other segment is taken for it.
+        format!("/v0/{}", self.segments.join("/"))
+    }
+
     /// Whether what `path` (folded, no query) shows may change when this does: it
     /// is the same, lies within it, or holds it. A `search` shows what its collection holds.
     #[must_use]

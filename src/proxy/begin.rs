@@ -5,12 +5,13 @@
 //! may not flies alone; a reader of a stale answer sets off a refresh that nobody
 //! waits for. Whoever begins it, the fetch is a task of its own (see `fetch`).
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::Lane;
 use super::call::Caller;
 use super::fault::Fault;
 use super::fetch::{Admission, Fetch, Shared};
+use super::turn::Gate;
 use super::wish::Wish;
 use crate::budget::Refusal;
 use crate::cache::{Hit, Joined, Listener, Lookup, Now, Stale};
@@ -27,10 +28,20 @@ impl Wish {
         self.lane.cache.look(&self.key, (&self.policy(), &self.directives), || self.sent(), now)
     }
 
-    /// The same, unless it was `found` just now, and on a miss in the second level too.
+    /// The same, unless it was `found` just now, and on a miss in the second levels too.
     pub(super) async fn look(&self, found: Option<Lookup>) -> Lookup {
+        let mut found = found;
+        // Only where this replica was held up, so that others may have given it up.
+        if let Some(shared) =
+            self.lane.cache.shared().filter(|_| !self.lane.is_current(self.lane.clock.now()))
+        {
+            shared.catch_up().await;
+            found = None;
+        }
         match found.unwrap_or_else(|| self.lookup(self.lane.now())) {
-            Lookup::Miss(_) | Lookup::OnlyIfCached if self.lane.cache.bring_up(&self.key).await => {
+            Lookup::Miss(_) | Lookup::OnlyIfCached
+                if self.lane.cache.bring_up(&self.key, self.lane.clock).await =>
+            {
                 self.lookup(self.lane.now())
             }
             found => found,
@@ -84,7 +95,7 @@ impl Wish {
         let mut spans = Spans::default();
         let make = || {
             spans = caller.spans();
-            Shared { door: None, told: OnceLock::new(), fetch: spans.to_link() }
+            Shared::new(None, Gate::of(lane), &spans)
         };
         let joined = lane.flights.join(&self.flight(), lane.clock.now(), || None::<()>, make);
         // A follower's permit is refunded here: the answer is being renewed already.
@@ -104,19 +115,29 @@ impl Lane {
     /// How a fetch for this caller is admitted, and what its callers share.
     fn admission(&self, limits: LimitSet, caller: &Caller<'_>, spans: &Spans) -> (Admission, Shared) {
         let (admission, door) = match self.config.mode {
-            // What no limit counts waits for nothing, not even for the ledger.
-            Mode::Enforce if !limits.is_empty() => {
+            // What no limit counts waits for nothing: not for a turn, and not for the ledger.
+            Mode::Enforce if limits.is_empty() => {
+                let (permit, _) = self.budget.charge_anyway(limits, caller.access.seat);
+                (Admission::Permit(permit), None)
+            }
+            Mode::Enforce => {
                 let bid = self.budget.bid(limits);
                 let door = Some(bid.door());
                 (Admission::Bid(bid), door)
             }
-            Mode::Enforce | Mode::Observe => {
+            Mode::Observe => {
                 let (permit, held_up) = self.budget.charge_anyway(limits, caller.access.seat);
                 held_up.inspect(|held_up| self.observe(caller.access.seat, caller.deadline, held_up));
                 (Admission::Permit(permit), None)
             }
         };
-        (admission, Shared { door, told: OnceLock::new(), fetch: spans.to_link() })
+        (admission, Shared::new(door, Gate::of(self), spans))
+    }
+
+    /// Whether a stored answer may be given at `now` without asking what other replicas
+    /// have purged.
+    pub(super) fn is_current(&self, now: Moment) -> bool {
+        self.cache.shared().is_none_or(|shared| shared.is_trusted(now))
     }
 
     /// Says what would have become of a request, had its limits been enforced.

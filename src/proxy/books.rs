@@ -1,7 +1,5 @@
-//! What is written down of a request that leaves: for whom it is counted, how the vendor
-//! fared, when its charge ends.
-
-use std::sync::Arc;
+//! What is written down of a request that has left: how the vendor fared, whether a
+//! refresh was of use, when its charge ends.
 
 use http::header::{AGE, DATE};
 use http::{Response, StatusCode};
@@ -13,62 +11,9 @@ use super::fetch::Answered;
 use crate::budget::Charge;
 use crate::cache::Exchange;
 use crate::clock::UnixTime;
-use crate::quota::LimitSet;
-use crate::telemetry::Account;
-use crate::telemetry::route::RouteIx;
 use crate::upstream::UpstreamBody;
 
-/// Whom a request which is leaving is counted for.
-pub(super) struct Leaving {
-    /// Who was admitted with it; none if a reload has removed it meanwhile.
-    account: Option<Arc<Account>>,
-    route: RouteIx,
-    /// Whether it takes any allowance.
-    is_paid: bool,
-    /// Whether a hit set it off.
-    is_refresh: bool,
-}
-
-impl Leaving {
-    pub(super) fn of(
-        (lane, path): (&Lane, &str),
-        limits: LimitSet,
-        charge: &Charge,
-        in_background: bool,
-    ) -> Self {
-        let tally = &lane.tally;
-        Self {
-            account: charge.payer().and_then(|(consumer, division)| tally.account_of(consumer, division)),
-            route: tally.route(path, true),
-            is_paid: !limits.is_empty(),
-            is_refresh: in_background,
-        }
-    }
-}
-
 impl Lane {
-    pub(super) fn count_sent(&self, leaving: &Leaving) {
-        self.vendor.count_sent();
-        let Some(account) = &leaving.account else { return };
-        if leaving.is_paid {
-            account.pay(leaving.route);
-        }
-        if leaving.is_refresh {
-            account.refresh(leaving.route);
-        }
-    }
-
-    pub(super) fn take_back_sent(&self, leaving: &Leaving) {
-        self.vendor.take_back_sent();
-        let Some(account) = &leaving.account else { return };
-        if leaving.is_paid {
-            account.refund(leaving.route);
-        }
-        if leaving.is_refresh {
-            account.take_back_refresh(leaving.route);
-        }
-    }
-
     /// Nobody listens to a background refresh, so whether it fails is said here: once,
     /// and once when it no longer does.
     pub(super) fn tell_of_refresh(&self, outcome: &Result<Option<Answered>, Fault>) {

@@ -17,13 +17,14 @@ use http_body_util::combinators::UnsyncBoxBody;
 use tokio::sync::oneshot;
 
 use super::ahead;
-use super::books::Leaving;
 use super::fault::Fault;
+use super::leaving::Leaving;
 use super::receive::receive;
+use super::turn::{Fetches, Gate};
 use super::wish::Wish;
 use super::written;
 use crate::budget::{Bid, Charge, Door, Permit};
-use crate::cache::{Entry, Exchange, Lead, NotStored, Now, Ticket};
+use crate::cache::{Claim, Entry, Exchange, Lead, NotStored, Now, Ticket};
 use crate::clock::Moment;
 use crate::telemetry::trace::{Link, Spans, Stage, Value};
 use crate::upstream::{BoxError, Ready, SendError, UpstreamBody};
@@ -36,10 +37,20 @@ pub(super) type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
 pub struct Shared {
     /// Where they enter the queue; none if the fetch has its permit already.
     pub(super) door: Option<Door>,
+    /// Closed while another replica's fetch may do.
+    pub(super) gate: Gate,
     /// Known before the head is published.
     pub(super) told: OnceLock<Told>,
+    /// Set, before it lands, if another replica has fetched it.
+    pub(super) is_elsewhere: OnceLock<()>,
     /// Its span, for those who join it.
     pub(super) fetch: Option<Link>,
+}
+
+impl Shared {
+    pub(super) fn new(door: Option<Door>, gate: Gate, spans: &Spans) -> Self {
+        Self { door, gate, told: OnceLock::new(), is_elsewhere: OnceLock::new(), fetch: spans.to_link() }
+    }
 }
 
 /// What is said of a fetch once its head has come.
@@ -94,6 +105,16 @@ impl Fetch {
         if lane.breaker.is_open(lane.clock.now()) {
             return lead.fail(Fault::Open);
         }
+        let mut is_joint = self.wish.is_joint(&lead);
+        if is_joint {
+            match self.wish.others(&mut lead, self.in_background).await {
+                Fetches::We(_) | Fetches::Others => {}
+                Fetches::Alone => is_joint = false,
+                Fetches::They(entry) => return self.wish.land_elsewhere(entry, lead),
+                Fetches::Nobody => return,
+            }
+        }
+        lead.shared().gate.open();
         // The bid outlives the permit, so that later callers enter it free of charge.
         let (permit, _bid) = match admission {
             Admission::Permit(permit) => (permit, None),
@@ -106,6 +127,16 @@ impl Fetch {
                 let Some(permit) = permit else { return };
                 (permit, Some(bid))
             }
+        };
+        let (permit, claim) = match is_joint {
+            false => (permit, None),
+            true => match self.wish.claim(permit, lead, self.in_background).await {
+                Some((permit, claim, own)) => {
+                    lead = own;
+                    (permit, claim)
+                }
+                None => return,
+            },
         };
         let Some(leave) = lane.breaker.leave(lane.clock.now()) else { return lead.fail(Fault::Open) };
         let (wish, stale, tries) = (Arc::clone(&self.wish), self.stale.clone(), self.tries);
@@ -135,7 +166,7 @@ impl Fetch {
         match outcome {
             Ok(Some((response, sent))) => {
                 spans.at(Stage::Store);
-                receive(&wish, stale.as_ref(), response, sent, lead).await;
+                receive(&wish, stale.as_ref(), response, Sent { claim, ..sent }, lead).await;
             }
             Ok(None) => {}
             Err(fault) => {
@@ -191,7 +222,7 @@ impl Fetch {
                 lane.settle(charge, &response, &exchange);
                 lane.learn(self.wish.limits, sent, (response.status(), response.headers()));
                 let another_key = lane.refuses(signature, &mut response, received).await;
-                Ok(Some((response, Sent { granted, exchange, ticket, another_key })))
+                Ok(Some((response, Sent { granted, exchange, ticket, another_key, claim: None })))
             }
             Err(SendError::NeverLeft(failure)) => {
                 charge.never_left();
@@ -268,6 +299,8 @@ pub(super) struct Sent {
     pub(super) ticket: Ticket,
     /// The vendor refused the key or the token that was sent, and there is another.
     pub(super) another_key: bool,
+    /// Held until it is stored, where replicas fetch together.
+    pub(super) claim: Option<Claim>,
 }
 
 impl Wish {

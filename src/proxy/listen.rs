@@ -19,6 +19,7 @@ use crate::budget::{Ask, Denied, Entry as Place, Refusal};
 use crate::cache::{
     self, Coding, FlightError, Forward, Head, Hit, Landing, Occasion, Shape, Stale, answer, coding,
 };
+use crate::clock::Moment;
 use crate::telemetry::Outcome;
 use crate::telemetry::trace::Stage;
 
@@ -45,35 +46,18 @@ impl Wish {
         exchange.forward = Some(why);
         exchange.spans.note("weir.leads", || listener.leads().into());
         exchange.spans.link(listener.shared().fetch);
-        let ask = Ask { seat: caller.access.seat, deadline: caller.deadline, urgency: caller.urgency };
-        let place = match listener.shared().door.as_ref().map(|door| door.enter_as(&self.lane.budget, ask)) {
-            None => None,
-            Some(Ok(place)) => Some(place),
-            Some(Err(Denied::Closed)) => {
-                // The fetch is ending because the callers before us left. To look again
-                // before it is off the board would find it there again.
-                let _ = listener.landing().await;
-                return Err(Missed::Again);
-            }
-            Some(Err(Denied::Gone)) => return Err(Missed::No(No::no_access())),
-            Some(Err(Denied::Refused(refusal))) => return Err(Missed::No(No::Budget(refusal))),
-        };
-        let landed = tokio::select! {
-            biased;
-            // First, since a fetch also ends when the last of its callers is refused.
-            refusal = refusal_of(place.as_ref()) => {
-                exchange.waited = self.lane.clock.now().since(entered);
-                return Err(Missed::No(No::Budget(refusal)));
-            }
-            landed = listener.landing() => landed,
-        };
+        let (place, landed) = self.land(exchange, caller, &mut listener, entered).await?;
         exchange.spans.at(Stage::Answer);
         let told = listener.shared().told.get().copied();
-        exchange.waited = told.map_or(Duration::ZERO, |told| told.granted.since(entered));
+        // Another replica's has cost nobody here anything.
+        let is_elsewhere = listener.shared().is_elsewhere.get().is_some();
+        let granted = told.filter(|_| !is_elsewhere);
+        exchange.waited = granted.map_or(Duration::ZERO, |told| told.granted.since(entered));
+        let leads = listener.leads() && !is_elsewhere;
         // Without a place in the queue (observed, or refreshed) whoever began it pays.
-        let pays = place.as_ref().map_or(listener.leads(), Place::has_paid) && !self.limits.is_empty();
+        let has_paid = place.as_ref().map_or(leads, Place::has_paid);
+        let pays = has_paid && !is_elsewhere && !self.limits.is_empty();
         drop(place);
-        let leads = listener.leads();
         let forwarded = CacheStatus::Forwarded {
             why,
             status: told.map(|told| told.status.as_u16()),
@@ -112,6 +96,45 @@ impl Wish {
         answer.reason = why.as_str();
         answer.upstream_time = told.map_or(Duration::ZERO, |told| told.upstream_time);
         Ok(answer)
+    }
+
+    /// Stands in the queue, once it is known that no other replica's fetch will do, and
+    /// waits for the head.
+    async fn land(
+        &self,
+        exchange: &mut Exchange,
+        caller: &Caller<'_>,
+        listener: &mut Ear,
+        entered: Moment,
+    ) -> Result<(Option<Place>, Result<Landing, FlightError<Fault>>), Missed> {
+        let opened = listener.shared().gate.opened();
+        tokio::select! {
+            biased;
+            () = opened => {}
+            landed = listener.landing() => return Ok((None, landed)),
+        }
+        let ask = Ask { seat: caller.access.seat, deadline: caller.deadline, urgency: caller.urgency };
+        let place = match listener.shared().door.as_ref().map(|door| door.enter_as(&self.lane.budget, ask)) {
+            None => None,
+            Some(Ok(place)) => Some(place),
+            Some(Err(Denied::Closed)) => {
+                // The fetch is ending because the callers before us left. To look again
+                // before it is off the board would find it there again.
+                let _ = listener.landing().await;
+                return Err(Missed::Again);
+            }
+            Some(Err(Denied::Gone)) => return Err(Missed::No(No::no_access())),
+            Some(Err(Denied::Refused(refusal))) => return Err(Missed::No(No::Budget(refusal))),
+        };
+        tokio::select! {
+            biased;
+            // First, since a fetch also ends when the last of its callers is refused.
+            refusal = refusal_of(place.as_ref()) => {
+                exchange.waited = self.lane.clock.now().since(entered);
+                Err(Missed::No(No::Budget(refusal)))
+            }
+            landed = listener.landing() => Ok((place, landed)),
+        }
     }
 
     /// The vendor's answer as it streams in, not coded (see `cache::coding`). Whose

@@ -331,7 +331,8 @@ fn meet(
         return Ok(Step::Wished(Arc::new(wish), caller.admitted(), None));
     }
     exchange.spans.at(Stage::Lookup);
-    let mut found = Some(wish.lookup(now));
+    // A replica that was held up has to hear first what others have purged.
+    let mut found = wish.lane.is_current(now.at).then(|| wish.lookup(now));
     if let Some(Lookup::Fresh(hit)) = &found {
         match wish.stored_at_once(hit) {
             Some(answer) => {

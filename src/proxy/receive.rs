@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::header::LOCATION;
+use http::header::{CONTENT_LENGTH, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body_util::BodyExt;
 
@@ -16,7 +16,7 @@ use super::wish::Wish;
 use super::written;
 use crate::cache::answer;
 use crate::cache::validate::Refreshed;
-use crate::cache::{Cache, Entry, Head, NotStored, Pushed, Storable, Ticket};
+use crate::cache::{Cache, Entry, Head, MAX_SHARED_BYTES, NotStored, Pushed, Storable, Ticket};
 use crate::dialect::{Keeping, Rewritten};
 use crate::upstream::UpstreamBody;
 
@@ -33,7 +33,7 @@ pub(super) async fn receive(
     wish: &Wish,
     stale: Option<&Arc<Entry>>,
     response: Response<UpstreamBody>,
-    sent: Sent,
+    mut sent: Sent,
     mut lead: FetchLead,
 ) {
     let (parts, body) = response.into_parts();
@@ -69,9 +69,18 @@ pub(super) async fn receive(
     let unproven = !edit.is_judged() && lane.config.dialect.keeping(None) != Keeping::May;
     let not_stored = storable.as_ref().err().copied().or(unproven.then_some(NotStored::Dialect));
     let _ = lead.shared().told.set(told(not_stored));
+    if let Some(claim) = sent.claim.as_mut().filter(|_| not_stored.is_some() || is_too_long(&head.headers)) {
+        claim.alone();
+    }
     lead.head(head, fate, lane.clock.now());
     let begun = Begun { storable, ticket: sent.ticket, edit, body };
     pump(wish, begun, lead).await;
+}
+
+/// Whether other replicas would not find it in Redis.
+fn is_too_long(headers: &HeaderMap) -> bool {
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    length.is_some_and(|length: u64| length > MAX_SHARED_BYTES)
 }
 
 /// The body, edited as it streams in; stored, if it may be, before the flight ends.

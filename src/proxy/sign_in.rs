@@ -21,11 +21,11 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::timeout_at;
 
 use super::Lane;
-use super::books::Leaving;
 use super::call::Caller;
 use super::fault::Fault;
 use super::keys::{self, Chosen};
 use super::learn;
+use super::leaving::Leaving;
 use super::refusal::No;
 use super::tokens::{Held, SignInFault, Step, Token};
 use super::wish::Wish;
@@ -36,6 +36,7 @@ use crate::config::{Key, Mode};
 use crate::dialect::OAuth;
 use crate::dialect::oauth::{Client, Granted};
 use crate::quota::LimitSet;
+use crate::secret::Secret;
 use crate::upstream::{SendError, UpstreamBody};
 
 /// An answer with a token is small.
@@ -55,7 +56,7 @@ struct Slot {
 }
 
 /// Why a sign-in brought nothing.
-enum Missed {
+pub(super) enum Missed {
     Fault(SignInFault, Option<Duration>),
     /// The budget's no to whoever began it.
     Refused(Refusal),
@@ -75,6 +76,11 @@ impl Tokens {
     /// The token to send now.
     pub(super) fn current(&self, of: Chosen) -> Option<Arc<Token>> {
         self.slot(of).held.lock().current()
+    }
+
+    /// Whether it is the one that is held, or was refused last.
+    pub(super) fn knows(&self, of: Chosen, access: &Secret) -> bool {
+        self.slot(of).held.lock().knows(access)
     }
 
     /// The vendor refused the token with this serial; whether another try makes sense.
@@ -159,7 +165,7 @@ impl Attempt {
         let attempt = Self { lane: Arc::clone(lane), chosen, ended: false };
         tokio::spawn(async move {
             let outcome = match client {
-                Some(client) => attempt.lane.sign_in(oauth, &client, ask).await,
+                Some(client) => attempt.lane.token((oauth, chosen), &client, ask).await,
                 None => Err(Missed::Fault(SignInFault::Refused, None)),
             };
             if let Some(refusal) = attempt.end(outcome) {
@@ -210,7 +216,12 @@ impl Drop for Attempt {
 
 impl Lane {
     /// Asks the vendor for a token, once; when that was sent.
-    async fn sign_in(&self, oauth: OAuth, client: &Client, ask: Ask) -> Result<(Granted, Moment), Missed> {
+    pub(super) async fn sign_in(
+        &self,
+        oauth: OAuth,
+        client: &Client,
+        ask: Ask,
+    ) -> Result<(Granted, Moment), Missed> {
         let unavailable = || Missed::Fault(SignInFault::Unavailable, None);
         let sign_in = oauth.sign_in(client).map_err(|_| Missed::Fault(SignInFault::Refused, None))?;
         let class = self.config.dialect.class(&Method::POST, sign_in.path);

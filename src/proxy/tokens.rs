@@ -71,6 +71,7 @@ pub(super) struct Held {
     failed: Option<(SignInFault, Moment)>,
     /// Tokens that the vendor refused in a row, and until when none is dropped.
     refusals: u32,
+    refused: Option<Arc<Token>>,
     refuse_after: Option<Moment>,
 }
 
@@ -107,6 +108,11 @@ impl Held {
     /// The token to send now, whatever its age: the vendor's clock decides.
     pub(super) fn current(&self) -> Option<Arc<Token>> {
         self.token.clone()
+    }
+
+    /// Whether it is the one that is held, or the last that was refused.
+    pub(super) fn knows(&self, access: &Secret) -> bool {
+        [&self.token, &self.refused].into_iter().flatten().any(|token| token.access.is_same(access))
     }
 
     /// A sign-in that was sent at `sent` brought a token; `jitter` from 0 to 1 spreads
@@ -163,7 +169,7 @@ impl Held {
         let pause = FIRST_PAUSE.saturating_mul(1 << self.refusals.min(16)).min(MAX_PAUSE);
         self.refusals = self.refusals.saturating_add(1);
         self.refuse_after = Some(now + pause);
-        self.token = None;
+        self.refused = self.token.take();
         true
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use prometheus_client::registry::Unit;
 
 use super::{Page, Reading, float};
-use crate::cache::Cache;
+use crate::cache::{Cache, SharedTally};
 
 pub(super) fn write(page: &mut Page<'_>, reading: &Reading) -> fmt::Result {
     keys(page, reading)?;
@@ -80,6 +80,26 @@ fn cache(page: &mut Page<'_>, cache: &Cache) -> fmt::Result {
     for (name, help, value) in [
         ("cache_disk_found", "Answers brought up from disk", second.found),
         ("cache_disk_dropped", "Answers that the disk was too slow or too full to take", second.dropped),
+    ] {
+        page.counters::<0>(name, help, &mut std::iter::once(([], float(value))))?;
+    }
+    match cache.shared_tally() {
+        Some(shared) => shared_cache(page, &shared),
+        None => Ok(()),
+    }
+}
+
+/// What replicas share through Redis.
+fn shared_cache(page: &mut Page<'_>, shared: &SharedTally) -> fmt::Result {
+    let is_open = f64::from(u8::from(shared.is_open));
+    page.gauge("cache_redis_open", "1 while purges and writes of other replicas are heard", None, is_open)?;
+    let help = "Weight of the answers that wait to be shared";
+    page.gauge("cache_redis_queue", help, Some(&Unit::Bytes), float(shared.queued_bytes))?;
+    for (name, help, value) in [
+        ("cache_redis_found", "Answers found in Redis", shared.found),
+        ("cache_redis_joined", "Fetches that another replica's stood in for", shared.joined),
+        ("cache_redis_told", "Purges and writes that other replicas told", shared.told),
+        ("cache_redis_dropped", "Answers that Redis was too slow or too full to take", shared.dropped),
     ] {
         page.counters::<0>(name, help, &mut std::iter::once(([], float(value))))?;
     }

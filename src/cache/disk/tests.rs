@@ -71,7 +71,7 @@ fn on(place: impl Place + 'static) -> Arc<Disk> {
 }
 
 fn over(disk: &Arc<Disk>) -> Cache {
-    Cache::over(CacheLimits::default(), Some(Arc::clone(disk) as Arc<dyn SecondLevel>))
+    Cache::over(CacheLimits::default(), Some(Arc::clone(disk) as Arc<dyn SecondLevel>), None)
 }
 
 /// The number of the answer that is found in the second level.
@@ -152,7 +152,7 @@ async fn a_look_that_a_purge_overtakes_brings_nothing_up() {
         settled(&disk).await;
         let cache = over(&disk);
         let a = key("/a");
-        let mut up = Box::pin(cache.bring_up(&a));
+        let mut up = Box::pin(cache.bring_up(&a, clock()));
         // It has its ticket, and is reading.
         let file = disk.shared.file.write();
         assert!(futures_util::future::FutureExt::now_or_never(&mut up).is_none());
@@ -165,7 +165,7 @@ async fn a_look_that_a_purge_overtakes_brings_nothing_up() {
         let asked = Asked::new(&Method::GET, &empty, &empty, ClientCacheControl::Honour);
         let found = cache.lookup(&key("/a"), &POLICY, &asked, now());
         assert_eq!(matches!(found, Lookup::Fresh(_)), !purged);
-        assert!(!cache.bring_up(&key("/a")).await, "nothing more is there");
+        assert!(!cache.bring_up(&key("/a"), clock()).await, "nothing more is there");
         disk.close().await;
     }
 }

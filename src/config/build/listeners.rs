@@ -156,6 +156,19 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() != 0 && a.port() == b.port() && one_network
 }
 
+/// Replicas share only what they can seal.
+pub(super) fn shared(server: &Server, file: &raw::File, walk: &mut Walk<'_>) {
+    let redis = file.store.value().and_then(|store| store.redis.given());
+    let is_missing =
+        server.token_key.is_none() && file.server.value().is_none_or(|raw| raw.token_key.is_missing());
+    if let Some(at) = redis.filter(|_| is_missing) {
+        walk.warn(
+            &at.place,
+            "the ledger is shared, but without server.token_key the cache and the vendors' tokens are not; give all replicas the same key (`openssl rand -hex 32` makes one)",
+        );
+    }
+}
+
 pub(super) fn store(raw: Option<&raw::Store>, walk: &mut Walk<'_>) -> Store {
     let default = Store {
         path: PathBuf::from("data"),

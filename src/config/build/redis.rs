@@ -7,6 +7,9 @@ use crate::config::{OnLoss, Redis};
 use crate::redis::{BadServer, Server};
 
 const MAX_REPLICAS: u64 = 1_000;
+const CACHE_BYTES: u64 = 256 << 20;
+const SMALLEST_CACHE: u64 = 1 << 20;
+const LARGEST_CACHE: u64 = 1 << 40;
 
 /// A Redis, unless something about it was wrong (and then is noted).
 pub(super) fn redis(raw: &raw::Redis, walk: &mut Walk<'_>) -> Option<Redis> {
@@ -16,11 +19,13 @@ pub(super) fn redis(raw: &raw::Redis, walk: &mut Walk<'_>) -> Option<Redis> {
     if let (OnLoss::Share, Some(at)) = (on_loss, raw.on_loss.given()) {
         walk.wrong(&at.place, "a share that is set aside is not built yet in this version; write \"closed\"");
     }
+    let cache = bounds::bytes(&raw.cache, SMALLEST_CACHE, LARGEST_CACHE, walk);
     let server = server(raw, walk)?;
     Some(Redis {
         server,
         prefix: prefix?,
         replicas: replicas.and_then(|n| u32::try_from(n).ok()).unwrap_or(1),
+        cache_bytes: cache.unwrap_or(CACHE_BYTES),
     })
 }
 

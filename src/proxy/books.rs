@@ -14,9 +14,22 @@ use crate::clock::UnixTime;
 use crate::upstream::UpstreamBody;
 
 impl Lane {
+    /// How an exchange went, for all who want to know.
+    pub(super) fn remember(
+        &self,
+        leave: Leave<'_>,
+        outcome: &Result<Option<Answered>, Fault>,
+        in_background: bool,
+    ) {
+        if in_background {
+            self.tell_of_refresh(outcome);
+        }
+        self.remember_health(leave, outcome);
+    }
+
     /// Nobody listens to a background refresh, so whether it fails is said here: once,
     /// and once when it no longer does.
-    pub(super) fn tell_of_refresh(&self, outcome: &Result<Option<Answered>, Fault>) {
+    fn tell_of_refresh(&self, outcome: &Result<Option<Answered>, Fault>) {
         let (upstream, mut status) = (&self.config.name, None);
         let why = match outcome {
             Ok(Some((response, _))) if is_of_no_use(response.status()) => {
@@ -36,7 +49,7 @@ impl Lane {
     }
 
     /// Tells the breaker how an exchange went.
-    pub(super) fn remember_health(&self, leave: Leave<'_>, outcome: &Result<Option<Answered>, Fault>) {
+    fn remember_health(&self, leave: Leave<'_>, outcome: &Result<Option<Answered>, Fault>) {
         let failed = match outcome {
             Ok(None) | Err(Fault::Key | Fault::TokenGone | Fault::Ledger(_) | Fault::Outdated) => return,
             Err(fault) if fault.is_callers() => return,

@@ -142,13 +142,8 @@ impl Fetch {
         let (wish, stale, tries) = (Arc::clone(&self.wish), self.stale.clone(), self.tries);
         let in_background = self.in_background;
         let outcome = self.send(permit, &lead, &mut spans).await;
-        if in_background {
-            lane.tell_of_refresh(&outcome);
-        }
-        if let Err(fault) = &outcome {
-            spans.fail(fault.as_str());
-        }
-        lane.remember_health(leave, &outcome);
+        lane.remember(leave, &outcome, in_background);
+        outcome.as_ref().err().inspect(|fault| spans.fail(fault.as_str()));
         if is_refusal(&outcome) && wish.shareable && !lane.relays() {
             // Back to the queue, where the window that was closed for it keeps it
             // until its deadline.

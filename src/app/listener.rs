@@ -13,6 +13,7 @@
 
 mod body;
 mod doors;
+mod ending;
 mod guard;
 mod tls;
 
@@ -20,7 +21,6 @@ use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +41,7 @@ use crate::clock::Clock;
 use crate::consumer::{self, Certificate};
 
 use body::Answer;
+use ending::{Stopped, to_its_end};
 use guard::{Activity, Guarded};
 
 pub use body::{RequestBody, RequestBodyError};
@@ -64,10 +65,6 @@ const BACKLOG: u32 = 1024;
 /// A silent HTTP/2 connection is asked whether it lives.
 const PING_AFTER: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
-/// For the first request on a new connection, when the listener stops; and from one look
-/// for it to the next.
-const FIRST_REQUEST: Duration = Duration::from_secs(1);
-const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Before accepting again when the system refuses (no file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -146,7 +143,7 @@ where
 {
     let server = Arc::new(Server { builder: builder(), service, options, tls });
     tokio::spawn(async move {
-        let mut shutdown = pin!(shutdown);
+        let mut shutdown = std::pin::pin!(shutdown);
         let places = Arc::new(Semaphore::new(options.max_connections));
         let (open, stopped) = watch::channel(());
         let mut connections = JoinSet::new();
@@ -156,7 +153,8 @@ where
                 () = &mut shutdown => break,
                 Some(_) = connections.join_next() => {}
                 (stream, address, place) = accept(&listener, &places, options.clock) => {
-                    let (server, stopped) = (Arc::clone(&server), stopped.clone());
+                    let stopped = stopped.clone();
+                    let server = Arc::clone(&server);
                     connections.spawn(async move {
                         server.converse(stream, address, stopped).await;
                         drop(place);
@@ -173,9 +171,10 @@ where
 
 async fn drain(mut connections: JoinSet<()>, options: &Options) -> Drained {
     let deadline = options.clock.instant(options.clock.now() + options.shutdown_grace);
-    let all_ended = async { while connections.join_next().await.is_some() {} };
-    // What is cut is told by its number alone.
-    let _ = timeout_at(deadline, all_ended).await;
+    let all = async { while connections.join_next().await.is_some() {} };
+    // Or the grace is over: what has not ended is what is left.
+    let _ = timeout_at(deadline, all).await;
+    while connections.try_join_next().is_some() {}
     let cut = connections.len();
     connections.shutdown().await;
     Drained { cut }
@@ -212,9 +211,6 @@ struct Server<S> {
     tls: Option<Arc<Tls>>,
 }
 
-/// Resolves when the listener stops.
-type Stopped = watch::Receiver<()>;
-
 impl<S> Server<S> {
     /// A connection from its first byte to its last.
     async fn converse<F, B>(&self, stream: TcpStream, address: SocketAddr, stopped: Stopped)
@@ -246,8 +242,6 @@ impl<S> Server<S> {
         }
     }
 
-    /// All requests of a connection; when the listener stops, those that are under way, and
-    /// on a new connection the first.
     async fn serve<IO, F, B>(
         &self,
         stream: IO,
@@ -262,36 +256,14 @@ impl<S> Server<S> {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let activity = Activity::new(self.options.clock);
-        let mut connection = pin!(self.connection(stream, peer, &activity));
-        tokio::select! {
-            ended = connection.as_mut() => return ended,
-            () = self.last_moment_of(&activity, stopped) => {}
-        }
-        connection.as_mut().graceful_shutdown();
-        connection.await
+        to_its_end(self.connection(stream, peer, &activity), &activity, (stopped, &self.options)).await
     }
 
     /// The listener stops, and there was time for a first request.
     async fn last_moment(&self, mut stopped: Stopped) {
         // Nothing is ever sent: the other end is dropped.
         let _ = stopped.changed().await;
-        let Options { clock, shutdown_grace, .. } = self.options;
-        clock.sleep_until(clock.now() + FIRST_REQUEST.min(shutdown_grace / 5)).await;
-    }
-
-    /// The same, or the first request has come.
-    async fn last_moment_of(&self, activity: &Activity, stopped: Stopped) {
-        let _ = stopped.clone().changed().await;
-        let clock = self.options.clock;
-        let begun = async {
-            while !activity.has_begun() {
-                clock.sleep_until(clock.now() + LOOK_EVERY).await;
-            }
-        };
-        tokio::select! {
-            () = begun => {}
-            () = self.last_moment(stopped) => {}
-        }
+        self.options.first_request().await;
     }
 
     async fn handshake(&self, tls: &Tls, stream: TcpStream) -> io::Result<Shaken> {

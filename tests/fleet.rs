@@ -2,7 +2,7 @@
 //! time: that one of them, or Redis, dies at a real moment is the point here.
 
 mod loss;
-mod sharing;
+pub(crate) mod sharing;
 mod together;
 mod tokens;
 

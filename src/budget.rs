@@ -127,7 +127,8 @@ impl Budget {
     /// Requests that may leave or have left, and have not come to an end.
     #[must_use]
     pub fn outstanding(&self) -> usize {
-        self.core.state.lock().desk.outstanding()
+        let aside = self.aside().map_or(0, |aside| aside.outstanding());
+        self.core.state.lock().desk.outstanding() + aside
     }
 
     /// What it was made from.
@@ -144,6 +145,9 @@ impl Budget {
 
     /// Opens a bid for one fetch that counts against `limits`.
     pub fn bid(&self, limits: LimitSet) -> Bid {
+        if let Some(aside) = self.fallback(limits) {
+            return aside.bid(limits);
+        }
         let signal = Arc::new(Notify::new());
         let mut state = self.core.state.lock();
         let limits = state.desk.eras().limits(self.era, limits);
@@ -177,6 +181,9 @@ impl Budget {
     /// The vendor's `Date` of a response whose request was sent at `sent` and whose
     /// head came at `head`. To be left out when the response has an `Age`.
     pub fn vendor_date(&self, date: UnixTime, sent: Moment, head: Moment) {
+        if let Some(aside) = self.aside() {
+            aside.vendor_date(date, sent, head);
+        }
         let dated = self.change(|desk, now| {
             desk.learn_date(date, sent, head, now);
             desk.books().vendor_clock().dated()

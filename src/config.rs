@@ -40,7 +40,7 @@ use crate::secret::{Secret, TokenHash};
 pub use mistake::Mistakes;
 pub use report::{consumer_lines, report};
 pub use schema::schema;
-pub use store::{OnEmpty, OnLoss, Redis, Store};
+pub use store::{Aside, OnEmpty, OnLoss, Redis, Store};
 pub use telemetry::Otlp;
 pub use transport::{
     CertificateProof, ClientAuth, ClientCertificates, ClientPair, Proxy, ServerTls, Transport,
@@ -130,6 +130,8 @@ pub struct Upstream {
     pub keys: Vec<Key>,
     /// Limits, divisions and consumers as the budget sees them.
     pub plan: Plan,
+    /// What each replica has for itself while Redis is away; it is not in `plan`.
+    pub aside: Option<Aside>,
     /// Per division of the plan: index into `keys`, none if keyless.
     pub division_keys: Vec<Option<usize>>,
     /// Cache rules, first match wins.

@@ -1,6 +1,7 @@
 //! Many weirs, one account, on a real Redis (DESIGN, law 9). Real processes in real
 //! time: that one of them, or Redis, dies at a real moment is the point here.
 
+mod aside;
 mod loss;
 pub(crate) mod sharing;
 mod together;

@@ -127,6 +127,9 @@ impl Budget {
         sent: Moment,
         retry_after: Option<Duration>,
     ) -> Option<Closed> {
+        if let Some(aside) = self.aside() {
+            aside.refused_by_vendor(limits, sent, retry_after);
+        }
         let closed = self.change(|desk, now| {
             let limits = desk.eras().limits(self.era, limits);
             desk.refused_by_vendor(limits, sent, retry_after, now)

@@ -19,6 +19,7 @@
 //!   does not matter at how many replicas a consumer asks. Which of its own callers goes is
 //!   for the replica that asks first. A slot is kept for whoever's turn it is for 100 ms.
 
+mod aside;
 mod replica;
 mod skew;
 #[cfg(test)]
@@ -33,13 +34,13 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use super::desk::Grant;
-use super::{Budget, LedgerDown};
+use super::{Budget, Ledger, LedgerDown};
 use crate::clock::{Clock, Moment};
-use crate::config::OnEmpty;
+use crate::config::{self, OnEmpty};
 use crate::id::UpstreamName;
-use crate::quota::Plan;
 use crate::redis::{Script, Server};
 
+use aside::{Aside, Fallback};
 pub(super) use replica::{Fact, Replica, Spans};
 
 /// The version of what is in Redis. Replicas of one version share; another begins anew.
@@ -55,6 +56,7 @@ pub struct Shared {
     me: String,
     egress: String,
     on_empty: OnEmpty,
+    slots: Option<u32>,
     script: Script,
 }
 
@@ -72,6 +74,8 @@ pub struct Options {
     pub egress: String,
     /// What an empty Redis means that nobody remembers anything of.
     pub on_empty: OnEmpty,
+    /// In how many replicas something is set aside, if it is.
+    pub slots: Option<u32>,
 }
 
 /// How a budget stands to the ledger that it shares.
@@ -92,15 +96,17 @@ pub(super) struct Fleet {
     /// Tells the worker that there is something to say.
     pub(super) work: Notify,
     standing: watch::Sender<Standing>,
+    aside: Option<Fallback>,
 }
 
 impl Shared {
     /// Connects to nothing yet.
     #[must_use]
     pub fn new(options: Options) -> Arc<Self> {
-        let Options { server, prefix, process, egress, on_empty } = options;
+        let Options { server, prefix, process, egress, on_empty, slots } = options;
         let me = format!("{process:016x}");
-        Arc::new(Self { server, prefix, me, egress, on_empty, script: Script::new(&script(MACHINE_CLOCK)) })
+        let script = Script::new(&script(MACHINE_CLOCK));
+        Arc::new(Self { server, prefix, me, egress, on_empty, slots, script })
     }
 
     /// What all keys of `upstream` begin with: in one slot of a cluster.
@@ -122,26 +128,34 @@ fn script(clock: &str) -> String {
 }
 
 impl Budget {
-    /// A budget whose account is shared. It admits nobody until [`Budget::recall`].
-    /// Requests connect, and are answered or given up, within `spans`.
+    /// The budget of an account that is shared; what is set aside is remembered in `ledger`.
+    /// It admits nobody until [`Budget::recall`].
     #[must_use]
     pub fn shared(
-        plan: Plan,
+        upstream: &config::Upstream,
         clock: Clock,
         shared: &Arc<Shared>,
-        (upstream, egress): (&UpstreamName, Option<&str>),
-        (connect, answer): (Duration, Duration),
+        ledger: Option<&Arc<Ledger>>,
     ) -> Arc<Self> {
-        let spans = Spans::of(&plan, connect, answer);
-        let egress = egress.unwrap_or(&shared.egress);
-        let replica = Replica::new(shared.me.clone(), egress, &plan, spans, shared.on_empty);
+        let (plan, connect, answer) = (&upstream.plan, upstream.connect_timeout, upstream.timeout);
+        let spans = Spans::of(plan, connect, answer);
+        let egress = upstream.egress.as_deref().unwrap_or(&shared.egress);
+        let mut replica = Replica::new(shared.me.clone(), egress, plan, spans, shared.on_empty);
+        let aside = upstream.aside.as_ref().zip(ledger).map(|(aside, ledger)| {
+            let link = ledger.link(upstream.name.clone(), connect + answer);
+            let budget = Self::durable(aside.plan.clone(), clock, link);
+            Fallback { budget, ledger: Arc::clone(ledger), lacking: aside.lacking }
+        });
+        replica.aside =
+            aside.as_ref().zip(shared.slots).map(|(_, slots)| Aside::new(shared.egress.clone(), slots));
         let fleet = Fleet {
             shared: Arc::clone(shared),
-            upstream: upstream.clone(),
+            upstream: upstream.name.clone(),
             work: Notify::new(),
             standing: watch::Sender::new(Standing::Joining),
+            aside,
         };
-        let budget = Self::build(plan, clock, None, Some((fleet, replica)));
+        let budget = Self::build(plan.clone(), clock, None, Some((fleet, replica)));
         let mut state = budget.core.state.lock();
         state.desk.shut();
         state.desk.ask_first();
@@ -151,6 +165,7 @@ impl Budget {
 
     /// Begins to take part, within a runtime: what was charged is learnt, and admissions begin.
     pub(super) fn join(&self) {
+        self.recall_aside();
         if self.core.fleet.is_some() {
             drop(tokio::spawn(worker::keep(Weak::clone(&self.me), self.core.clock)));
         }

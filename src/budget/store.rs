@@ -14,8 +14,8 @@ use crate::config;
 pub enum Store {
     /// A file under `store.path`.
     Embedded(Arc<Ledger>),
-    /// `store.redis`.
-    Shared(Arc<Shared>),
+    /// `store.redis`; and the file of what is set aside for this replica, if anything is.
+    Shared(Arc<Shared>, Option<Arc<Ledger>>),
 }
 
 impl Store {
@@ -25,16 +25,17 @@ impl Store {
     /// No thread can be had, or the folder cannot be written.
     pub fn open(config: &config::Store, clock: Clock, process: u64) -> io::Result<Self> {
         let on_empty = config.on_empty;
+        let embedded = || Ledger::open(ledger::Options { path: config.path.clone(), on_empty }, clock);
         match &config.redis {
-            None => {
-                let options = ledger::Options { path: config.path.clone(), on_empty };
-                Ledger::open(options, clock).map(Self::Embedded)
-            }
+            None => embedded().map(Self::Embedded),
             Some(redis) => {
                 let egress = own_name(&config.path, process)?;
                 let (server, prefix) = (redis.server.clone(), redis.prefix.clone());
-                let options = shared::Options { server, prefix, process, egress, on_empty };
-                Ok(Self::Shared(Shared::new(options)))
+                let is_closed = redis.on_loss == config::OnLoss::Closed;
+                let slots = (!is_closed).then_some(redis.replicas);
+                let options = shared::Options { server, prefix, process, egress, on_empty, slots };
+                let file = if is_closed { None } else { Some(embedded()?) };
+                Ok(Self::Shared(Shared::new(options), file))
             }
         }
     }
@@ -48,9 +49,7 @@ impl Store {
             Self::Embedded(ledger) => {
                 Budget::durable(plan, clock, ledger.link(name.clone(), connect + answer))
             }
-            Self::Shared(shared) => {
-                Budget::shared(plan, clock, shared, (name, upstream.egress.as_deref()), (connect, answer))
-            }
+            Self::Shared(shared, file) => Budget::shared(upstream, clock, shared, file.as_ref()),
         }
     }
 
@@ -60,7 +59,7 @@ impl Store {
     pub fn is_up(&self) -> bool {
         match self {
             Self::Embedded(ledger) => ledger.is_up(),
-            Self::Shared(_) => true,
+            Self::Shared(..) => true,
         }
     }
 
@@ -71,7 +70,7 @@ impl Store {
     pub async fn begun(&self) -> Result<Begun, OpenError> {
         match self {
             Self::Embedded(ledger) => ledger.begun().await,
-            Self::Shared(_) => Ok(Begun::Waits),
+            Self::Shared(..) => Ok(Begun::Waits),
         }
     }
 
@@ -82,7 +81,8 @@ impl Store {
     pub async fn loaded(&self) -> Result<(), OpenError> {
         match self {
             Self::Embedded(ledger) => ledger.loaded().await,
-            Self::Shared(_) => Ok(()),
+            Self::Shared(_, Some(file)) => file.loaded().await,
+            Self::Shared(_, None) => Ok(()),
         }
     }
 
@@ -90,8 +90,9 @@ impl Store {
     pub async fn close(&self) {
         match self {
             Self::Embedded(ledger) => ledger.close().await,
-            // Each budget tells its own: `Budget::told`.
-            Self::Shared(_) => {}
+            // Each budget tells what is shared: `Budget::told`.
+            Self::Shared(_, Some(file)) => file.close().await,
+            Self::Shared(_, None) => {}
         }
     }
 }

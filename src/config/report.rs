@@ -145,6 +145,14 @@ fn limits(out: &mut String, upstream: &Upstream) {
         ]
     });
     table(out, &["limit", "#requests", "in", "counts", "over"], rows.collect());
+    if let Some(aside) = &upstream.aside {
+        let each = aside.plan.limits.iter().enumerate().map(|(at, limit)| {
+            let requests = if aside.lacking.contains(at) { 0 } else { limit.requests.get() };
+            format!("{} {requests}", limit.name)
+        });
+        let each = each.collect::<Vec<_>>().join(", ");
+        line(out, &format!("  besides, each replica keeps for the time without Redis: {each}\n"));
+    }
 }
 
 fn window(window: &Window) -> String {

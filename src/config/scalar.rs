@@ -205,7 +205,7 @@ fn part(text: &str) -> Result<Part, String> {
 }
 
 /// Digits with at most `places` after the point, as a whole number of the last place.
-fn decimal(text: &str, places: usize) -> Option<u64> {
+pub(super) fn decimal(text: &str, places: usize) -> Option<u64> {
     let (whole, rest) = text.split_once('.').unwrap_or((text, ""));
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
     if whole.is_empty() || rest.len() > places || !digits(whole) || !digits(rest) {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::quota::{LimitSet, Plan};
+
 /// `[store]`.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -28,6 +30,17 @@ pub struct Redis {
     pub replicas: u32,
     /// What the answers that they share may take there, in bytes.
     pub cache_bytes: u64,
+    /// What one of them does that cannot reach it.
+    pub on_loss: OnLoss,
+}
+
+/// What one replica has for itself of an account while Redis is away.
+#[derive(Clone, Debug)]
+pub struct Aside {
+    /// As the plan of all replicas, with smaller limits.
+    pub plan: Plan,
+    /// Limits of which nothing is set aside, whatever the plan says.
+    pub lacking: LimitSet,
 }
 
 /// What a replica does that cannot reach the Redis.
@@ -35,8 +48,22 @@ pub struct Redis {
 pub enum OnLoss {
     /// Nothing leaves.
     Closed,
-    /// It goes on with a part that was set aside for it.
-    Share,
+    /// It goes on with a part that was set aside for it: so many hundred-millionths of
+    /// each limit.
+    Share(u64),
+}
+
+impl OnLoss {
+    /// The whole of which [`OnLoss::Share`] tells the parts.
+    pub(super) const WHOLE: u64 = 100_000_000;
+
+    /// What is set aside for one replica of a limit of so many requests, if anything is.
+    #[must_use]
+    pub fn part_of(self, requests: u32) -> Option<u32> {
+        let Self::Share(parts) = self else { return None };
+        let part = u64::from(requests) * parts / Self::WHOLE;
+        Some(u32::try_from(part).unwrap_or(requests))
+    }
 }
 
 /// What a ledger file that is new means.

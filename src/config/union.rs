@@ -6,7 +6,7 @@ use super::OnLoss;
 use super::mistake::{Walk, did_you_mean, one_of};
 use super::raw;
 use super::read::{At, Field, List, Named, Read, text};
-use super::scalar::{HeaderText, Part, PatternText, RateText, schema_of};
+use super::scalar::{HeaderText, Part, PatternText, RateText, decimal, schema_of};
 use super::tree::{Node, Value};
 use crate::dialect;
 
@@ -288,9 +288,15 @@ impl Read for OnLossWord {
     fn read(node: Node, walk: &mut Walk<'_>) -> Option<Self> {
         let place = node.place.clone();
         let typed = text(node, "\"closed\" or \"share:0.1\"", walk)?;
-        let part = typed.strip_prefix("share:").and_then(|part| part.parse::<f64>().ok());
-        if typed == "closed" || part.is_some_and(|part| part > 0.0 && part <= 1.0) {
-            return Some(Self(if typed == "closed" { OnLoss::Closed } else { OnLoss::Share }));
+        if typed == "closed" {
+            return Some(Self(OnLoss::Closed));
+        }
+        let part = typed.strip_prefix("share:").map(|part| match part.starts_with('.') {
+            true => decimal(&format!("0{part}"), 8),
+            false => decimal(part, 8),
+        });
+        if let Some(parts) = part.flatten().filter(|parts| (1..=OnLoss::WHOLE).contains(parts)) {
+            return Some(Self(OnLoss::Share(parts)));
         }
         walk.wrong(&place, "not known; write \"closed\", or \"share:0.1\" for a tenth set aside");
         None

@@ -15,12 +15,13 @@ use super::exchange::{Answer, Exchange};
 use super::fault::Fault;
 use super::refusal::No;
 use super::wish::Wish;
-use crate::budget::{Ask, Denied, Entry as Place, Refusal};
+use crate::budget::{Ask, Denied, Entry as Place, Reason, Refusal};
 use crate::cache::{
     self, Coding, FlightError, Forward, Head, Hit, Landing, Occasion, Shape, Stale, answer, coding,
 };
 use crate::clock::Moment;
 use crate::telemetry::Outcome;
+use crate::telemetry::route::RouteIx;
 use crate::telemetry::trace::Stage;
 
 /// Why a fetch gave this caller nothing.
@@ -98,6 +99,14 @@ impl Wish {
         Ok(answer)
     }
 
+    /// Who waited for a ledger that was lost asks anew if there is another way to be admitted.
+    fn refused(&self, refusal: Refusal) -> Missed {
+        if refusal.reason == Reason::StoreLost && self.lane.budget.goes_on(self.limits) {
+            return Missed::Anew;
+        }
+        Missed::No(No::Budget(refusal))
+    }
+
     /// Stands in the queue, once it is known that no other replica's fetch will do, and
     /// waits for the head.
     async fn land(
@@ -124,14 +133,14 @@ impl Wish {
                 return Err(Missed::Again);
             }
             Some(Err(Denied::Gone)) => return Err(Missed::No(No::no_access())),
-            Some(Err(Denied::Refused(refusal))) => return Err(Missed::No(No::Budget(refusal))),
+            Some(Err(Denied::Refused(refusal))) => return Err(self.refused(refusal)),
         };
         tokio::select! {
             biased;
             // First, since a fetch also ends when the last of its callers is refused.
             refusal = refusal_of(place.as_ref()) => {
                 exchange.waited = self.lane.clock.now().since(entered);
-                Err(Missed::No(No::Budget(refusal)))
+                Err(self.refused(refusal))
             }
             landed = listener.landing() => Ok((place, landed)),
         }
@@ -193,7 +202,17 @@ impl Wish {
         let mut answer = Answer::of(response, outcome);
         answer.reason = detail.unwrap_or("hit");
         answer.cache = CacheStatus::of_hit(hit, detail);
+        answer.route = Some(self.route(hit));
         answer
+    }
+
+    /// The route that a hit is counted on. Routes keep their numbers for as long as the
+    /// process runs, so it is looked for once per entry.
+    fn route(&self, hit: &Hit) -> RouteIx {
+        let status = hit.entry.status();
+        let is_known = status.is_success() || status.is_redirection();
+        let find = || self.lane.tally.route(self.target.path(), is_known).number();
+        hit.entry.mark(find).map_or(RouteIx::OTHER, RouteIx::from_number)
     }
 
     /// In which form this caller gets it; else the coding that it has to be in. A plain

@@ -89,7 +89,7 @@ impl Desk {
     }
 
     /// All who wait are refused: the ledger that replicas share is lost.
-    pub(super) fn turn_all_away(&mut self, now: Moment) {
+    pub(in crate::budget) fn turn_all_away(&mut self, now: Moment) {
         let waiting = self.entries.iter().filter(|(_, entry)| entry.fate == Fate::Waiting);
         let waiting: Vec<EntryId> = waiting.map(|(id, _)| *id).collect();
         for id in waiting {

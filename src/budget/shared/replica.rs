@@ -26,6 +26,7 @@ use super::super::desk::{BidId, Bounds, Desk, Grant, Nominee};
 use super::super::ledger;
 use super::super::log::Seat;
 use super::super::queue::{Place, Stake, Tagged, Waiting};
+use super::aside::Aside;
 use super::skew::{Jumped, Skew};
 use super::wire::{self, Booking, Change, Id, Limit, On, Request, State, Want};
 
@@ -48,6 +49,8 @@ pub(in crate::budget) struct Replica {
     seats: HashMap<(String, String), Seat>,
     spans: Spans,
     on_empty: OnEmpty,
+    /// What this replica has for itself, if anything is set aside.
+    pub(in crate::budget::shared) aside: Option<Aside>,
     phase: Phase,
     epoch: String,
     calls: u64,
@@ -136,6 +139,8 @@ pub(in crate::budget) enum Fact {
     /// Redis is empty, older than what was seen, or has begun anew.
     EpochLost,
     ClockJumped(Duration),
+    /// Which part is set aside for this replica, of how many.
+    Part(Option<u32>),
     /// Admissions begin, or go on.
     Open {
         charges: usize,
@@ -173,6 +178,7 @@ impl Replica {
             limits: plan.limits.clone(),
             spans,
             on_empty,
+            aside: None,
             phase: Phase::Stranger,
             epoch: String::new(),
             calls: 0,
@@ -196,6 +202,11 @@ impl Replica {
             last_sweep: Moment::ZERO,
             unexplained: 0,
         }
+    }
+
+    /// The number of the part that is set aside for this replica, if it may be used.
+    pub(in crate::budget::shared) fn part(&self, now: Moment) -> Option<u32> {
+        self.aside.as_ref()?.usable(now)
     }
 
     /// The keys that the script works on.
@@ -290,6 +301,7 @@ impl Replica {
         let Some(skew) = self.skew else { return (request, way) };
         request.by = skew.at_least(now + bound);
         request.limits = self.cuts(desk, now, &skew);
+        request.claim = self.aside.as_ref().map(Aside::claim);
         if self.must_reset {
             request.reset = Some(self.epoch.clone());
         }

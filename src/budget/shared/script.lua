@@ -13,12 +13,13 @@
 -- windows  (KEYS[7…], one per limit of the caller) "id weight division consumer" by until
 -- state    epoch, seq, clock, step, opens; m:REPLICA, j: has joined this epoch, e: is expected to,
 --          u: limit -> what replicas that do not come back may have charged unseen, w: who waits, i: since
---          when a turn on these limits is kept for another
+--          when a turn on these limits is kept for another, s: number -> who has that part set
+--          aside, and when it was last heard of
 local STATE, CHARGES, CHANGES, EXPIRY, USED, TAGS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local FIRST_WINDOW = 6
 local NEWS, SWEEP = 500, 200
 local RECOVERY, JOINING, LEASE, ALIVE, KNOWN = 3000000, 500000, 400000, 10000000, 86400000000
-local PATIENCE, SLOTS = 100000, 64
+local PATIENCE, SLOTS, RETIRED = 100000, 64, 2 * 86400000000
 local call = redis.call
 local q = cjson.decode(ARGV[1])
 
@@ -60,8 +61,13 @@ local function begin()
   set('opens', text(now + RECOVERY))
 end
 if q.reset and q.reset == state.epoch then
+  local held = {}
+  for field, value in pairs(state) do
+    if field:sub(1, 2) == 's:' then held[field] = value end
+  end
   for i = 1, #KEYS do call('DEL', KEYS[i]) end
   state = {}
+  for field, value in pairs(held) do set(field, value) end
   if step ~= 0 then set('step', text(step)) end
 end
 if not state.epoch then begin() end
@@ -180,6 +186,36 @@ local function is_open()
   return true
 end
 local open, opens = is_open()
+
+-- Parts set aside. Whoever has one keeps it; what nobody has, or has had for long, is given away
+-- once everybody has told who has which.
+local slot, holders = 0, {}
+if q.claim then
+  local function held(k)
+    local name, at = (state['s:' .. k] or ''):match('^(%S+) (%d+)$')
+    return name, tonumber(at)
+  end
+  for _, known in ipairs(q.claim.holders) do
+    if not state['s:' .. known[1]] then set('s:' .. known[1], known[2] .. ' ' .. text(now)) end
+  end
+  for k = 1, q.claim.slots do
+    if held(k) == q.claim.name then slot = k end
+  end
+  for k = 1, slot == 0 and open and q.claim.slots or 0 do
+    local _, at = held(k)
+    if not at or at + RETIRED + q.keep < now then
+      slot = k
+      break
+    end
+  end
+  local name, at = held(slot)
+  if slot > 0 and (name ~= q.claim.name or at + 60000000 < now) then
+    set('s:' .. slot, q.claim.name .. ' ' .. text(now))
+  end
+  for k = 1, q.claim.slots do
+    if held(k) then table.insert(holders, k .. ' ' .. held(k)) end
+  end
+end
 
 for i, limit in ipairs(q.limits) do
   local over = limit.cut and '(' .. text(limit.cut) or text(now - limit.life)
@@ -422,4 +458,5 @@ for node in pairs(told) do
     table.insert(known_tags, word)
   end
 end
-return { 'ok', state.epoch, now, wall, seq, top, open and 0 or opens, verdicts, news, members, known_tags }
+return { 'ok', state.epoch, now, wall, seq, top, open and 0 or opens, verdicts, news, members, known_tags,
+  slot, holders }

@@ -35,9 +35,19 @@ pub(super) struct Request {
     /// The epoch whose clock cannot be believed: to be forgotten, and begun anew.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reset: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) claim: Option<Claim>,
     pub(super) changes: Vec<Change>,
     pub(super) bookings: Vec<Booking>,
     pub(super) wants: Vec<Want>,
+}
+
+/// Whose folder it is that has a part set aside, how many there are, and who is known to have which.
+#[derive(Debug, Serialize)]
+pub(super) struct Claim {
+    pub(super) name: String,
+    pub(super) slots: u32,
+    pub(super) holders: Vec<(u32, String)>,
 }
 
 /// A limit, and what no longer counts on it.
@@ -196,6 +206,9 @@ pub(super) struct Done {
     pub(super) members: Vec<String>,
     /// By name as the script has it: start tags below the share and borrowing.
     pub(super) tags: Vec<(String, [u128; 2])>,
+    /// The part that is set aside for this replica, and who has which.
+    pub(super) slot: Option<u32>,
+    pub(super) holders: Vec<(u32, String)>,
 }
 
 /// What became of a booking.
@@ -237,6 +250,8 @@ fn parse(answer: &Answer) -> Option<Reply> {
             news: parts.get(8)?.list()?.chunks(2).map(news).collect::<Option<_>>()?,
             members: texts(parts.get(9)?)?,
             tags: texts(parts.get(10)?)?.chunks(3).map(tags).collect::<Option<_>>()?,
+            slot: u32::try_from(number(11)?).ok().filter(|slot| *slot > 0),
+            holders: texts(parts.get(12)?)?.iter().map(|text| holder(text)).collect::<Option<_>>()?,
         }),
         _ => return None,
     };
@@ -246,6 +261,11 @@ fn parse(answer: &Answer) -> Option<Reply> {
 fn news(pair: &[Answer]) -> Option<(Id, Record)> {
     let [id, record] = pair else { return None };
     Some((id.text()?.to_owned(), Record::of(record.text()?)?))
+}
+
+fn holder(text: &str) -> Option<(u32, String)> {
+    let (slot, name) = text.split_once(' ')?;
+    Some((slot.parse().ok()?, name.to_owned()))
 }
 
 fn tags(words: &[String]) -> Option<(String, [u128; 2])> {

@@ -7,6 +7,7 @@ use super::replica::UnderWay;
 use super::wire::{Reply, Request};
 use super::{Budget, CALL_WITHIN, Fact, Fleet, Standing};
 use crate::clock::{Clock, Moment};
+use crate::quota::LimitSet;
 use crate::redis::{Connection, Gone};
 
 /// Between attempts to reach a Redis that is gone.
@@ -82,6 +83,7 @@ impl Budget {
             replica.answered(desk, (way, reply), now)
         });
         facts.into_iter().for_each(|fact| fleet.note(&fact, None));
+        self.note_aside(fleet);
     }
 
     fn unanswered(&self, fleet: &Fleet, way: Option<UnderWay>, gone: Gone) -> Gone {
@@ -91,6 +93,9 @@ impl Budget {
         });
         if let Some(fact) = fact {
             fleet.note(&fact, Some(&gone));
+            if self.fallback(LimitSet::default()).is_some() {
+                tracing::warn!(upstream = %fleet.upstream, "this replica goes on with what was set aside for it");
+            }
         }
         gone
     }
@@ -103,6 +108,16 @@ impl Fleet {
             Fact::Open { charges } => {
                 tracing::info!(%upstream, charges, "the shared ledger is open");
                 self.standing.send_replace(Standing::Open);
+                if let Some(fallback) = &self.aside {
+                    // They ask anew, of what all share.
+                    fallback.budget.change(|desk, now| desk.turn_all_away(now));
+                }
+            }
+            Fact::Part(Some(number)) => {
+                tracing::info!(%upstream, number, "this part is set aside for this replica, should redis be lost");
+            }
+            Fact::Part(None) => {
+                tracing::warn!(%upstream, "nothing is set aside for this replica: there are more than `replicas`; should redis be lost, it closes");
             }
             Fact::EpochLost => {
                 tracing::warn!(%upstream, "redis has lost what it knew; it is told again by all replicas before anything leaves");
@@ -120,7 +135,7 @@ impl Fleet {
             Fact::Back => tracing::info!(%upstream, "redis answers again"),
             Fact::Lost => {
                 let why = gone.map(ToString::to_string).unwrap_or_default();
-                tracing::error!(%upstream, why, "redis cannot be reached: nothing leaves until it can be; cached answers flow on");
+                tracing::error!(%upstream, why, "redis cannot be reached: nothing that all replicas share leaves until it can be; cached answers flow on");
                 self.standing.send_replace(Standing::Lost);
             }
         }

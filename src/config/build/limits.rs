@@ -4,6 +4,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use crate::config::Redis;
 use crate::config::mistake::{Place, Walk, did_you_mean, one_of};
 use crate::config::raw;
 use crate::config::read::{At, Field, Named};
@@ -19,6 +20,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 #[derive(Debug)]
 pub(super) struct Limits {
     pub(super) list: Vec<Limit>,
+    /// What each replica has for itself, limit by limit; it is no longer in `list`.
+    pub(super) aside: Option<Vec<u32>>,
     broken: Vec<String>,
     /// The dialect is known, so that a name that is not here is nowhere.
     complete: bool,
@@ -36,7 +39,7 @@ impl Limits {
     pub(super) fn of(raw: &raw::Upstream, dialect: Option<&Dialect>, walk: &mut Walk<'_>) -> Self {
         let defaults = dialect.map(Dialect::default_limits).unwrap_or_default();
         let complete = dialect.is_some() && raw.limits.value().is_none_or(Named::is_whole);
-        let mut limits = Self { list: Vec::new(), broken: Vec::new(), complete };
+        let mut limits = Self { list: Vec::new(), aside: None, broken: Vec::new(), complete };
         let typed = raw.limits.things();
         limits.complete &= !matches!(raw.limits, Field::Wrong);
         for default in defaults {
@@ -101,6 +104,42 @@ impl Limits {
             Some(limit) => self.list.push(limit),
             None => self.broken.push(name.clone()),
         }
+    }
+
+    /// Takes off what each replica keeps for the time without a Redis: rounded down, but
+    /// one request at least where that leaves something to share.
+    pub(super) fn set_aside(
+        &mut self,
+        redis: &Redis,
+        shared_address: bool,
+        place: &Place,
+        walk: &mut Walk<'_>,
+    ) {
+        let mut aside = Vec::new();
+        for limit in &mut self.list {
+            let whole = limit.requests.get();
+            let Some(part) = redis.on_loss.part_of(whole) else { return };
+            // Nobody else has an address of one's own.
+            let is_own = limit.scope == Scope::Address && !shared_address;
+            let parts = if is_own { 1 } else { redis.replicas };
+            let part = if part == 0 && parts < whole { 1 } else { part };
+            aside.push(part);
+            let name = &limit.name;
+            if part == 0 {
+                walk.warn(place, format!("store.redis.on_loss sets nothing of limit {name} ({whole}) aside: without Redis, nothing that counts on it leaves"));
+            }
+            match whole.checked_sub(part.saturating_mul(parts)).and_then(NonZeroU32::new) {
+                Some(rest) => limit.requests = rest,
+                None => walk.wrong(
+                    place,
+                    format!(
+                        "store.redis.on_loss sets {part} of limit {name} ({whole}) aside for each of {parts} \
+                         replicas, which leaves nothing to share; write \"closed\", or a smaller share"
+                    ),
+                ),
+            }
+        }
+        self.aside = Some(aside);
     }
 
     /// An address of one's own is not shared out; one behind a NAT is, and has a name.

@@ -15,9 +15,28 @@ const LARGEST_CACHE: u64 = 1 << 40;
 pub(super) fn redis(raw: &raw::Redis, walk: &mut Walk<'_>) -> Option<Redis> {
     let prefix = prefix(raw, walk);
     let replicas = bounds::number(&raw.replicas, 1, MAX_REPLICAS, walk);
-    let on_loss = raw.on_loss.value().map_or(OnLoss::Closed, |typed| typed.0);
-    if let (OnLoss::Share, Some(at)) = (on_loss, raw.on_loss.given()) {
-        walk.wrong(&at.place, "a share that is set aside is not built yet in this version; write \"closed\"");
+    let mut on_loss = raw.on_loss.value().map_or(OnLoss::Closed, |typed| typed.0);
+    if let (OnLoss::Share(parts), Some(at)) = (on_loss, raw.on_loss.given()) {
+        let most = replicas.map(|replicas| OnLoss::WHOLE / replicas);
+        if most.is_none_or(|most| parts > most) {
+            // What does not add up is not held against each limit as well.
+            on_loss = OnLoss::Closed;
+        }
+        if let Some(most) = most.filter(|most| parts > *most) {
+            walk.wrong(
+                &at.place,
+                format!(
+                    "for each of {} replicas it is more than the whole; write at most \"share:{}\"",
+                    replicas.unwrap_or(1),
+                    part(most)
+                ),
+            );
+        } else if raw.replicas.is_missing() {
+            walk.wrong(
+                &at.place,
+                "sets a part aside for each replica, and how many there are is not said; write replicas = 3",
+            );
+        }
     }
     let cache = bounds::bytes(&raw.cache, SMALLEST_CACHE, LARGEST_CACHE, walk);
     let server = server(raw, walk)?;
@@ -25,8 +44,17 @@ pub(super) fn redis(raw: &raw::Redis, walk: &mut Walk<'_>) -> Option<Redis> {
         server,
         prefix: prefix?,
         replicas: replicas.and_then(|n| u32::try_from(n).ok()).unwrap_or(1),
+        on_loss,
         cache_bytes: cache.unwrap_or(CACHE_BYTES),
     })
+}
+
+/// `0.33333333`.
+fn part(parts: u64) -> String {
+    if parts == OnLoss::WHOLE {
+        return "1".into();
+    }
+    format!("0.{parts:08}").trim_end_matches('0').to_owned()
 }
 
 fn server(raw: &raw::Redis, walk: &mut Walk<'_>) -> Option<Server> {

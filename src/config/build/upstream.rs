@@ -2,6 +2,7 @@
 //! before its plan is finished.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::bounds::{self, Between};
@@ -12,7 +13,7 @@ use crate::config::mistake::{Place, Walk};
 use crate::config::raw;
 use crate::config::read::{At, Field};
 use crate::config::scalar::{Part, spell};
-use crate::config::{Mode, Mount, Origin, Scheme, Store, Upstream};
+use crate::config::{Aside, Mode, Mount, Origin, Scheme, Store, Upstream};
 use crate::dialect::{Dialect, OAuth};
 use crate::quota::{ConsumerPlan, Pace, Plan, QueueBounds, Scope};
 use crate::secret::TokenHash;
@@ -52,7 +53,10 @@ pub(super) struct Seat {
 
 pub(super) fn draft(name: &str, raw: &raw::Upstream, store: &Store, walk: &mut Walk<'_>) -> Draft {
     let dialect = credentials::dialect(raw, &raw.place, walk);
-    let limits = Limits::of(raw, dialect.as_ref(), walk);
+    let mut limits = Limits::of(raw, dialect.as_ref(), walk);
+    if let Some(redis) = &store.redis {
+        limits.set_aside(redis, !raw.egress.is_missing(), &raw.place, walk);
+    }
     let keys = credentials::keys(raw, &raw.place, dialect.as_ref(), walk);
     let divisions = divisions::divisions(raw, &raw.place, &keys, &limits, walk);
     let unused = keys.iter().enumerate().filter(|(index, _)| divisions.iter().all(|d| d.key != Some(*index)));
@@ -90,6 +94,7 @@ pub(super) fn draft(name: &str, raw: &raw::Upstream, store: &Store, walk: &mut W
             max_pages: u32::try_from(max_pages).unwrap_or(u32::MAX),
             keys,
             plan,
+            aside: None,
             division_keys: Vec::new(),
             cache,
         })
@@ -123,8 +128,26 @@ impl Draft {
             upstream.division_keys.push(division.key);
         }
         upstream.plan.consumers = self.seats.into_iter().map(|seat| seat.plan).collect();
+        upstream.aside = self.limits.aside.map(|aside| set_aside(&upstream.plan, &aside));
         Some(upstream)
     }
+}
+
+/// What one replica has for itself: shares as ever, no reserves, and no cap above what there is.
+fn set_aside(plan: &Plan, parts: &[u32]) -> Aside {
+    let mut plan = plan.clone();
+    let at_least_one = |part: u32| NonZeroU32::new(part).unwrap_or(NonZeroU32::MIN);
+    for (limit, part) in plan.limits.iter_mut().zip(parts) {
+        limit.requests = at_least_one(*part);
+    }
+    let divisions = plan.divisions.iter_mut().map(|division| (&mut division.reserve, &mut division.caps));
+    let consumers = plan.consumers.iter_mut().map(|consumer| (&mut consumer.reserve, &mut consumer.caps));
+    for (reserve, caps) in divisions.chain(consumers) {
+        reserve.clear();
+        caps.iter_mut().for_each(|cap| cap.requests = cap.requests.min(at_least_one(parts[cap.limit])));
+    }
+    let lacking = parts.iter().enumerate().filter(|(_, part)| **part == 0).map(|(limit, _)| limit);
+    Aside { plan, lacking: lacking.collect() }
 }
 
 struct Times {

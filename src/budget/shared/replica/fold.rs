@@ -90,7 +90,7 @@ impl Replica {
         was_member.then_some(Fact::EpochLost)
     }
 
-    fn done(&mut self, desk: &mut Desk, (way, done): (UnderWay, Done), now: Moment) -> Option<Fact> {
+    fn done(&mut self, desk: &mut Desk, (way, done): (UnderWay, Done), now: Moment) -> Vec<Fact> {
         self.acked = self.calls;
         for (id, number) in &way.told {
             if self.outbox.get(id) == Some(number) {
@@ -117,7 +117,11 @@ impl Replica {
         let of = |(name, tags): &(String, [u128; 2])| Some((*self.tagged.get(name)?, *tags));
         let tags: Vec<_> = done.tags.iter().filter_map(of).collect();
         desk.learn_tags(&tags);
-        self.open_if_ready(desk, done.opens.is_none() && self.seen >= done.seq, now)
+        let aside = self.aside.as_mut().filter(|_| done.opens.is_none());
+        let is_news = aside.is_some_and(|aside| aside.hear(done.slot, done.holders, now));
+        let opened = self.open_if_ready(desk, done.opens.is_none() && self.seen >= done.seq, now);
+        let is_first = opened.is_some() && self.aside.is_some();
+        opened.into_iter().chain((is_news || is_first).then_some(Fact::Part(done.slot))).collect()
     }
 
     fn open_if_ready(&mut self, desk: &mut Desk, is_ready: bool, now: Moment) -> Option<Fact> {

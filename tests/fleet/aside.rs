@@ -1,0 +1,99 @@
+//! `on_loss = "share:…"`: what is set aside for each replica is used while Redis is away,
+//! and all of it together is never more than the account allows.
+
+use super::*;
+use crate::support::load::{alone, fresh_url, pause};
+use tokio::task::JoinHandle;
+
+/// 3 of 24 for each of three replicas; 15 are shared.
+fn set_aside(config: &str) -> String {
+    config.replacen("\" }\n", "\", replicas = 3, on_loss = \"share:0.125\" }\n", 1)
+}
+
+/// Asks one weir without end, and waits at most a second for a turn.
+struct Load(Vec<JoinHandle<()>>);
+
+impl Load {
+    fn on(weir: &Weir) -> Self {
+        let ask = |number: usize| {
+            let caller = weir.caller(&token_of(&format!("c{number}")));
+            tokio::spawn(async move {
+                while let Some(reply) = caller.try_get(&fresh_url(number)).await {
+                    if reply.status != 200 {
+                        pause(Duration::from_millis(50)).await;
+                    }
+                }
+            })
+        };
+        Self((0..6).map(ask).collect())
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Whether a fresh request is admitted within some windows.
+async fn is_admitted(weir: &Weir) -> bool {
+    let caller = weir.caller(&token_of("c5"));
+    for _ in 0..20 {
+        if caller.get(&fresh_url(5)).await.status == 200 {
+            return true;
+        }
+        pause(Duration::from_millis(250)).await;
+    }
+    false
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_set_aside_is_used_without_redis_and_never_too_much_leaves() {
+    let _alone = alone().await;
+    let (mut redis, vendor) = (Redis::start(), vendor().await);
+    let config = set_aside(&config(&vendor, &redis.url(), "", 6));
+    let mut fleet = fleet(&config, 3).await;
+    let mut numbers = Vec::new();
+    for weir in &fleet {
+        let line = weir
+            .logged(|line| line["message"].as_str().is_some_and(|m| m.contains("part is set aside")))
+            .await;
+        numbers.push(line[0]["number"].as_u64().unwrap());
+    }
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1, 2, 3]);
+    let fourth = Weir::start(&config);
+    fourth.logged(|line| line["message"].as_str().is_some_and(|m| m.contains("nothing is set aside"))).await;
+    let mut load: Vec<Load> = fleet.iter().chain([&fourth]).map(Load::on).collect();
+    pause(WINDOW).await;
+
+    redis.kill();
+    for weir in fleet.iter().chain([&fourth]) {
+        weir.logged(|line| line["message"].as_str().is_some_and(|m| m.contains("redis cannot be reached")))
+            .await;
+    }
+    let before = vendor.requests().len();
+    pause(WINDOW * 2).await;
+    let used = vendor.requests().len() - before;
+    // Nine in each window, of which three were begun here.
+    assert!((9..=27).contains(&used), "{used}: {}", outputs(&fleet));
+    let refused = fourth.caller(&token_of("c0")).get(&fresh_url(0)).await;
+    assert_eq!(refused.status, 503, "{refused:?}");
+
+    // A replica dies and comes back while Redis is away: what it has charged still counts.
+    let folder = fleet.remove(0).kill();
+    fleet.insert(0, Weir::again(folder));
+    load[0] = Load::on(&fleet[0]);
+    assert!(is_admitted(&fleet[0]).await, "{}", fleet[0].output());
+    pause(WINDOW).await;
+
+    // It comes back with nothing, and is told by all of them.
+    redis.again_empty();
+    for weir in fleet.iter().chain([&fourth]) {
+        weir.logged(|line| line["message"] == "redis answers again").await;
+        assert!(is_admitted(weir).await, "{}", weir.output());
+    }
+    pause(WINDOW).await;
+    drop(load);
+    assert_eq!(vendor.refused(), 0, "{}", outputs(&fleet));
+}

@@ -3,7 +3,7 @@
 
 mod aside;
 mod loss;
-mod sharing;
+pub(crate) mod sharing;
 mod together;
 mod tokens;
 

@@ -17,6 +17,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
+use rustix::time::ClockId;
 use tokio::time::{Instant, Sleep};
 
 /// Nanoseconds on the monotone clock of this process.
@@ -57,8 +58,9 @@ const PAST: Duration = Duration::from_secs(400 * 86_400);
 
 #[derive(Clone, Copy, Debug)]
 enum Wall {
-    /// Ask the machine each time: it may step, and we want to see that.
-    Machine,
+    /// Ask the machine each time: it may step, and we want to see that. `monotone` is
+    /// what its monotone clock read at the origin, in nanoseconds.
+    Machine { monotone: u64 },
     /// This time at the origin, going on with tokio's clock.
     Virtual(UnixTime),
 }
@@ -67,7 +69,10 @@ impl Clock {
     /// The machine's clocks.
     #[must_use]
     pub fn system() -> Self {
-        Self { origin: instant_now(), base: nanos(PAST), wall: Wall::Machine }
+        let origin = instant_now();
+        // After it, so that `lately` is never later than now.
+        let monotone = read(ClockId::Monotonic);
+        Self { origin, base: nanos(PAST), wall: Wall::Machine { monotone } }
     }
 
     /// A clock whose wall reads `start` now and moves with tokio's clock only.
@@ -82,11 +87,24 @@ impl Clock {
         Moment(self.base.saturating_add(nanos(self.age())))
     }
 
+    /// Now or up to a few milliseconds before, as the kernel noted it at its last tick:
+    /// for what is looked at many times per request and matters by the second.
+    #[must_use]
+    pub fn lately(&self) -> Moment {
+        match self.wall {
+            Wall::Machine { monotone } => {
+                let age = read(ClockId::MonotonicCoarse).saturating_sub(monotone);
+                Moment(self.base.saturating_add(age))
+            }
+            Wall::Virtual(_) => self.now(),
+        }
+    }
+
     /// Now, also on the machine's clock that goes on while processes come and go.
     #[must_use]
     pub fn present(&self, boot: BootId) -> Present {
         let since_boot = match self.wall {
-            Wall::Machine => since_boot(),
+            Wall::Machine { .. } => read(ClockId::Boottime),
             Wall::Virtual(_) => nanos(self.age()),
         };
         Present { now: self.now(), since_boot, boot }
@@ -96,7 +114,7 @@ impl Clock {
     #[must_use]
     pub fn wall(&self) -> UnixTime {
         match self.wall {
-            Wall::Machine => UnixTime::machine_now(),
+            Wall::Machine { .. } => UnixTime::machine_now(),
             Wall::Virtual(start) => start + self.age(),
         }
     }
@@ -299,8 +317,8 @@ fn instant_now() -> Instant {
     Instant::now()
 }
 
-fn since_boot() -> u64 {
-    let at = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+fn read(clock: ClockId) -> u64 {
+    let at = rustix::time::clock_gettime(clock);
     let (secs, nanos) = (u64::try_from(at.tv_sec).unwrap_or(0), u64::try_from(at.tv_nsec).unwrap_or(0));
     secs.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
@@ -321,5 +339,16 @@ mod tests {
         assert_eq!(clock.wall().as_secs(), 86_405);
         assert_eq!(clock.now().since(Moment::ZERO), Duration::from_secs(5));
         assert_eq!(clock.wall().to_string(), "1970-01-02T00:00:05.000Z");
+    }
+
+    #[test]
+    fn lately_is_not_long_ago() {
+        let clock = Clock::system();
+        for _ in 0..1_000 {
+            let (before, lately, after) = (clock.now(), clock.lately(), clock.now());
+            assert!(lately <= after, "{lately:?} {after:?}");
+            // Milliseconds; a machine that stands still for a while does not tick meanwhile.
+            assert!(before.since(lately) < Duration::from_secs(1), "{lately:?} {before:?}");
+        }
     }
 }

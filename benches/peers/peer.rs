@@ -49,15 +49,16 @@ impl Peer {
     }
 
     fn port(self, wire: Wire) -> u16 {
-        let wire = match wire {
+        let at = match wire {
             Wire::Http1 => 1,
             Wire::Tls => 2,
             Wire::Http2 => 3,
         };
         match self {
-            // It tells HTTP/1.1 and HTTP/2 apart by itself.
+            // They tell HTTP/1.1 and HTTP/2 apart by themselves.
             Self::Hyper => ORIGIN + 1,
-            _ => ORIGIN + self as u16 * 10 + wire,
+            Self::Weir if wire == Wire::Http2 => self.port(Wire::Http1),
+            _ => ORIGIN + self as u16 * 10 + at,
         }
     }
 
@@ -197,9 +198,11 @@ impl Site {
     }
 }
 
-/// The released binary beside this bench.
+/// The binary that `WEIR_BIN` names, to compare two of them with one bench; else the
+/// released one beside this bench.
 pub(crate) fn weir() -> anyhow::Result<PathBuf> {
-    let file = PathBuf::from(env!("CARGO_BIN_EXE_weir"));
+    let file = std::env::var_os("WEIR_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_weir").into());
+    let file = PathBuf::from(file);
     ensure!(file.exists(), "{} is not built", file.display());
     Ok(file)
 }

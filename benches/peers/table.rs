@@ -87,5 +87,7 @@ impl fmt::Display for Table {
 fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut all: Vec<f64> = values.collect();
     all.sort_unstable_by(f64::total_cmp);
-    all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
+    // Of an even number the middle of the middle two.
+    let at = |at: usize| all.get(at).copied().unwrap_or(f64::NAN);
+    (at(all.len().saturating_sub(1) / 2) + at(all.len() / 2)) / 2.0
 }

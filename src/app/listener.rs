@@ -17,9 +17,12 @@ mod tls;
 
 use std::convert::Infallible;
 use std::error::Error as StdError;
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,7 +31,7 @@ use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -143,7 +146,6 @@ where
         let mut shutdown = std::pin::pin!(shutdown);
         let places = Arc::new(Semaphore::new(options.max_connections));
         let (open, stopped) = watch::channel(());
-        let stopping = GracefulShutdown::new();
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -151,10 +153,10 @@ where
                 () = &mut shutdown => break,
                 Some(_) = connections.join_next() => {}
                 (stream, address, place) = accept(&listener, &places, options.clock) => {
-                    let life = (stopping.watcher(), stopped.clone());
+                    let stopped = stopped.clone();
                     let server = Arc::clone(&server);
                     connections.spawn(async move {
-                        server.converse(stream, address, life).await;
+                        server.converse(stream, address, stopped).await;
                         drop(place);
                     });
                 }
@@ -163,15 +165,17 @@ where
         // closed first: a balancer's next attempt must find the door shut, not a queue
         drop(listener);
         drop(open);
-        drain(stopping, connections, &options).await
+        drain(connections, &options).await
     })
 }
 
-async fn drain(stopping: GracefulShutdown, mut connections: JoinSet<()>, options: &Options) -> Drained {
+async fn drain(mut connections: JoinSet<()>, options: &Options) -> Drained {
     let deadline = options.clock.instant(options.clock.now() + options.shutdown_grace);
-    let all_ended = timeout_at(deadline, stopping.shutdown()).await.is_ok();
+    let all = async { while connections.join_next().await.is_some() {} };
+    // Or the grace is over: what has not ended is what is left.
+    let _ = timeout_at(deadline, all).await;
     while connections.try_join_next().is_some() {}
-    let cut = if all_ended { 0 } else { connections.len() };
+    let cut = connections.len();
     connections.shutdown().await;
     Drained { cut }
 }
@@ -207,12 +211,35 @@ struct Server<S> {
     tls: Option<Arc<Tls>>,
 }
 
-/// Ends an idle connection, and a handshake, when the listener stops.
-type Life = (Watcher, watch::Receiver<()>);
+/// Closed when the listener stops: ends idle connections, and handshakes.
+type Stopped = watch::Receiver<()>;
+
+/// A connection until it ends by itself or, once the listener stops, what is under way
+/// on it has ended. Every request polls this; so that word is listened for once per
+/// task, which takes a lock, and from then on only looked at.
+async fn to_its_end<C: GracefulConnection>(connection: C, mut stopped: Stopped) -> C::Output {
+    let look = stopped.clone();
+    let (mut connection, mut told) = (pin!(connection), pin!(stopped.changed()));
+    let (mut listens, mut stops) = (None::<Waker>, false);
+    poll_fn(|cx| {
+        if !stops {
+            let knows = listens.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+            if !knows {
+                listens = Some(cx.waker().clone());
+            }
+            stops = (!knows && told.as_mut().poll(cx).is_ready()) || look.has_changed().is_err();
+            if stops {
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+        connection.as_mut().poll(cx)
+    })
+    .await
+}
 
 impl<S> Server<S> {
     /// A connection from its first byte to its last.
-    async fn converse<F, B>(&self, stream: TcpStream, address: SocketAddr, (watcher, mut stopped): Life)
+    async fn converse<F, B>(&self, stream: TcpStream, address: SocketAddr, mut stopped: Stopped)
     where
         S: Fn(Request<RequestBody>, Peer) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
@@ -220,7 +247,7 @@ impl<S> Server<S> {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let ended = match &self.tls {
-            None => watcher.watch(self.connection(stream, Peer { address, certificate: None })).await,
+            None => to_its_end(self.connection(stream, Peer { address, certificate: None }), stopped).await,
             Some(tls) => {
                 let shaken = tokio::select! {
                     shaken = self.handshake(tls, stream) => shaken,
@@ -230,7 +257,7 @@ impl<S> Server<S> {
                 match shaken {
                     Ok((stream, certificate)) => {
                         let peer = Peer { address, certificate: certificate.map(Arc::new) };
-                        watcher.watch(self.connection(stream, peer)).await
+                        to_its_end(self.connection(stream, peer), stopped).await
                     }
                     Err(error) => Err(error.into()),
                 }
@@ -255,9 +282,7 @@ impl<S> Server<S> {
         &self,
         stream: IO,
         peer: Peer,
-    ) -> impl hyper_util::server::graceful::GracefulConnection<Error = Box<dyn StdError + Send + Sync>>
-    + Send
-    + use<S, IO, F, B>
+    ) -> impl GracefulConnection<Error = Box<dyn StdError + Send + Sync>> + Send + use<S, IO, F, B>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         S: Fn(Request<RequestBody>, Peer) -> F + Clone + Send + Sync + 'static,

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
@@ -28,7 +28,13 @@ pub struct Entry {
     pub(super) body: Body,
     pub(super) vary: Vary,
     pub(super) freshness: Freshness,
+    pub(super) mark: Mark,
 }
+
+/// A number that whoever gives an answer away wants to find beside it the next time,
+/// instead of working it out again. It means nothing to the cache.
+#[derive(Default)]
+pub(super) struct Mark(AtomicU32);
 
 /// Header fields in one block of memory.
 #[derive(Clone)]
@@ -57,6 +63,9 @@ static NEXT_BODY: AtomicU64 = AtomicU64::new(0);
 
 /// Pieces smaller than this are put together when a body is complete.
 const BLOCK_BYTES: usize = 64 * 1024;
+
+/// Values that nearly every answer has: no counting of who holds them.
+const COMMON: [&str; 3] = ["1.1 weir", "application/json", "application/json; charset=utf-8"];
 
 /// `Age`, `Content-Length`, `Vary`, `Cache-Status`, price, id, two of limits.
 const ADDED_FIELDS: usize = 8;
@@ -108,6 +117,17 @@ impl Entry {
             + self.body.weight()
     }
 
+    /// The number that was found for it before, or `find` finds now; not kept if it is none.
+    pub fn mark(&self, find: impl FnOnce() -> Option<u16>) -> Option<u16> {
+        // Zero is none yet.
+        if let Some(known) = self.mark.0.load(Ordering::Relaxed).checked_sub(1) {
+            return u16::try_from(known).ok();
+        }
+        let found = find()?;
+        self.mark.0.store(u32::from(found) + 1, Ordering::Relaxed);
+        Some(found)
+    }
+
     pub(super) fn name(&self) -> Name {
         (self.key.hash(), self.vary.digest())
     }
@@ -140,8 +160,13 @@ impl Fields {
         }
         let mut rest = block.freeze();
         let list = fields.iter().map(|&(name, value)| {
-            let mut copy = HeaderValue::from_maybe_shared(rest.split_to(value.len()))
-                .expect("the bytes were a header value before");
+            let bytes = rest.split_to(value.len());
+            let known = COMMON.iter().find(|common| common.as_bytes() == bytes && !value.is_sensitive());
+            if let Some(common) = known {
+                return (name.clone(), HeaderValue::from_static(common));
+            }
+            let mut copy =
+                HeaderValue::from_maybe_shared(bytes).expect("the bytes were a header value before");
             copy.set_sensitive(value.is_sensitive());
             (name.clone(), copy)
         });

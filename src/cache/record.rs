@@ -22,7 +22,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::Now;
-use super::entry::{Body, Entry, Fields};
+use super::entry::{Body, Entry, Fields, Mark};
 use super::freshness::{Freshness, Source};
 use super::key::{Hash, Key, Scope};
 use super::second::{Name, Variant};
@@ -212,6 +212,7 @@ impl Head {
             body: Body::of(&[body]),
             vary: self.vary,
             freshness,
+            mark: Mark::default(),
         })
     }
 }

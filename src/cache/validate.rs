@@ -7,7 +7,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::answer::weakly_equal;
-use super::entry::{Entry, Fields};
+use super::entry::{Entry, Fields, Mark};
 use super::fields;
 use super::policy::{NotStored, Policy};
 use super::{Asked, Exchange, Head};
@@ -161,6 +161,7 @@ impl Entry {
             body: self.body.clone(),
             vary: self.vary.clone(),
             freshness,
+            mark: Mark::default(),
         }
     }
 }

@@ -1,7 +1,5 @@
 //! `Cache-Status` (RFC 9211): what the cache did with a request.
 
-use std::io::Write;
-
 use http::HeaderValue;
 use sfv::{KeyRef, TokenRef};
 
@@ -91,11 +89,23 @@ impl CacheStatus {
 /// What nearly every hit says, without the serializer.
 fn plain_hit(ttl: i64) -> Option<HeaderValue> {
     const LONGEST: i64 = 999_999_999_999_999;
-    let mut text = [0; 32];
-    let mut rest = &mut text[..];
-    write!(rest, "weir;hit;ttl={}", ttl.clamp(-LONGEST, LONGEST)).ok()?;
-    let written = 32 - rest.len();
-    HeaderValue::from_bytes(&text[..written]).ok()
+    const BEGIN: &[u8] = b"weir;hit;ttl=";
+    if !(0..=LONGEST).contains(&ttl) {
+        return HeaderValue::try_from(format!("weir;hit;ttl={}", ttl.clamp(-LONGEST, LONGEST))).ok();
+    }
+    // From the last digit to the first.
+    let (mut text, mut at, mut left) = ([0; 32], 32, ttl);
+    loop {
+        at -= 1;
+        text[at] = b'0' + u8::try_from(left % 10).unwrap_or_default();
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    let start = at - BEGIN.len();
+    text[start..at].copy_from_slice(BEGIN);
+    HeaderValue::from_bytes(&text[start..]).ok()
 }
 
 /// Reasons are words: lower case, digits, `-` and `_`, which make a token (RFC 8941).
@@ -116,6 +126,9 @@ mod tests {
         assert_eq!(text(CacheStatus::Hit { ttl: 30, detail: None }), "weir;hit;ttl=30");
         let longest = "weir;hit;ttl=999999999999999";
         assert_eq!(text(CacheStatus::Hit { ttl: i64::MAX, detail: None }), longest);
+        for ttl in [0, 7, 10, 3_600, -3] {
+            assert_eq!(text(CacheStatus::Hit { ttl, detail: None }), format!("weir;hit;ttl={ttl}"));
+        }
         assert_eq!(
             text(CacheStatus::Hit { ttl: -5, detail: Some("limited") }),
             "weir;hit;ttl=-5;detail=limited"

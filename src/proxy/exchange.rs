@@ -16,6 +16,7 @@ use crate::clock::{Clock, Moment};
 use crate::dialect::OAuth;
 use crate::id::{ConsumerName, RequestId};
 use crate::quota::LimitSet;
+use crate::telemetry::route::RouteIx;
 use crate::telemetry::trace::{Parent, Spans, Stage, TraceId, Tracer, Value};
 use crate::telemetry::{self, Outcome, Refused};
 
@@ -70,6 +71,8 @@ pub(super) struct Answer {
     /// From the send to the vendor's head; zero if nothing was sent for it.
     pub(super) upstream_time: Duration,
     pub(super) cache: CacheStatus,
+    /// The route it is counted on, if that is known already.
+    pub(super) route: Option<RouteIx>,
 }
 
 impl Exchange {
@@ -142,7 +145,8 @@ impl Exchange {
             Some(value) => drop(headers.insert(CACHE_STATUS, value)),
             None => {}
         }
-        headers.insert(WEIR_PRICE, self.price.into());
+        let price = if self.price == 0 { HeaderValue::from_static("0") } else { self.price.into() };
+        headers.insert(WEIR_PRICE, price);
         if let Ok(id) = HeaderValue::from_bytes(&self.id.to_hex()) {
             headers.insert(REQUEST_ID, id);
         }
@@ -155,20 +159,20 @@ impl Exchange {
             lane.describe_limits((seat, self.limits), now, headers);
         }
         self.ended = true;
-        self.record(Some(response.status()), answer.outcome, answer.reason, answer.upstream_time);
+        let said = (answer.outcome, answer.reason);
+        self.record((Some(response.status()), answer.route), said, answer.upstream_time);
         response
     }
 
     fn record(
         &mut self,
-        status: Option<StatusCode>,
-        outcome: Outcome,
-        reason: &'static str,
+        (status, route): (Option<StatusCode>, Option<RouteIx>),
+        (outcome, reason): (Outcome, &'static str),
         upstream_time: Duration,
     ) {
         if let (Some(lane), Some(seat)) = (&self.lane, self.seat) {
             let is_known = status.is_some_and(|status| status.is_success() || status.is_redirection());
-            let route = lane.tally.route(self.path.text(), is_known);
+            let route = route.unwrap_or_else(|| lane.tally.route(self.path.text(), is_known));
             lane.tally.count(seat, route, outcome, self.waited);
         }
         telemetry::Exchange {
@@ -258,7 +262,7 @@ impl Path {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if !self.ended {
-            self.record(None, Outcome::Left, "hung-up", Duration::ZERO);
+            self.record((None, None), (Outcome::Left, "hung-up"), Duration::ZERO);
         }
     }
 }
@@ -268,7 +272,7 @@ impl Answer {
     pub(super) fn of(response: Response<Body>, outcome: Outcome) -> Self {
         let upstream_time = Duration::ZERO;
         let cache = CacheStatus::Own { why: None, detail: outcome.as_str() };
-        Self { response, outcome, reason: outcome.as_str(), upstream_time, cache }
+        Self { response, outcome, reason: outcome.as_str(), upstream_time, cache, route: None }
     }
 }
 

@@ -21,6 +21,7 @@ use crate::cache::{
 };
 use crate::clock::Moment;
 use crate::telemetry::Outcome;
+use crate::telemetry::route::RouteIx;
 use crate::telemetry::trace::Stage;
 
 /// Why a fetch gave this caller nothing.
@@ -201,7 +202,17 @@ impl Wish {
         let mut answer = Answer::of(response, outcome);
         answer.reason = detail.unwrap_or("hit");
         answer.cache = CacheStatus::of_hit(hit, detail);
+        answer.route = Some(self.route(hit));
         answer
+    }
+
+    /// The route that a hit is counted on. Routes keep their numbers for as long as the
+    /// process runs, so it is looked for once per entry.
+    fn route(&self, hit: &Hit) -> RouteIx {
+        let status = hit.entry.status();
+        let is_known = status.is_success() || status.is_redirection();
+        let find = || self.lane.tally.route(self.target.path(), is_known).number();
+        hit.entry.mark(find).map_or(RouteIx::OTHER, RouteIx::from_number)
     }
 
     /// In which form this caller gets it; else the coding that it has to be in. A plain

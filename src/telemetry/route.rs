@@ -42,6 +42,19 @@ impl Default for Routes {
 impl RouteIx {
     /// All that has no name of its own.
     pub const OTHER: Self = Self(0);
+
+    /// What tells it from others of one upstream; none for [`RouteIx::OTHER`], in which
+    /// a route may be that gets a name later.
+    #[must_use]
+    pub fn number(self) -> Option<u16> {
+        (self != Self::OTHER).then_some(self.0)
+    }
+
+    /// From its number.
+    #[must_use]
+    pub fn from_number(number: u16) -> Self {
+        Self(number)
+    }
 }
 
 impl Routes {

@@ -92,12 +92,12 @@ impl Activity {
     }
 
     fn moved(&self) {
-        self.moved_nanos.store(self.clock.now().as_nanos(), Ordering::Release);
+        self.moved_nanos.store(self.clock.lately().as_nanos(), Ordering::Release);
     }
 
     fn head_may_have_begun(&self) {
         if self.under_way.load(Ordering::Acquire) == 0 && self.head_nanos.load(Ordering::Acquire) == NO_HEAD {
-            self.head_nanos.store(self.clock.now().as_nanos(), Ordering::Release);
+            self.head_nanos.store(self.clock.lately().as_nanos(), Ordering::Release);
         }
     }
 }
@@ -162,8 +162,8 @@ impl<IO> Guarded<IO> {
 
     /// Ready if the caller has been too slow.
     fn poll_too_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut now = self.activity.clock.lately();
         loop {
-            let now = self.activity.clock.now();
             // exchanges end elsewhere without waking this task, so it looks again in any case
             let look_again = now + self.keep_alive.min(self.write_timeout);
             let due = self.deadline();
@@ -188,6 +188,8 @@ impl<IO> Guarded<IO> {
             }
             // it was set for something that has moved since
             self.fires_at = Moment::NEVER;
+            // exactly: what is due by the timer is not due by a clock that lags behind it
+            now = self.activity.clock.now();
         }
     }
 

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use crate::cache::entry::{Body, Entry, Fields};
+use crate::cache::entry::{Body, Entry, Fields, Mark};
 use crate::cache::freshness::Freshness;
 use crate::cache::key::Key;
 use crate::cache::vary::Vary;
@@ -83,6 +83,7 @@ impl Storable {
             body,
             vary: self.vary.clone(),
             freshness: self.freshness.clone(),
+            mark: Mark::default(),
         })
     }
 

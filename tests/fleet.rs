@@ -5,7 +5,7 @@ mod aside;
 mod doors;
 mod faults;
 mod loss;
-mod sharing;
+pub(crate) mod sharing;
 mod together;
 mod tokens;
 

@@ -11,7 +11,7 @@ const PASSWORD: &str = "open-sesame";
 fn users() -> String {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/users.acl");
     let hash = weir::secret::TokenHash::of(PASSWORD.as_bytes()).to_hex();
-    std::fs::read_to_string(file).unwrap().replace("REPLACE_WITH_SHA256_OF_THE_PASSWORD", &hash)
+    std::fs::read_to_string(file).unwrap().replace("SHA256_OF_THE_PASSWORD", &hash)
 }
 
 fn configured(vendor: &Emulator, redis: &str) -> String {

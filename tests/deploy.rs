@@ -2,6 +2,7 @@
 //! no rule or panel that asks for a metric which weir does not have. `rendered`: chart,
 //! compose file, image.
 
+mod fleet;
 mod rendered;
 
 use std::collections::BTreeSet;

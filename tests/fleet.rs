@@ -2,8 +2,10 @@
 //! time: that one of them, or Redis, dies at a real moment is the point here.
 
 mod aside;
+mod doors;
+mod faults;
 mod loss;
-mod sharing;
+pub(crate) mod sharing;
 mod together;
 mod tokens;
 

@@ -10,12 +10,12 @@ use super::deploy;
 
 const SERVICE: &str = "deploy/helm/weir/templates/_weir.tpl";
 
-fn said(output: &Output) -> String {
+pub(super) fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// What a tool says; it is there, or `tests/run` has not been run.
-fn tool(name: &str, args: &[&str]) -> Output {
+pub(super) fn tool(name: &str, args: &[&str]) -> Output {
     Command::new(name).args(args).output().unwrap_or_else(|error| panic!("{name}, see tests/run: {error}"))
 }
 
@@ -38,7 +38,7 @@ fn validated(text: &str) {
 }
 
 /// `weir check` of a config with variables; files in `/run/secrets` are looked for in `folder`.
-fn checked(config: &str, env: &[(String, String)], folder: &Path) -> String {
+pub(super) fn checked(config: &str, env: &[(String, String)], folder: &Path) -> String {
     let here = |text: &str| text.replace("/run/secrets", folder.to_str().unwrap());
     let file = folder.join("weir.toml");
     std::fs::write(&file, here(config)).unwrap();
@@ -71,7 +71,7 @@ fn env_in(text: &str) -> Vec<(String, String)> {
     starts.map(pair).collect()
 }
 
-fn secrets() -> tempfile::TempDir {
+pub(super) fn secrets() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("weir")).unwrap();
     for name in ["weir/admin_token", "weir/catchpoint_key", "admin_token"] {

@@ -61,6 +61,7 @@ impl Shared {
         let channel = String::from_utf8_lossy(&self.singular("news")).into_owned();
         if links.control.is_none() {
             links.control = Some(self.server.connect(CONNECT_WITHIN).await?);
+            self.log.lock().reconnected();
         }
         if links.news.is_none() {
             links.news = Some(self.server.listen(&channel, CONNECT_WITHIN).await?);
@@ -69,7 +70,7 @@ impl Shared {
         let (Some(control), Some(news)) = (&mut links.control, &mut links.news) else { return Ok(true) };
         let request = self.log.lock().request();
         let keys = ["log", "meta", "heads", "members"].map(|name| self.singular(name));
-        let arguments = self.arguments(&request, channel)?;
+        let arguments = self.arguments(&request, channel);
         let sent = self.clock.now();
         let answer = control.call(&self.scripts.tell, &keys, &arguments, CALL_WITHIN).await?;
         let (micros, reply) =
@@ -169,17 +170,12 @@ impl Shared {
         }
     }
 
-    fn arguments(&self, request: &Request, channel: String) -> Result<Vec<Vec<u8>>, Gone> {
-        let mut candidate = [0; 8];
-        getrandom::fill(&mut candidate).map_err(|error| Gone::Refused(error.to_string()))?;
-        // In all 64 bits, but not 0: that is before the first.
-        let candidate = u64::from_be_bytes(candidate) | 1;
+    fn arguments(&self, request: &Request, channel: String) -> Vec<Vec<u8>> {
         let fixed = [
             format!("{:016x}", self.me),
             format!("{:016x}", request.at.generation),
             request.at.seq.to_string(),
             request.told.to_string(),
-            format!("{candidate:016x}"),
             LEASE.as_millis().to_string(),
             MAX_LOGGED.to_string(),
             LOG_LIFE.as_millis().to_string(),
@@ -190,7 +186,7 @@ impl Shared {
             entry.extend_from_slice(bytes);
             entry
         });
-        Ok(fixed.into_iter().map(String::into_bytes).chain(entries).collect())
+        fixed.into_iter().map(String::into_bytes).chain(entries).collect()
     }
 
     fn reply(&self, answer: &Datum) -> Option<(u64, Reply)> {

@@ -4,7 +4,10 @@
 //! * Each replica numbers its own entries and remembers the last of them, so that it can
 //!   tell them again to a Redis that has lost them; who has seen them skips them.
 //! * A position is a generation of the log and a number in it. Redis begins another
-//!   generation when it is empty, or when a replica finds that it knows less than before.
+//!   generation when it is empty, or when a replica finds that it knows less than before;
+//!   a later one is a greater number.
+//! * Whoever writes waits for all who take part. In a Redis that has just begun to answer,
+//!   or another generation, some may be unknown whose lease still runs: it waits it out.
 //! * Whoever cannot account for every entry of every replica has a gap, and drops all.
 //! * An answer that is kept in Redis carries the position up to which nothing had made it
 //!   untrue; what came after that decides whether it may still be used.
@@ -21,7 +24,9 @@ pub(super) const LEASE: Duration = Duration::from_secs(1);
 pub(super) const MAX_LOGGED: usize = 4_096;
 /// How many of its own a replica can tell again.
 const MAX_OWN: usize = 1_024;
-/// How long replicas that were there may take to tell a new generation what they know.
+/// How long replicas may take to come to a new generation; and those that were there when
+/// this one last heard of them.
+const SETTLES: Duration = Duration::from_secs(2);
 const REFILL: Duration = Duration::from_secs(10);
 
 /// Who wrote an entry: a process.
@@ -100,6 +105,8 @@ pub(super) struct Log {
     members: Vec<Origin>,
     awaited: Option<(HashSet<Origin>, Moment)>,
     proved: Option<Moment>,
+    /// Since when it hears of the same Redis; none right after it has connected.
+    settled: Option<Moment>,
     confirmed: u64,
 }
 
@@ -126,6 +133,7 @@ impl Log {
             members: Vec::new(),
             awaited: None,
             proved: None,
+            settled: None,
             confirmed: 0,
         }
     }
@@ -161,6 +169,12 @@ impl Log {
         self.proved.filter(|_| self.awaited.is_none()).map(|proved| proved + LEASE * 9 / 10)
     }
 
+    /// The next answer comes on another connection, and so perhaps from a Redis that knows
+    /// less: who takes part in it is not certain before a lease has gone by.
+    pub(super) fn reconnected(&mut self) {
+        self.settled = None;
+    }
+
     pub(super) fn request(&self) -> Request {
         let untold = self.own.iter().filter(|own| own.number > self.told);
         let entries = untold.map(|own| (own.number, own.bytes.clone())).collect();
@@ -173,6 +187,7 @@ impl Log {
         let before_first = reply.first.saturating_sub(1);
         let mut gap = None;
         if !is_same {
+            self.settled = None;
             self.begin_generation(before_first, sent);
         } else if before_first > self.at.seq {
             gap = Some(Gap::Missed);
@@ -211,7 +226,10 @@ impl Log {
         }
         self.told = reply.told;
         self.members = reply.members.iter().map(|(origin, _)| *origin).filter(|of| *of != self.me).collect();
-        self.confirm(reply.generation, &reply.members);
+        let settled = *self.settled.get_or_insert(sent);
+        if sent >= settled + LEASE {
+            self.confirm(reply.generation, &reply.members);
+        }
         self.proved = Some(sent);
         Step {
             outdated: gap.map_or(Outdated::These(drop), Outdated::All),
@@ -247,18 +265,21 @@ impl Log {
         self.own.iter_mut().for_each(|own| own.seq = None);
         let had_lease = self.proved.is_some_and(|proved| now < proved + LEASE * 9 / 10);
         if self.has_joined && !had_lease {
-            self.awaited = Some((self.members.drain(..).collect(), now + REFILL));
+            let mut awaited: HashSet<Origin> = self.members.drain(..).collect();
+            awaited.extend(self.awaited.take().into_iter().flat_map(|(before, _)| before));
+            self.awaited = Some((awaited, now));
         }
     }
 
     /// Who was there before a generation was lost has told again what it knew.
     fn heard_of(&mut self, heads: &[(Origin, u64)], now: Moment) -> Option<Gap> {
-        let (awaited, until) = self.awaited.as_mut()?;
+        let (awaited, since) = self.awaited.as_mut()?;
         heads.iter().for_each(|(origin, _)| {
             awaited.remove(origin);
         });
-        let is_over = now >= *until;
-        let is_complete = awaited.is_empty();
+        let is_over = now >= *since + REFILL;
+        // Others may have come since, of whom it has not heard.
+        let is_complete = awaited.is_empty() && now >= *since + SETTLES;
         if is_over || is_complete {
             self.awaited = None;
         }
@@ -273,3 +294,6 @@ impl Log {
         self.confirmed = self.confirmed.max(known.map_or(0, |own| own.number));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,7 +71,9 @@ impl Shared {
         match order {
             Order::Keep { entry, at } => {
                 self.queued_bytes.fetch_sub(entry.weight_bytes() as u64, Ordering::Relaxed);
-                let Some(record) = self.record(&entry, at) else { return };
+                // Another generation: what came between nobody can tell.
+                let is_known = self.log.lock().position().is_some_and(|now| now.generation == at.generation);
+                let Some(record) = self.record(&entry, at).filter(|_| is_known) else { return };
                 if !self.write(link, &self.scripts.keep, &record.keys, &record.arguments).await {
                     self.counts.dropped.fetch_add(1, Ordering::Relaxed);
                 }

@@ -1,10 +1,10 @@
 -- One replica says that it is there, what it has purged and how far it has read; it is
 -- told what it has not read yet, who else is there, and how far they are.
--- KEYS: log, meta, heads, members. ARGV: see `keeper`; from the tenth on its entries,
+-- KEYS: log, meta, heads, members. ARGV: see `keeper`; from the ninth on its entries,
 -- each with its number in 16 hex digits before it.
 local log, meta, heads, members = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local me, generation, seq, told, candidate = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
-local lease_ms, most, lives_ms, channel = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8], ARGV[9]
+local me, generation, seq, told = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local lease_ms, most, lives_ms, channel = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], ARGV[8]
 
 local time = redis.call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -13,16 +13,18 @@ local now_ms = math.floor(now_us / 1000)
 local current = redis.call('HGET', meta, 'generation')
 local head = tonumber(redis.call('HGET', meta, 'seq') or '0')
 local mine = tonumber(redis.call('HGET', heads, me) or '0')
+-- Generations only grow, whatever the clock does: in 16 hex digits they compare as texts.
+local later = string.format('%016x', math.max(now_us, tonumber(generation, 16) + 1))
 if not current then
   redis.call('DEL', log, heads, members)
-  current, head, mine = candidate, 0, 0
-elseif current == generation and (head < seq or mine < told) then
+  current, head, mine = later, 0, 0
+elseif current < generation or (current == generation and (head < seq or mine < told)) then
   -- It has become older than it was: what is numbered from here on was numbered before.
-  current = candidate
+  current = later
 end
 
 local appended = false
-for i = 10, #ARGV do
+for i = 9, #ARGV do
   local number = tonumber(string.sub(ARGV[i], 1, 16), 16)
   if number > mine then
     redis.call('RPUSH', log, me .. ARGV[i])

@@ -20,19 +20,19 @@ mod reload;
 mod status;
 mod usage;
 
-use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use axum::Router;
+use axum::body::{Bytes, HttpBody};
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::middleware;
+use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::net::TcpListener;
+use axum::{BoxError, Router, middleware};
 use tokio::sync::{mpsc, watch};
+use tower_service::Service;
 
 use crate::budget::Budget;
 use crate::cache::Cache;
@@ -43,6 +43,9 @@ use crate::telemetry::usage::Usage;
 use crate::telemetry::{Tally, VendorCounts};
 
 pub use reload::{Adopted, Order, Reloads, Verdict};
+
+/// An answer that is being made.
+pub type Answering = Pin<Box<dyn Future<Output = Response> + Send>>;
 
 /// One upstream, as far as operators see it.
 #[derive(Clone)]
@@ -158,22 +161,24 @@ impl Admin {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Serves until `shutdown` resolves; streams end then.
-    ///
-    /// # Errors
-    /// The listener fails.
-    pub async fn serve(
-        self: Arc<Self>,
-        listener: TcpListener,
-        shutdown: impl Future<Output = ()> + Send + 'static,
-    ) -> std::io::Result<()> {
-        let admin = Arc::clone(&self);
-        let service = self.router().into_make_service_with_connect_info::<SocketAddr>();
-        let shutdown = async move {
-            shutdown.await;
-            admin.over.send_replace(true);
-        };
-        axum::serve(listener, service).with_graceful_shutdown(shutdown).await
+    /// What answers operators, for whoever listens.
+    pub fn service<B>(
+        self: &Arc<Self>,
+    ) -> impl Fn(Request<B>) -> Answering + Clone + Send + Sync + 'static + use<B>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let router = Arc::clone(self).router();
+        move |request| {
+            let answering = router.clone().call(request);
+            Box::pin(async move { answering.await.unwrap_or_else(|never| match never {}) })
+        }
+    }
+
+    /// Streams that would go on for ever end.
+    pub fn over(&self) {
+        self.over.send_replace(true);
     }
 
     fn router(self: Arc<Self>) -> Router {

@@ -21,10 +21,12 @@ use std::future::{Ready, ready};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::future::Either;
 use http::Response;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
@@ -36,6 +38,7 @@ use crate::cache::{Cache, CacheLimits, Disk, DiskOptions, Editions, SecondLevel,
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::proxy::{Body, Gateway, Lane, Met};
+use crate::secret::Secret;
 use crate::telemetry::trace::Tracer;
 use crate::telemetry::usage::Usage;
 use crate::token::Issuer;
@@ -50,6 +53,8 @@ use traces::Traces;
 pub use reload::Origin;
 pub use sockets::Sockets;
 
+/// How long operators' requests may hold up the end.
+const ADMIN_GRACE: Duration = Duration::from_secs(1);
 /// Reloads that wait for their turn.
 const MAX_ORDERS: usize = 16;
 
@@ -71,7 +76,7 @@ pub struct App {
     chronicle: Arc<Chronicle>,
     traces: Option<Traces>,
     clock: Clock,
-    grace: std::time::Duration,
+    grace: Duration,
     address: SocketAddr,
     admin: Arc<Admin>,
     admin_address: SocketAddr,
@@ -80,7 +85,7 @@ pub struct App {
     over: watch::Sender<bool>,
     /// One per door.
     served: Vec<JoinHandle<Drained>>,
-    admin_served: JoinHandle<std::io::Result<()>>,
+    admin_served: JoinHandle<Drained>,
     beside: Vec<AbortHandle>,
 }
 
@@ -104,14 +109,17 @@ impl App {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
-        let mut process = [0; 8];
-        getrandom::fill(&mut process).context("the system has no randomness")?;
-        let process = u64::from_le_bytes(process);
+        let process = getrandom::u64().context("the system has no randomness")?;
         let store = Store::open(&config.store, clock, process).context("the ledger cannot be kept")?;
-        let issuer = token_key::of(&config)?.map(|key| Issuer::new(&key));
+        let key = token_key::of(&config)?;
         let cache = cache(&config, clock, process).await?;
         let (traces, tracer) = Traces::begin(config.otlp.as_ref(), clock, process)?.unzip();
-        let gateway = Gateway::new(&config, (&store, &cache), clock, (process, issuer, tracer.clone()))?;
+        let gateway = Gateway::new(
+            &config,
+            (&store, &cache),
+            clock,
+            (process, key.as_ref().map(Issuer::new), tracer.clone()),
+        )?;
         let begun = store.begun().await?;
         let usage = Usage::open(config.store.path.clone(), clock.wall())
             .context("the thread that keeps usage cannot start")?;
@@ -127,24 +135,14 @@ impl App {
             tokio::spawn(Arc::clone(&chronicle).run()).abort_handle(),
             tokio::spawn(systemd::watchdog(clock)).abort_handle(),
         ];
-        match begun {
-            Begun::Loaded => {
-                gateway.recall();
-                admin.loaded();
-            }
-            Begun::Waits => {
-                let told = (Arc::clone(&gateway), Arc::clone(&admin));
-                beside.push(tokio::spawn(recall(store.clone(), told)).abort_handle());
-            }
-        }
+        beside.extend(take_up(begun, &store, (&gateway, &admin)));
         if let Some(origin) = setup.origin {
-            let parts = (&gateway, &admin, &chronicle);
-            let reloader = reloader(origin, &config, parts, clock).await;
+            let reloader = reloader(origin, &config, key.as_ref(), (&gateway, &admin), clock).await;
             let hangups = signal(SignalKind::hangup()).context("SIGHUP cannot be listened for")?;
             drop(tokio::spawn(reloader.run(ordered, hangups, stopped.clone())));
         }
         let grace = config.server.shutdown_grace;
-        let admin_served = tokio::spawn(Arc::clone(&admin).serve(admin_listener, until(over.subscribe())));
+        let admin_served = operators(&admin, admin_listener, clock, over.subscribe());
         describe(&gateway);
         tracing::info!(address = %admin_address, "admin listening");
         doors.announce();
@@ -193,20 +191,39 @@ impl App {
 async fn reloader(
     origin: Origin,
     config: &Config,
-    (gateway, admin, chronicle): (&Arc<Gateway>, &Arc<Admin>, &Arc<Chronicle>),
+    key: Option<&Secret>,
+    (gateway, admin): (&Arc<Gateway>, &Arc<Admin>),
     clock: Clock,
 ) -> Reloader {
     let mut watch = Watch::default();
     watch.follow(config.files.clone()).await;
-    let tick = Arc::clone(chronicle);
     Reloader {
         origin,
         gateway: Arc::clone(gateway),
         admin: Arc::clone(admin),
         clock,
         fixed: Fixed::of(config),
+        signs: reload::signs(key),
         watch,
-        tick: Arc::new(move || tick.tick()),
+    }
+}
+
+/// Takes up the past, now or in a task of its own.
+fn take_up(
+    begun: Begun,
+    store: &Store,
+    (gateway, admin): (&Arc<Gateway>, &Arc<Admin>),
+) -> Option<AbortHandle> {
+    match begun {
+        Begun::Loaded => {
+            gateway.recall();
+            admin.loaded();
+            None
+        }
+        Begun::Waits => {
+            let told = (Arc::clone(gateway), Arc::clone(admin));
+            Some(tokio::spawn(recall(store.clone(), told)).abort_handle())
+        }
     }
 }
 
@@ -246,7 +263,11 @@ fn sources(
 }
 
 fn watched(gateway: &Gateway) -> Vec<Watched> {
-    let one = |lane: Arc<Lane>| Watched {
+    gateway.lanes().into_iter().map(watch).collect()
+}
+
+fn watch(lane: Arc<Lane>) -> Watched {
+    Watched {
         config: Arc::clone(lane.config()),
         budget: Arc::clone(lane.budget()),
         tally: Arc::clone(lane.tally()),
@@ -255,8 +276,7 @@ fn watched(gateway: &Gateway) -> Vec<Watched> {
             keys: lane.key_states(now).into_iter().map(key_health).collect(),
             is_let_be: lane.is_let_be(),
         }),
-    };
-    gateway.lanes().into_iter().map(one).collect()
+    }
 }
 
 fn key_health(state: crate::proxy::KeyState) -> KeyHealth {
@@ -309,6 +329,22 @@ fn describe(gateway: &Gateway) {
             "upstream ready"
         );
     }
+}
+
+/// The operators' door, with the bounds of the consumers' one.
+fn operators(
+    admin: &Arc<Admin>,
+    listener: TcpListener,
+    clock: Clock,
+    over: watch::Receiver<bool>,
+) -> JoinHandle<Drained> {
+    let (answer, admin) = (admin.service(), Arc::clone(admin));
+    let shutdown = async move {
+        until(over).await;
+        admin.over();
+    };
+    let service = move |request, _: listener::Peer| answer(request);
+    listener::serve((listener, None), service, Options::new(clock, ADMIN_GRACE), shutdown)
 }
 
 /// Hands a connection's requests to the gateway. Most are answered on the spot; only

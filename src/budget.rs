@@ -143,7 +143,8 @@ impl Budget {
         self.core.clock
     }
 
-    /// Opens a bid for one fetch that counts against `limits`.
+    /// Opens a bid for one fetch that counts against `limits`, of which there must be one:
+    /// what no limit counts has nothing to wait for ([`Budget::charge_anyway`]).
     pub fn bid(&self, limits: LimitSet) -> Bid {
         if let Some(aside) = self.fallback(limits) {
             return aside.bid(limits);
@@ -156,8 +157,8 @@ impl Budget {
         Bid { door: Door { budget: self.arc(), id }, signal }
     }
 
-    /// Charges `seat` even over its limits and never waits: for `mode = "observe"`.
-    /// Tells what would have been in its way.
+    /// Charges `seat` even over its limits and never waits: for `mode = "observe"`, and for
+    /// what no limit counts. Tells what would have been in its way.
     pub fn charge_anyway(&self, limits: LimitSet, seat: usize) -> (Permit, Option<Refusal>) {
         let ((grant, held_up), face) = self.core.grant(|desk, now| {
             let limits = desk.eras().limits(self.era, limits);

@@ -9,6 +9,7 @@
 //! * `wish`: what will be asked of the vendor, and who may share the answer.
 //! * `keyed_body`, `snap`: the one spelling of a cacheable POST and of a time window.
 //! * `fetch`, `receive`: the task that owns a permit, sends once, and fills flight and cache.
+//! * `books`: what is written down of a request that has left.
 //! * `turn`: one fetch for all replicas.
 //! * `sign`: the request as it leaves, with the vendor's key.
 //! * `tokens`, `sign_in`: the vendor's tokens, where a key is exchanged for one;
@@ -30,6 +31,7 @@
 mod ahead;
 mod begin;
 mod body;
+mod books;
 mod breaker;
 mod cache_status;
 mod call;

@@ -221,6 +221,10 @@ fn gone(error: &RedisError, within: Duration) -> Gone {
             Some("NOPERM" | "NOAUTH" | "WRONGPASS") => {
                 Gone::SignIn(detail.unwrap_or_else(|| "refused".into()))
             }
+            // How it puts it for a call of many words.
+            Some("ERR") if detail.as_ref().is_some_and(|detail| detail.contains("unauthenticated")) => {
+                Gone::SignIn("it wants a user and a password".into())
+            }
             Some(code) => Gone::Refused(format!("{code} {}", detail.unwrap_or_default())),
             None => Gone::Refused(detail.unwrap_or_else(|| error.category().into())),
         },

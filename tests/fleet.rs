@@ -2,6 +2,8 @@
 //! time: that one of them, or Redis, dies at a real moment is the point here.
 
 mod aside;
+mod doors;
+mod faults;
 mod loss;
 pub(crate) mod sharing;
 mod together;

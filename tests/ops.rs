@@ -2,6 +2,7 @@
 
 mod api;
 mod metrics;
+mod moves;
 mod reload;
 mod restart;
 mod traces;

@@ -67,26 +67,51 @@ impl Weir {
     /// Starts it as a service manager would that holds `socket` for it, on the config
     /// and the store that are in `folder`.
     pub(crate) fn activated(socket: &std::net::TcpListener, folder: &Path) -> Self {
+        Self::activated_with(&[("public", socket)], folder, &[])
+    }
+
+    /// The same with one or two sockets by these names; weir goes by their addresses where
+    /// the first has none.
+    pub(crate) fn activated_with(
+        sockets: &[(&str, &std::net::TcpListener)],
+        folder: &Path,
+        env: &[(&str, &str)],
+    ) -> Self {
         let mut shell = Command::new("sh");
-        let script =
-            "exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=public; exec \"$@\"";
-        shell.args(["-c", script, "sh", env!("CARGO_BIN_EXE_weir")]);
-        shell.stdin(OwnedFd::from(socket.try_clone().unwrap()));
+        let names: Vec<_> = sockets.iter().map(|(name, _)| *name).collect();
+        let named =
+            if names[0].is_empty() { String::new() } else { format!("LISTEN_FDNAMES={}", names.join(":")) };
+        // A shell hands on what stands where input and output would; both are put back.
+        let second = if sockets.len() > 1 { "4<&1 >&2" } else { "" };
+        let script = format!(
+            "exec 3<&0 {second} </dev/null; export LISTEN_PID=$$ LISTEN_FDS={} {named}; exec \"$@\"",
+            sockets.len()
+        );
+        shell.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_weir")]);
+        shell.stdin(OwnedFd::from(sockets[0].1.try_clone().unwrap()));
+        let second = sockets.get(1).map(|(_, socket)| OwnedFd::from(socket.try_clone().unwrap()));
         let own = tempfile::tempdir().unwrap();
         let config = std::fs::read_to_string(folder.join("weir.toml")).unwrap();
         std::fs::write(own.path().join("weir.toml"), config).unwrap();
         let store = folder.join("data");
-        Self::spawn(shell, "json", own, &[("WEIR__STORE__PATH", store.to_str().unwrap())])
+        let env = [&[("WEIR__STORE__PATH", store.to_str().unwrap())], env].concat();
+        Self::spawn(shell, second.map(Stdio::from), "json", own, &env)
     }
 
     /// Starts it on the config and the store that are in `folder`.
     fn launch(format: &str, folder: TempDir, env: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
         command.stdin(Stdio::null());
-        Self::spawn(command, format, folder, env)
+        Self::spawn(command, None, format, folder, env)
     }
 
-    fn spawn(mut command: Command, format: &str, folder: TempDir, env: &[(&str, &str)]) -> Self {
+    fn spawn(
+        mut command: Command,
+        stdout: Option<Stdio>,
+        format: &str,
+        folder: TempDir,
+        env: &[(&str, &str)],
+    ) -> Self {
         let file = folder.path().join("weir.toml");
         let has_doors = std::fs::read_to_string(&file).unwrap().contains("\ntls = ");
         let doors = (!has_doors).then_some(("WEIR__SERVER__LISTEN", "127.0.0.1:0"));
@@ -97,16 +122,15 @@ impl Weir {
             .env("WEIR__ADMIN__LISTEN", "127.0.0.1:0")
             .env("WEIR__STORE__PATH", folder.path().join("data"))
             .envs(env.iter().copied())
-            .stdout(Stdio::piped())
+            .stdout(stdout.unwrap_or_else(Stdio::piped))
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let output = Arc::new(Mutex::new(String::new()));
         let (listening, address) = mpsc::channel();
-        let readers = vec![
-            follow(process.stderr.take().unwrap(), Arc::clone(&output), listening.clone()),
-            follow(process.stdout.take().unwrap(), Arc::clone(&output), listening),
-        ];
+        let mut readers =
+            vec![follow(process.stderr.take().unwrap(), Arc::clone(&output), listening.clone())];
+        readers.extend(process.stdout.take().map(|pipe| follow(pipe, Arc::clone(&output), listening)));
         let Ok(address) = address.recv_timeout(Duration::from_secs(30)) else {
             let _ = process.kill();
             panic!("weir did not start:\n{}", output.lock().unwrap());

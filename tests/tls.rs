@@ -1,5 +1,6 @@
 //! TLS in front: real clients (curl, openssl, Python's requests) over the built binary's listener.
 
+mod activated;
 mod clients;
 mod mutual;
 mod renewal;

@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 use weir::clock::Clock;
 use weir::emulator::{Canned, Credential, Emulator, Key, Options, Vendor};
 
-use crate::support::{Caller, Reply, Weir, Wire, hash_line, token_of};
+use crate::support::{Caller, Reply, Weir, Wire, hash_line, token_of, until};
 
 const SECRET: &str = "s3cret/of+the=vendor";
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
@@ -297,4 +297,37 @@ async fn a_body_tells_of_an_expired_token_and_a_vendor_who_refuses_all_is_not_st
     assert!(many.iter().all(|reply| reply.status == StatusCode::BAD_REQUEST));
     // A second later one more may be asked for, two seconds later another.
     assert!(asked("/ui/api/token") <= 4, "{} sign-ins", asked("/ui/api/token"));
+}
+
+/// A stale answer is given whatever becomes of its renewal; that this fails, or that the
+/// vendor's token has to be fetched first, is nobody's wait and is not kept quiet.
+#[tokio::test]
+async fn a_refresh_signs_in_behind_the_readers_back_and_is_told_of_when_it_fails() {
+    let vendor = vendor(Vendor::CatchpointV1, Options::default()).await;
+    let rule = "[[upstreams.v.cache]]\nmatch = \"GET /ui/api/v1/nodes\"\nttl = \"1ms\"\nstale_while_revalidate = \"1h\"\n";
+    let weir = Weir::start(&config("catchpoint-v1", &vendor, rule));
+    let caller = weir.caller(&token_of("web"));
+    let asked =
+        || vendor.requests().iter().filter(|seen| seen.target.starts_with("/ui/api/v1/nodes")).count();
+    assert_eq!(caller.get("/ui/api/v1/nodes").await.status, StatusCode::OK);
+    assert!(vendor.revoke_tokens() > 0);
+    // A millisecond later at the earliest.
+    let clock = Clock::system();
+    clock.sleep_until(clock.now() + Duration::from_millis(20)).await;
+    let stale = caller.get("/ui/api/v1/nodes").await;
+    assert!(stale.header("cache-status").contains("detail=revalidating"), "{stale:?}");
+    let told = weir.logged(|line| line["message"] == "background refreshes fail: stale answers stand").await;
+    assert_eq!((&told[0]["level"], &told[0]["status"]), (&"WARN".into(), &401.into()));
+    let page = weir.admin().get("/metrics").await;
+    let page = String::from_utf8(page.body.to_vec()).unwrap();
+    assert!(page.contains("weir_refresh_failures_total{upstream=\"v\"} 1"), "{page}");
+    // The next reader sets off the sign-in, the one after that the refresh.
+    for step in [2, 3] {
+        let stale = caller.get("/ui/api/v1/nodes").await;
+        assert!(stale.header("cache-status").contains("detail=revalidating"), "{stale:?}");
+        until("the vendor is asked", || vendor.sign_ins().granted == 2 && asked() >= step).await;
+    }
+    weir.logged(|line| line["message"] == "background refreshes succeed again").await;
+    let lines = weir.output();
+    assert_eq!(lines.matches("background refreshes fail").count(), 1, "{lines}");
 }

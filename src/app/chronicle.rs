@@ -41,7 +41,7 @@ impl Chronicle {
     /// Notes what has come since the last time.
     pub(super) fn tick(&self) {
         let mut seen = self.seen.lock();
-        let notes = super::watched(&self.gateway).into_iter().map(|watched| {
+        let notes = self.gateway.every_lane().into_iter().map(super::watch).map(|watched| {
             let total = (watched.vendor.sent(), watched.vendor.refused());
             let before = seen.insert(watched.config.name.clone(), total).unwrap_or_default();
             Note {

@@ -8,21 +8,20 @@
 //! caller who hangs up makes hyper drop the service's future at whatever await it is.
 //!
 //! Stopping: no new connections, idle ones are closed, what is under way is finished
-//! within the grace, the rest is cut.
+//! within the grace, the rest is cut. A connection that has asked nothing yet was accepted
+//! a moment ago, as a rule: it has another moment for its first request.
 
 mod body;
 mod doors;
+mod ending;
 mod guard;
 mod tls;
 
 use std::convert::Infallible;
 use std::error::Error as StdError;
-use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -42,6 +41,7 @@ use crate::clock::Clock;
 use crate::consumer::{self, Certificate};
 
 use body::Answer;
+use ending::{Stopped, to_its_end};
 use guard::{Activity, Guarded};
 
 pub use body::{RequestBody, RequestBodyError};
@@ -211,35 +211,9 @@ struct Server<S> {
     tls: Option<Arc<Tls>>,
 }
 
-/// Closed when the listener stops: ends idle connections, and handshakes.
-type Stopped = watch::Receiver<()>;
-
-/// A connection until it ends by itself or, once the listener stops, what is under way
-/// on it has ended. Every request polls this; so that word is listened for once per
-/// task, which takes a lock, and from then on only looked at.
-async fn to_its_end<C: GracefulConnection>(connection: C, mut stopped: Stopped) -> C::Output {
-    let look = stopped.clone();
-    let (mut connection, mut told) = (pin!(connection), pin!(stopped.changed()));
-    let (mut listens, mut stops) = (None::<Waker>, false);
-    poll_fn(|cx| {
-        if !stops {
-            let knows = listens.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
-            if !knows {
-                listens = Some(cx.waker().clone());
-            }
-            stops = (!knows && told.as_mut().poll(cx).is_ready()) || look.has_changed().is_err();
-            if stops {
-                connection.as_mut().graceful_shutdown();
-            }
-        }
-        connection.as_mut().poll(cx)
-    })
-    .await
-}
-
 impl<S> Server<S> {
     /// A connection from its first byte to its last.
-    async fn converse<F, B>(&self, stream: TcpStream, address: SocketAddr, mut stopped: Stopped)
+    async fn converse<F, B>(&self, stream: TcpStream, address: SocketAddr, stopped: Stopped)
     where
         S: Fn(Request<RequestBody>, Peer) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
@@ -247,17 +221,16 @@ impl<S> Server<S> {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let ended = match &self.tls {
-            None => to_its_end(self.connection(stream, Peer { address, certificate: None }), stopped).await,
+            None => self.serve(stream, Peer { address, certificate: None }, stopped).await,
             Some(tls) => {
                 let shaken = tokio::select! {
                     shaken = self.handshake(tls, stream) => shaken,
-                    // nothing has been asked on it yet
-                    _ = stopped.changed() => return,
+                    () = self.last_moment(stopped.clone()) => return,
                 };
                 match shaken {
                     Ok((stream, certificate)) => {
                         let peer = Peer { address, certificate: certificate.map(Arc::new) };
-                        to_its_end(self.connection(stream, peer), stopped).await
+                        self.serve(stream, peer, stopped).await
                     }
                     Err(error) => Err(error.into()),
                 }
@@ -267,6 +240,30 @@ impl<S> Server<S> {
         if let Err(error) = ended {
             tracing::debug!(peer = %address, %error, "connection ended");
         }
+    }
+
+    async fn serve<IO, F, B>(
+        &self,
+        stream: IO,
+        peer: Peer,
+        stopped: Stopped,
+    ) -> Result<(), Box<dyn StdError + Send + Sync>>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Fn(Request<RequestBody>, Peer) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let activity = Activity::new(self.options.clock);
+        to_its_end(self.connection(stream, peer, &activity), &activity, (stopped, &self.options)).await
+    }
+
+    /// The listener stops, and there was time for a first request.
+    async fn last_moment(&self, mut stopped: Stopped) {
+        // Nothing is ever sent: the other end is dropped.
+        let _ = stopped.changed().await;
+        self.options.first_request().await;
     }
 
     async fn handshake(&self, tls: &Tls, stream: TcpStream) -> io::Result<Shaken> {
@@ -282,6 +279,7 @@ impl<S> Server<S> {
         &self,
         stream: IO,
         peer: Peer,
+        activity: &Arc<Activity>,
     ) -> impl GracefulConnection<Error = Box<dyn StdError + Send + Sync>> + Send + use<S, IO, F, B>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -291,7 +289,7 @@ impl<S> Server<S> {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let options = self.options;
-        let activity = Activity::new(options.clock);
+        let activity = Arc::clone(activity);
         let stream = Guarded::new(stream, Arc::clone(&activity), &options);
         let service = self.service.clone();
         let each = service_fn(move |request: Request<Incoming>| {

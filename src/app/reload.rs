@@ -13,11 +13,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::files::Watch;
-use super::{systemd, watched};
+use super::{systemd, token_key, watched};
 use crate::admin::{Admin, Adopted, Order, Verdict};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::proxy::Gateway;
+use crate::secret::{Secret, TokenHash};
+use crate::token::Issuer;
 
 /// From one look at the files to the next.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -39,9 +41,9 @@ pub(super) struct Reloader {
     pub(super) clock: Clock,
     /// What holds, as far as only a restart can change it.
     pub(super) fixed: Fixed,
+    /// Which key signs tokens, once one does.
+    pub(super) signs: Option<TokenHash>,
     pub(super) watch: Watch,
-    /// Told before a table is replaced, so that nothing of the old one is lost.
-    pub(super) tick: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// What cannot change live, each with the words that say so.
@@ -63,8 +65,17 @@ impl Fixed {
     /// What of `wanted` has to wait for a restart.
     fn apart_from(&self, wanted: &Self) -> Vec<String> {
         let pairs = self.0.iter().zip(&wanted.0).filter(|(is, wanted)| is != wanted);
-        pairs.map(|((key, _), _)| format!("{key} has changed: that holds after a restart")).collect()
+        pairs.map(|((key, _), _)| after_restart(key)).collect()
     }
+}
+
+fn after_restart(key: &str) -> String {
+    format!("{key} has changed: that holds after a restart")
+}
+
+/// Which key signs the tokens that weir issues; none if there is none yet.
+pub(super) fn signs(key: Option<&Secret>) -> Option<TokenHash> {
+    key.map(|key| TokenHash::of(key.expose().as_bytes()))
 }
 
 impl Reloader {
@@ -128,20 +139,31 @@ impl Reloader {
     }
 
     async fn adopt(&mut self, config: Config) -> Verdict {
-        (self.tick)();
         let gateway = Arc::clone(&self.gateway);
         let (files, warnings) = (config.files.clone(), config.warnings.clone());
-        let needs_restart = self.fixed.apart_from(&Fixed::of(&config));
+        let mut needs_restart = self.fixed.apart_from(&Fixed::of(&config));
         let admin = config.admin.clone();
         // Reads TLS roots, and may take its time with many consumers.
-        let adopted = tokio::task::spawn_blocking(move || gateway.adopt(&config)).await;
-        match adopted {
-            Ok(Ok(())) => {
+        let adopt = move || -> anyhow::Result<Option<TokenHash>> {
+            let key = token_key::of(&config)?;
+            // Who signs already goes on signing; the first upstream that wants it may come now.
+            gateway.adopt(&config, key.as_ref().map(Issuer::new))?;
+            Ok(signs(key.as_ref()))
+        };
+        match tokio::task::spawn_blocking(adopt).await {
+            Ok(Ok(signs)) => {
+                match (self.signs, signs) {
+                    (Some(is), Some(wanted)) if is != wanted => {
+                        needs_restart.push(after_restart("server.token_key"))
+                    }
+                    (None, first) => self.signs = first,
+                    _ => {}
+                }
                 self.admin.show(&admin, watched(&self.gateway));
                 self.watch.follow(files).await;
                 Verdict::Adopted(Adopted { needs_restart, warnings })
             }
-            Ok(Err(error)) => Verdict::Refused(vec![error.to_string()]),
+            Ok(Err(error)) => Verdict::Refused(vec![format!("{error:#}")]),
             Err(error) => Verdict::Refused(vec![format!("the configuration could not be adopted: {error}")]),
         }
     }

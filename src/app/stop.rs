@@ -23,8 +23,6 @@ use super::{App, systemd};
 const LAST_STRETCH: Duration = Duration::from_secs(1);
 /// From one look at what is still outstanding to the next.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// How long operators' requests may hold up the end.
-const ADMIN_GRACE: Duration = Duration::from_secs(1);
 
 impl App {
     /// Serves until SIGTERM or SIGINT, then stops in good order; at once, if a
@@ -90,12 +88,8 @@ impl App {
         self.gateway.told().await;
         tokio::join!(self.store.close(), self.cache.close());
         self.over.send_replace(true);
-        let mut admin_served = self.admin_served;
-        tokio::select! {
-            served = &mut admin_served => if let Ok(Err(error)) = served {
-                tracing::error!(%error, "the admin listener failed");
-            },
-            () = self.clock.sleep_until(self.clock.now() + ADMIN_GRACE) => admin_served.abort(),
+        if let Err(error) = self.admin_served.await {
+            tracing::error!(%error, "the admin listener failed");
         }
         cut
     }

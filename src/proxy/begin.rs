@@ -87,6 +87,10 @@ impl Wish {
     /// Renews a stale answer behind its reader's back, if that takes nobody's turn.
     pub(super) fn refresh(self: &Arc<Self>, stale: &Stale, caller: &Caller<'_>) {
         let lane = &self.lane;
+        // The next reader finds the token there; whether it can be had is told by the sign-in.
+        if !self.is_signed_in(caller) {
+            return;
+        }
         let Some(permit) = lane.budget.try_now(self.limits, caller.access.seat) else { return };
         let mut spans = Spans::default();
         let make = || {
@@ -111,7 +115,8 @@ impl Lane {
     /// How a fetch for this caller is admitted, and what its callers share.
     fn admission(&self, limits: LimitSet, caller: &Caller<'_>, spans: &Spans) -> (Admission, Shared) {
         let (admission, door) = match self.config.mode {
-            Mode::Enforce if self.is_free(limits) => {
+            // What no limit counts waits for nothing: not for a turn, and not for the ledger.
+            Mode::Enforce if limits.is_empty() => {
                 let (permit, _) = self.budget.charge_anyway(limits, caller.access.seat);
                 (Admission::Permit(permit), None)
             }
@@ -133,12 +138,6 @@ impl Lane {
     /// have purged.
     pub(super) fn is_current(&self, now: Moment) -> bool {
         self.cache.shared().is_none_or(|shared| shared.is_trusted(now))
-    }
-
-    /// Whether a request that counts against these limits counts against none: then a
-    /// shared ledger, be it there or lost, has nothing to say about it.
-    pub(super) fn is_free(&self, limits: LimitSet) -> bool {
-        limits.is_empty() && self.budget.standing().is_some()
     }
 
     /// Says what would have become of a request, had its limits been enforced.

@@ -11,22 +11,21 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AGE, DATE, RETRY_AFTER};
+use http::header::RETRY_AFTER;
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use tokio::sync::oneshot;
 
-use super::breaker::Leave;
+use super::ahead;
 use super::fault::Fault;
 use super::leaving::Leaving;
 use super::receive::receive;
 use super::turn::{Fetches, Gate};
 use super::wish::Wish;
 use super::written;
-use super::{Lane, ahead};
 use crate::budget::{Bid, Charge, Door, Permit};
 use crate::cache::{Claim, Entry, Exchange, Lead, NotStored, Now, Ticket};
-use crate::clock::{Moment, UnixTime};
+use crate::clock::Moment;
 use crate::telemetry::trace::{Link, Spans, Stage, Value};
 use crate::upstream::{BoxError, Ready, SendError, UpstreamBody};
 
@@ -141,11 +140,10 @@ impl Fetch {
         };
         let Some(leave) = lane.breaker.leave(lane.clock.now()) else { return lead.fail(Fault::Open) };
         let (wish, stale, tries) = (Arc::clone(&self.wish), self.stale.clone(), self.tries);
+        let in_background = self.in_background;
         let outcome = self.send(permit, &lead, &mut spans).await;
-        if let Err(fault) = &outcome {
-            spans.fail(fault.as_str());
-        }
-        lane.remember_health(leave, &outcome);
+        lane.remember(leave, &outcome, in_background);
+        outcome.as_ref().err().inspect(|fault| spans.fail(fault.as_str()));
         if is_refusal(&outcome) && wish.shareable && !lane.relays() {
             // Back to the queue, where the window that was closed for it keeps it
             // until its deadline.
@@ -253,7 +251,7 @@ async fn left(
 }
 
 /// A response whose body is still to come, and what is known of its exchange.
-type Answered = (Response<UpstreamBody>, Sent);
+pub(super) type Answered = (Response<UpstreamBody>, Sent);
 
 /// Whether the vendor answered 429. A CDN's page says it as well as the vendor's own.
 fn is_refusal(outcome: &Result<Option<Answered>, Fault>) -> bool {
@@ -314,40 +312,5 @@ impl Wish {
         {
             request.headers_mut().insert(TRACEPARENT, parent);
         }
-    }
-}
-
-impl Lane {
-    /// Tells the breaker how an exchange went.
-    fn remember_health(&self, leave: Leave<'_>, outcome: &Result<Option<Answered>, Fault>) {
-        let failed = match outcome {
-            Ok(None) | Err(Fault::Key | Fault::TokenGone | Fault::Ledger(_) | Fault::Outdated) => return,
-            Err(fault) if fault.is_callers() => return,
-            Ok(Some((response, _))) => response.status().is_server_error() && !self.relays(),
-            Err(_) => true,
-        };
-        if !failed {
-            leave.answered();
-        } else if leave.failed(self.clock.now()) {
-            tracing::error!(upstream = %self.config.name, "the vendor is failing; it is let be for some seconds");
-        }
-    }
-
-    /// The head has come: the charge ends one window later, and the vendor's clock
-    /// is known better. An intermediary's own error says nothing about the vendor.
-    pub(super) fn settle(&self, charge: Charge, response: &Response<UpstreamBody>, exchange: &Exchange) {
-        let status = response.status();
-        let date =
-            response.headers().get(DATE).and_then(|v| httpdate::parse_http_date(v.to_str().ok()?).ok());
-        // First, so that the ledger can write the charge's end on the vendor's own clock.
-        if let (Some(date), false) = (date, response.headers().contains_key(AGE)) {
-            self.budget.vendor_date(UnixTime::from_system(date), exchange.sent, exchange.received.at);
-        }
-        if matches!(status.as_u16(), 502..=504 | 520..=530) {
-            charge.lost();
-        } else {
-            charge.settled();
-        }
-        self.vendor.count_answer(status, exchange.received.at.since(exchange.sent));
     }
 }

@@ -8,6 +8,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::clock::UnixTime;
 use crate::config::{Key, KeyValue};
+use crate::dialect::oauth::Client;
 use crate::id::KeyName;
 
 /// The keys of one upstream, and which of their values the vendor has refused.
@@ -66,7 +67,7 @@ impl Keys {
         let is_same = |(old, new): (&KeyValue, &KeyValue)| {
             let clients = match (&old.client, &new.client) {
                 (None, None) => true,
-                (Some(old), Some(new)) => old.id.is_same(&new.id) && old.secret.is_same(&new.secret),
+                (Some(old), Some(new)) => is_same_client(old, new),
                 _ => false,
             };
             clients && old.value.is_same(&new.value)
@@ -119,6 +120,16 @@ impl Keys {
         let expires = self.keys[key].values[value].expires;
         expires.is_none_or(|end| now < end) && !self.refused[key][value].load(Ordering::Relaxed)
     }
+}
+
+/// Whether both get the same token.
+fn is_same_client(old: &Client, new: &Client) -> bool {
+    let via = match (&old.via, &new.via) {
+        (None, None) => true,
+        (Some(old), Some(new)) => old.id.is_same(&new.id) && old.secret.is_same(&new.secret),
+        _ => false,
+    };
+    via && old.id.is_same(&new.id) && old.secret.is_same(&new.secret)
 }
 
 /// Whether an answer says that the key is no good. A CDN's page says nothing about it.

@@ -90,6 +90,20 @@ impl Tokens {
 }
 
 impl Wish {
+    /// Whether there is a token of the vendor's to send now, if this vendor has tokens.
+    /// Where there is none, one is fetched without anybody's waiting for it.
+    pub(super) fn is_signed_in(&self, caller: &Caller<'_>) -> bool {
+        let lane = &self.lane;
+        let (Some(oauth), Some(key)) = (lane.config.dialect.oauth(), self.vendor_key) else { return true };
+        let Some((chosen, value)) = lane.keys.choose(key, lane.clock.wall()) else { return false };
+        let step = lane.tokens.slot(chosen).held.lock().ask(lane.clock.now());
+        if matches!(step, Step::SignIn | Step::UseAndRenew) {
+            let ask = Ask { seat: caller.access.seat, deadline: caller.deadline, urgency: 7 };
+            drop(Attempt::begin(lane, (oauth, chosen), value.client.clone(), ask));
+        }
+        matches!(step, Step::Use | Step::UseAndRenew)
+    }
+
     /// Waits until there is a token of the vendor's, if this vendor has tokens.
     pub(super) async fn signed_in(&self, caller: &Caller<'_>) -> Result<(), No> {
         let lane = &self.lane;
@@ -260,7 +274,7 @@ impl Lane {
     }
 
     async fn admitted(&self, limits: LimitSet, ask: Ask) -> Result<Permit, Missed> {
-        if self.config.mode == Mode::Observe || self.is_free(limits) {
+        if self.config.mode == Mode::Observe || limits.is_empty() {
             let (permit, held_up) = self.budget.charge_anyway(limits, ask.seat);
             held_up.inspect(|held_up| self.observe(ask.seat, ask.deadline, held_up));
             return Ok(permit);

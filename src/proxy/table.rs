@@ -48,7 +48,6 @@ pub(super) struct Table {
 pub(super) struct Parts {
     store: Store,
     cache: Arc<Cache>,
-    issuer: Option<Arc<Issuer>>,
     clock: Clock,
 }
 
@@ -95,10 +94,9 @@ impl Gateway {
         clock: Clock,
         (process, issuer, tracer): (u64, Option<Issuer>, Option<Arc<Tracer>>),
     ) -> Result<Arc<Self>, AdoptError> {
-        let issuer = issuer.map(Arc::new);
-        let parts = Parts { store: store.clone(), cache: Arc::clone(cache), issuer: issuer.clone(), clock };
+        let parts = Parts { store: store.clone(), cache: Arc::clone(cache), clock };
         let consumers = Consumers::new(&config.consumers, clock);
-        let nothing = Table { lanes: Vec::new(), consumers, issuer, clock };
+        let nothing = Table { lanes: Vec::new(), consumers, issuer: None, clock };
         let gateway = Arc::new(Self {
             table: ArcSwap::from_pointee(nothing),
             parts,
@@ -108,16 +106,16 @@ impl Gateway {
             tracer,
             last_call: watch::Sender::new(false),
         });
-        gateway.adopt(config)?;
+        gateway.adopt(config, issuer)?;
         Ok(gateway)
     }
 
     /// From now on `config` holds for what comes; what is under way goes on as it
-    /// began, on the same books.
+    /// began, on the same books. Tokens are signed by `issuer` if they were by nobody before.
     ///
     /// # Errors
     /// An upstream's TLS roots cannot be read. Then nothing has changed.
-    pub fn adopt(&self, config: &Config) -> Result<(), AdoptError> {
+    pub fn adopt(&self, config: &Config, issuer: Option<Issuer>) -> Result<(), AdoptError> {
         let mut changing = self.changing.lock();
         let old = self.table.load_full();
         let before = |name: &UpstreamName| {
@@ -167,7 +165,7 @@ impl Gateway {
         self.table.store(Arc::new(Table {
             lanes,
             consumers,
-            issuer: self.parts.issuer.clone(),
+            issuer: old.issuer.clone().or_else(|| issuer.map(Arc::new)),
             clock: self.clock,
         }));
         Ok(())
@@ -184,6 +182,14 @@ impl Gateway {
     #[must_use]
     pub fn cache(&self) -> &Arc<Cache> {
         &self.parts.cache
+    }
+
+    /// The lanes that there are, and those that a reload has taken out: what was begun
+    /// there goes on, and is counted there.
+    #[must_use]
+    pub fn every_lane(&self) -> Vec<Arc<Lane>> {
+        let changing = self.changing.lock();
+        self.table.load().lanes.iter().chain(changing.retired.values()).map(Arc::clone).collect()
     }
 
     /// Requests that have left, or may, and have not come to an end; over all

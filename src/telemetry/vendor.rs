@@ -1,6 +1,6 @@
 //! What one vendor did with what was sent to it, without a lock.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -14,6 +14,9 @@ pub struct VendorCounts {
     /// Answers by status: 100 to 599.
     answers: StatusCounts,
     latency: Histogram,
+    /// Background refreshes that brought nothing, and whether the last one did not.
+    lost_refreshes: AtomicU64,
+    refreshes_fail: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -42,6 +45,18 @@ impl VendorCounts {
         if let Some(count) = self.answers.0.get(usize::from(status.as_u16()).wrapping_sub(100)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// A background refresh has ended; whether it is the first of its kind in a row.
+    pub fn count_refresh(&self, has_failed: bool) -> bool {
+        self.lost_refreshes.fetch_add(u64::from(has_failed), Ordering::Relaxed);
+        self.refreshes_fail.swap(has_failed, Ordering::Relaxed) != has_failed
+    }
+
+    /// Background refreshes that brought nothing: stale answers stand.
+    #[must_use]
+    pub fn lost_refreshes(&self) -> u64 {
+        self.lost_refreshes.load(Ordering::Relaxed)
     }
 
     /// From the send to the response head.

@@ -2,6 +2,7 @@
 //! it that can be cut.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,19 +14,40 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use weir::clock::Clock;
 
+use super::pki::Pair;
+
 /// A redis-server on a port of its own; killed when it is dropped.
 pub(crate) struct Redis {
     process: Child,
     port: u16,
     folder: TempDir,
+    more: Vec<String>,
 }
 
 impl Redis {
     pub(crate) fn start() -> Self {
+        Self::start_with(Vec::new())
+    }
+
+    /// It speaks TLS alone, and knows the users of this file.
+    pub(crate) fn behind_tls(pair: &Pair, users: &Path) -> Self {
+        let text = |path: &Path| path.display().to_string();
+        let (cert, key) = (text(&pair.cert), text(&pair.key));
+        let words = [
+            ["--tls-cert-file", &cert],
+            ["--tls-key-file", &key],
+            ["--tls-ca-cert-file", &cert],
+            ["--tls-auth-clients", "no"],
+            ["--aclfile", &text(users)],
+        ];
+        Self::start_with(words.as_flattened().iter().map(|word| (*word).to_owned()).collect())
+    }
+
+    fn start_with(more: Vec<String>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Free now, and nobody else is given it while so few are asked for.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Self { process: launch(port, &folder), port, folder }
+        Self { process: launch(port, &folder, &more), port, folder, more }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -58,7 +80,7 @@ impl Redis {
 
     /// Starts it again with what was saved last.
     pub(crate) fn again(&mut self) {
-        self.process = launch(self.port, &self.folder);
+        self.process = launch(self.port, &self.folder, &self.more);
     }
 
     /// Starts it again with nothing.
@@ -87,9 +109,12 @@ impl Drop for Redis {
     clippy::zombie_processes,
     reason = "it waits for another process, which its owner ends"
 )]
-fn launch(port: u16, folder: &TempDir) -> Child {
+fn launch(port: u16, folder: &TempDir, more: &[String]) -> Child {
+    let (plain, encrypted) = if more.is_empty() { (port, 0) } else { (0, port) };
     let process = Command::new("redis-server")
-        .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &port.to_string()])
+        .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &plain.to_string()])
+        .args(["--tls-port", &encrypted.to_string()])
+        .args(more)
         .arg("--dir")
         .arg(folder.path())
         .stdout(Stdio::null())

@@ -30,6 +30,8 @@ pub(super) fn write(page: &mut Page<'_>, upstreams: &[Seen]) -> fmt::Result {
     page.counters("upstream_sent", "Requests that left for the vendor, or may have", &mut sent)?;
     let mut refused = upstreams.iter().map(|seen| (of(seen), float(seen.watched.vendor.refused())));
     page.counters("upstream_refused", "429s of the vendor: none, if the laws hold", &mut refused)?;
+    let mut lost = upstreams.iter().map(|seen| (of(seen), float(seen.watched.vendor.lost_refreshes())));
+    page.counters("refresh_failures", "Background refreshes that brought nothing", &mut lost)?;
     let latency = upstreams.iter().map(|seen| (of(seen), seen.watched.vendor.latency()));
     page.seconds("upstream_latency", "From the send to the vendor's response head", latency)?;
     let mut let_be = upstreams.iter().map(|seen| (of(seen), f64::from(u8::from(seen.health.is_let_be))));

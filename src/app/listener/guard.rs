@@ -13,7 +13,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ const NO_HEAD: u64 = u64::MAX;
 #[derive(Debug)]
 pub(super) struct Activity {
     clock: Clock,
+    /// Whether anything has been asked yet.
+    begun: AtomicBool,
     under_way: AtomicUsize,
     /// Of these, those whose answer waits for the caller to take more of it.
     wait_for_caller: AtomicUsize,
@@ -78,6 +80,7 @@ impl Activity {
     pub(super) fn new(clock: Clock) -> Arc<Self> {
         Arc::new(Self {
             clock,
+            begun: AtomicBool::new(false),
             under_way: AtomicUsize::new(0),
             wait_for_caller: AtomicUsize::new(0),
             moved_nanos: AtomicU64::new(clock.now().as_nanos()),
@@ -86,9 +89,15 @@ impl Activity {
     }
 
     pub(super) fn begin(self: &Arc<Self>) -> Exchange {
+        self.begun.store(true, Ordering::Relaxed);
         self.under_way.fetch_add(1, Ordering::AcqRel);
         self.head_nanos.store(NO_HEAD, Ordering::Release);
         Exchange { activity: Arc::clone(self), waits_for_caller: false }
+    }
+
+    /// Whether anything has been asked yet.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
     }
 
     fn moved(&self) {

@@ -2,6 +2,7 @@
 //! script run by a real redis-server whose clock is turned by hand.
 
 mod caller;
+mod cost;
 mod world;
 
 use std::time::Duration;

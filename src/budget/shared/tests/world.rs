@@ -65,7 +65,8 @@ pub(super) struct World {
     pub(super) of_seat_0: Option<usize>,
     pub(super) of_division_1: Option<usize>,
     delay: Duration,
-    redis: Blocking,
+    pub(super) redis: Blocking,
+    pub(super) calls: u64,
     script: Script,
     copy: Script,
     slot: String,
@@ -113,6 +114,7 @@ impl World {
             of_division_1: None,
             delay,
             redis: server().server().blocking(),
+            calls: 0,
             script: Script::new(&script(&clock)),
             copy: Script::new(COPY),
             slot,
@@ -260,6 +262,7 @@ impl World {
         };
         let micros = i64::try_from(REDIS_ZERO + self.now.as_nanos() / 1_000).unwrap() + self.redis_ahead;
         self.redis.command(&["SET", &format!("{}-clock", self.slot), &micros.to_string()]);
+        self.calls += 1;
         let answer = self.redis.run(&self.script, &keys, &text);
         let cut = self.nodes[index].cut_until > self.now;
         self.nodes[index].reply = Some((call, answer));

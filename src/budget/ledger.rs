@@ -131,15 +131,7 @@ impl Ledger {
     /// No thread can be had, or the system has no randomness.
     pub fn open(options: Options, clock: Clock) -> std::io::Result<Arc<Self>> {
         let place = Folder(options.path.clone());
-        let boot = match BootId::of_this_machine() {
-            Some(boot) => boot,
-            None => {
-                // As if the machine had just been booted.
-                let mut id = [0; 16];
-                getrandom::fill(&mut id).map_err(std::io::Error::other)?;
-                BootId(id)
-            }
-        };
+        let boot = BootId::of_this_machine_or_new()?;
         Self::start(Box::new(place), options, clock, boot)
     }
 

@@ -151,4 +151,6 @@ at("upstreams").addEventListener("click", (event) => {
   }
 });
 at("span").addEventListener("change", show);
+// Pictures are drawn for the width that there is.
+matchMedia("(max-width: 719px)").addEventListener("change", () => state.status && show());
 begin();

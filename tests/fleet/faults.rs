@@ -1,4 +1,4 @@
-//! Faults at random, one after another or at once, while every weir is asked without end:
+//! Faults at random, one after another, while every weir is asked without end:
 //! the vendor refuses nothing, what is kept is answered all the while, and it all mends by
 //! itself. The seed is printed; `WEIR_LONG=SECONDS` goes on for so long, `WEIR_SEED` repeats.
 

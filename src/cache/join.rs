@@ -310,11 +310,13 @@ impl<T, E: Clone> Lead<T, E> {
         self.flight.pass(piece)
     }
 
-    /// The whole body, if it was kept. To be stored before [`Lead::finish`], so
-    /// that no caller finds neither flight nor entry.
+    /// The whole body, if it was kept: what was handed on, and `tail`, which will be. To be
+    /// stored before that, and before [`Lead::finish`], so that no caller finds neither
+    /// flight nor entry.
     #[must_use]
-    pub fn body(&self) -> Option<Body> {
-        let pieces = self.flight.state().kept_pieces()?;
+    pub fn body(&self, tail: &[Bytes]) -> Option<Body> {
+        let mut pieces = self.flight.state().kept_pieces()?;
+        pieces.extend(tail.iter().filter(|piece| !piece.is_empty()).cloned());
         Some(Body::of(&pieces))
     }
 

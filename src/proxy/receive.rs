@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use super::Lane;
-use super::edit::{Corrupt, Edit};
+use super::edit::Edit;
 use super::fault::Fault;
 use super::fetch::{FetchLead, Sent, Told};
 use super::headers;
@@ -83,9 +85,12 @@ fn is_too_long(headers: &HeaderMap) -> bool {
     length.is_some_and(|length: u64| length > MAX_SHARED_BYTES)
 }
 
-/// The body, edited as it streams in; stored, if it may be, before the flight ends.
+/// The body, edited as it streams in; stored, if it may be, before the flight ends, and
+/// before the last byte is handed on: who has all of it may come back at once.
 async fn pump(wish: &Wish, begun: Begun, mut lead: FetchLead) {
     let Begun { storable, ticket, mut edit, mut body } = begun;
+    // Of a body whose length was told; any other ends with the flight.
+    let mut last = Bytes::new();
     while let Some(frame) = body.frame().await {
         let chunk = match frame.map(http_body::Frame::into_data) {
             Ok(Ok(chunk)) => chunk,
@@ -94,32 +99,31 @@ async fn pump(wish: &Wish, begun: Begun, mut lead: FetchLead) {
             Err(error) => return lead.fail(Fault::Body(error)),
         };
         for part in edit.parts(chunk) {
-            match edit.push(part) {
-                Ok(out) if out.is_empty() => {}
-                Ok(out) => {
-                    if lead.push(out).await == Pushed::Nobody {
-                        return;
-                    }
-                }
-                Err(Corrupt) => return lead.fail(Fault::Corrupt),
+            let Ok(out) = edit.push(part) else { return lead.fail(Fault::Corrupt) };
+            let out = if body.is_end_stream() { std::mem::replace(&mut last, out) } else { out };
+            if !out.is_empty() && lead.push(out).await == Pushed::Nobody {
+                return;
             }
         }
     }
     let Ok((rest, observed)) = edit.finish() else { return lead.fail(Fault::Corrupt) };
-    if !rest.is_empty() && lead.push(rest).await == Pushed::Nobody {
-        return;
-    }
     if let Some(link) = observed.as_ref().and_then(|observed| observed.foreign.as_deref()) {
         tracing::warn!(upstream = %wish.lane.config.name, ?link, "a link to elsewhere was left out of an answer");
     }
     if let Some(removed) = observed.as_ref().and_then(|observed| observed.removed.as_ref()) {
         wish.lane.learn_usage(removed);
     }
+    let tail = [last, rest];
     let keeping = wish.lane.config.dialect.keeping(observed.as_ref());
-    if let (Ok(storable), Keeping::May, Some(body)) = (storable, keeping, lead.body()) {
+    if let (Ok(storable), Keeping::May, Some(body)) = (storable, keeping, lead.body(&tail)) {
         // A body that grew too large on the way is simply not kept.
         if let Ok(entry) = storable.entry(&wish.key, body) {
             wish.lane.cache.insert(ticket, entry.into());
+        }
+    }
+    for piece in tail.into_iter().filter(|piece| !piece.is_empty()) {
+        if lead.push(piece).await == Pushed::Nobody {
+            return;
         }
     }
     lead.finish();

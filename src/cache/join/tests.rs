@@ -119,7 +119,7 @@ fn past_its_bound_a_body_flows_through_a_window() {
     // The bound is passed: nobody joins any more, and the slowest sets the pace.
     assert_eq!(push(&mut lead, piece(1, 100)), None, "waits for the slow one");
     assert!(flights.is_empty());
-    assert!(lead.body().is_none());
+    assert!(lead.body(&[]).is_none());
     assert_eq!(next(&mut slow), Some(Some(Ok(piece(0, 100)))));
     assert_eq!(push(&mut lead, piece(2, 60)), Some(Pushed::Passed));
     assert_eq!(push(&mut lead, piece(3, 60)), Some(Pushed::Passed));
@@ -235,7 +235,7 @@ fn an_answer_kept_for_one_is_kept_and_not_joined() {
     lead.head(ok(), Fate { followers: false, open_until: None, ..KEEP }, T0);
     assert!(flights.is_empty());
     assert_eq!(push(&mut lead, piece(1, 5)), Some(Pushed::Kept));
-    assert_eq!(lead.body().unwrap().len(), 5);
+    assert_eq!(lead.body(&[]).unwrap().len(), 5);
 }
 
 #[test]
@@ -345,12 +345,12 @@ proptest! {
                 Act::Leave(_) => {}
                 Act::Join => match join(&flights) {
                     Joined::Follower(listener) => listeners.push((listener, Vec::new())),
-                    Joined::Leader(..) => prop_assert!(body.len() as u64 > max_bytes || lead.body().is_none()),
+                    Joined::Leader(..) => prop_assert!(body.len() as u64 > max_bytes || lead.body(&[]).is_none()),
                     Joined::Found(()) => unreachable!(),
                 },
             }
             let slowest = listeners.iter().map(|(_, read)| read.len()).min();
-            if lead.body().is_none() && body.len() as u64 > max_bytes + 300 {
+            if lead.body(&[]).is_none() && body.len() as u64 > max_bytes + 300 {
                 prop_assert!(body.len() - slowest.unwrap_or(body.len()) <= 300 + 900);
             }
             prop_assert_eq!(lead.listeners(), listeners.len());

@@ -28,7 +28,7 @@ async fn a_thousand_joiners_share_one_fetch() {
                         assert_eq!(lead.push(piece(byte, 100)).await, Pushed::Kept);
                         tokio::task::yield_now().await;
                     }
-                    assert_eq!(lead.body().unwrap().len(), 5_000);
+                    assert_eq!(lead.body(&[]).unwrap().len(), 5_000);
                     lead.finish();
                 });
                 listener
@@ -78,7 +78,7 @@ async fn landing_and_joining_never_fetch_twice() {
                             tokio::spawn(async move {
                                 lead.head(ok(), KEEP, T0);
                                 lead.push(piece(1, 10)).await;
-                                *stored.lock() = Some(lead.body().unwrap().blocks().concat().into());
+                                *stored.lock() = Some(lead.body(&[]).unwrap().blocks().concat().into());
                                 lead.finish();
                             });
                             listener
@@ -111,7 +111,7 @@ async fn nine_hundred_leave_and_the_rest_are_served() {
     }
     until_listeners(&lead, 100).await;
     lead.push(piece(2, 10)).await;
-    assert_eq!(lead.body().unwrap().len(), 20);
+    assert_eq!(lead.body(&[]).unwrap().len(), 20);
     lead.finish();
     for (number, caller) in callers.into_iter().enumerate() {
         match caller.await {

@@ -81,7 +81,7 @@ fn main() -> anyhow::Result<()> {
 /// Nanoseconds of CPU that one call costs: the cheapest of some batches.
 pub(crate) fn cost(mut once: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<f64> {
     const BATCHES: usize = 7;
-    const CALLS: u32 = 5_000;
+    const CALLS: u32 = 20_000;
     let mut least = f64::INFINITY;
     for _ in 0..BATCHES {
         let before = cpu_ns()?;

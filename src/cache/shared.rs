@@ -4,15 +4,15 @@
 //! * **Nobody reads it there.** Names are HMACs, answers, purges and tokens are sealed
 //!   with keys derived from `token_key`, each bound to its name. What does not open, or
 //!   is of another version, is not there.
-//! * **Nobody waits for it on a hit.** A miss asks it for [`LOOK_WITHIN`] at most, and a
+//! * **Nobody waits for it on a hit.** A miss asks it for 50 ms at most, and a
 //!   fetch that is about to leave twice as long; who has no answer then leaves it
 //!   alone (`link`). What is to be kept is written behind.
 //! * **One fetch for all replicas** (`claims`): who leaves holds a lease; the others wait
 //!   for what it brings, or for the end of the lease.
-//! * **A purge or a write reaches every replica** (`log`) within [`BEAT`] and a round trip,
+//! * **A purge or a write reaches every replica** (`log`) within a tenth of a second and a round trip,
 //!   by message at once. Each replica says ten times a second that it is there and how
 //!   far it has read; whoever purges or writes is answered when all that were there
-//!   within [`log::LEASE`] have read it. So whoever has been answered finds nothing older on
+//!   within the last second have read it. So whoever has been answered finds nothing older on
 //!   any replica, as long as it reaches Redis: one that has not for the length of its lease
 //!   knows that; it then asks first, or, where Redis does not answer, says so and goes on
 //!   with what it has.

@@ -110,8 +110,6 @@ struct Lot {
     form: Arc<Form>,
     /// All of it will have been given up.
     by: Stamp,
-    /// Places may be taken until then.
-    until: Moment,
     /// Booked and not ended.
     pending: u32,
     /// Of these, not taken.
@@ -316,17 +314,16 @@ impl Lots {
         self.tickets += 1;
         let (ticket, free) = (self.tickets, size - taken);
         let ahead = if free > 0 { self.period * 2 } else { Duration::ZERO };
-        let until = present.now + ahead;
         let Some(open) = self.kinds.get_mut(&kind) else { return ticket };
         open.lots += 1;
         open.last = ticket;
         open.free += free;
         if free > 0 {
             open.usable.push_back(ticket);
-            self.ahead.push_back((until, ticket));
+            self.ahead.push_back((present.now + ahead, ticket));
         }
         let (form, by) = (Arc::clone(&open.form), horizon.stamp(ahead, present));
-        let lot = Lot { kind, form, by, until, pending: size, free, stage: Stage::Ordered, is_changed: true };
+        let lot = Lot { kind, form, by, pending: size, free, stage: Stage::Ordered, is_changed: true };
         self.lots.insert(ticket, lot);
         self.orders += 1;
         self.changed.push(ticket);

@@ -43,10 +43,8 @@ impl Redis {
         Self::start_with(words.as_flattened().iter().map(|word| (*word).to_owned()).collect())
     }
 
-    fn start_with(more: Vec<String>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // Free now, and nobody else is given it while so few are asked for.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    pub(crate) fn start_with(more: Vec<String>) -> Self {
+        let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
         Self { process: launch(port, &folder, &more), port, folder, more }
     }
 
@@ -97,6 +95,11 @@ impl Redis {
     }
 }
 
+/// Free now, and nobody else is given it while so few are asked for.
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 impl Drop for Redis {
     fn drop(&mut self) {
         let _ = self.process.kill();
@@ -110,7 +113,8 @@ impl Drop for Redis {
     reason = "it waits for another process, which its owner ends"
 )]
 fn launch(port: u16, folder: &TempDir, more: &[String]) -> Child {
-    let (plain, encrypted) = if more.is_empty() { (port, 0) } else { (0, port) };
+    let is_plain = !more.iter().any(|word| word.starts_with("--tls"));
+    let (plain, encrypted) = if is_plain { (port, 0) } else { (0, port) };
     let process = Command::new("redis-server")
         .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &plain.to_string()])
         .args(["--tls-port", &encrypted.to_string()])

@@ -147,7 +147,7 @@ fn moved_to(error: &RedisError) -> Option<Address> {
 /// `[from, to, [host, port, …], …], …`: each node once.
 fn addresses(slots: &Value) -> Vec<Address> {
     let parts = |value: &Value| value.as_sequence().map(<[Value]>::to_vec).unwrap_or_default();
-    let nodes = parts(slots).into_iter().flat_map(|range| parts(&range).split_off(2));
+    let nodes = parts(slots).into_iter().flat_map(|range| parts(&range).into_iter().skip(2));
     let mut found: Vec<Address> = nodes
         .filter_map(|node| {
             let (host, port) = ::redis::from_redis_value::<(Option<String>, u16)>(Value::Array(

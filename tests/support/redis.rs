@@ -1,5 +1,5 @@
 //! A real redis-server that tests may stop, freeze, kill and bring back, and a wire to
-//! it that can be cut.
+//! it that can be cut. `WEIR_TEST_REDIS=/path/to/valkey-server` has tests run another.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -110,12 +110,13 @@ impl Drop for Redis {
 #[allow(
     clippy::disallowed_methods,
     clippy::zombie_processes,
-    reason = "it waits for another process, which its owner ends"
+    reason = "it waits for another process, which its owner ends; which server it is, is for whoever runs it"
 )]
 fn launch(port: u16, folder: &TempDir, more: &[String]) -> Child {
     let is_plain = !more.iter().any(|word| word.starts_with("--tls"));
     let (plain, encrypted) = if is_plain { (port, 0) } else { (0, port) };
-    let process = Command::new("redis-server")
+    let program = std::env::var("WEIR_TEST_REDIS").unwrap_or_else(|_| "redis-server".into());
+    let process = Command::new(program)
         .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &plain.to_string()])
         .args(["--tls-port", &encrypted.to_string()])
         .args(more)

@@ -48,9 +48,9 @@ pub use body::{RequestBody, RequestBodyError};
 pub use doors::Doors;
 pub use tls::{Tls, Unfit};
 
-/// The most that a request's head may have; beyond it hyper answers 431.
+/// The most that a request's head may have; beyond it hyper answers 431, and beyond 100
+/// fields, its own bound: to name it costs two lists of that size, filled for each request.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-const MAX_HEAD_FIELDS: usize = 100;
 /// Requests under way on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 256;
 /// What an HTTP/2 caller may send before we have read it, per stream and in all.
@@ -312,7 +312,6 @@ fn builder() -> auto::Builder<TokioExecutor> {
     builder
         .http1()
         .max_buf_size(MAX_HEAD_BYTES)
-        .max_headers(MAX_HEAD_FIELDS)
         // the guard does it, from the connection's first byte on and with one timer
         .header_read_timeout(None);
     builder

@@ -26,6 +26,7 @@ use super::super::desk::{BidId, Bounds, Desk, Grant, Nominee};
 use super::super::ledger;
 use super::super::log::Seat;
 use super::super::queue::{Place, Stake, Tagged, Waiting};
+use super::SCHEMA;
 use super::aside::Aside;
 use super::skew::{Jumped, Skew};
 use super::wire::{self, Booking, Change, Id, Limit, On, Request, State, Want};
@@ -39,6 +40,8 @@ const MAX_CHANGES: usize = 500;
 #[derive(Debug)]
 pub(in crate::budget) struct Replica {
     me: String,
+    /// The version of what it reads and writes in Redis.
+    schema: u32,
     limits: Vec<quota::Limit>,
     /// Per limit: its key.
     keys: Vec<String>,
@@ -171,6 +174,7 @@ impl Replica {
         let names: Vec<_> = names.collect();
         Self {
             me,
+            schema: SCHEMA,
             keys: plan.limits.iter().map(key).collect(),
             tagged: tagged(plan),
             seats: names.iter().cloned().zip(0..).collect(),
@@ -204,6 +208,13 @@ impl Replica {
         }
     }
 
+    /// The same as another version of weir would have it.
+    #[cfg(test)]
+    pub(in crate::budget::shared) fn of_schema(mut self, schema: u32) -> Self {
+        self.schema = schema;
+        self
+    }
+
     /// The number of the part that is set aside for this replica, if it may be used.
     pub(in crate::budget::shared) fn part(&self, now: Moment) -> Option<u32> {
         self.aside.as_ref()?.usable(now)
@@ -213,7 +224,8 @@ impl Replica {
     pub(in crate::budget) fn redis_keys(&self, slot: &str) -> Vec<String> {
         let fixed = ["state", "charges", "changes", "expiry", "used", "tags"].map(str::to_owned);
         let windows = self.keys.iter().map(|key| format!("window:{key}"));
-        fixed.into_iter().chain(windows).map(|name| format!("{slot}:{name}")).collect()
+        let versioned = fixed.into_iter().chain(windows).map(|name| format!("{slot}:{}:{name}", self.schema));
+        std::iter::once(format!("{slot}:schema")).chain(versioned).collect()
     }
 
     /// What Redis's machine has for a wall clock, so that all replicas see one calendar.
@@ -288,6 +300,7 @@ impl Replica {
         self.last_call = Some(now);
         let mut way = UnderWay { sent: now, asked: Vec::new(), told: Vec::new(), refilled: 0, joins: false };
         let mut request = Request {
+            schema: self.schema,
             me: self.me.clone(),
             n: self.calls,
             acked: self.acked,

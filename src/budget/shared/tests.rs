@@ -3,6 +3,7 @@
 
 mod caller;
 mod cost;
+mod versions;
 mod world;
 
 use std::time::Duration;

@@ -11,6 +11,7 @@ pub(super) type Id = String;
 /// One call of the script.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Request {
+    pub(super) schema: u32,
     pub(super) me: String,
     /// This call's number, and that of the last one that was answered.
     pub(super) n: u64,
@@ -54,6 +55,7 @@ pub(super) struct Claim {
 #[derive(Debug, Serialize)]
 pub(super) struct Limit {
     pub(super) key: String,
+    pub(super) requests: u32,
     /// Sliding: W + slack.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) life: Option<u64>,
@@ -225,14 +227,27 @@ pub(super) enum Verdict {
     Shut,
 }
 
-/// The script answered what it never answers: another version of it, or not Redis.
+/// The answer is of no use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("its answer cannot be understood")]
-pub(super) struct Nonsense;
+pub(super) enum Useless {
+    /// What the script never answers: it is not Redis.
+    #[error("what cannot be understood")]
+    Nonsense,
+    /// Nothing was done.
+    #[error("that another version of weir (schema {0}) keeps this account now: the older one books no more")]
+    Superseded(u32),
+}
 
 impl Reply {
-    pub(super) fn of(answer: &Answer) -> Result<Self, Nonsense> {
-        parse(answer).ok_or(Nonsense)
+    pub(super) fn of(answer: &Answer) -> Result<Self, Useless> {
+        let superseded = |parts: &[Answer]| match parts {
+            [word, by] if word.text() == Some("superseded") => u32::try_from(by.int()?).ok(),
+            _ => None,
+        };
+        if let Some(by) = answer.list().and_then(superseded) {
+            return Err(Useless::Superseded(by));
+        }
+        parse(answer).ok_or(Useless::Nonsense)
     }
 }
 

@@ -5,6 +5,7 @@ mod aside;
 mod cluster;
 mod doors;
 mod faults;
+mod learning;
 mod loss;
 pub(crate) mod sharing;
 mod together;

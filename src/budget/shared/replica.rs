@@ -11,6 +11,7 @@
 
 mod call;
 mod fold;
+mod lessons;
 mod memory;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -20,6 +21,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::{Moment, UnixTime};
 use crate::config::OnEmpty;
+use crate::id::LimitName;
 use crate::quota::{self, LimitSet, Plan, Scope};
 
 use super::super::desk::{BidId, Bounds, Desk, Grant, Nominee};
@@ -31,6 +33,7 @@ use super::aside::Aside;
 use super::skew::{Jumped, Skew};
 use super::wire::{self, Booking, Change, Id, Limit, On, Request, State, Want};
 
+use lessons::Lessons;
 pub(in crate::budget) use memory::Spans;
 
 /// The most changes that one call tells.
@@ -69,6 +72,7 @@ pub(in crate::budget) struct Replica {
     outbox: BTreeMap<Id, u64>,
     changes: u64,
     asks: VecDeque<Asked>,
+    lessons: Lessons,
     members: Vec<String>,
     expects: Vec<String>,
     /// What is still to be told to a new epoch.
@@ -132,6 +136,7 @@ pub(in crate::budget::shared) struct UnderWay {
     sent: Moment,
     asked: Vec<Asked>,
     told: Vec<(Id, u64)>,
+    taught: BTreeSet<usize>,
     refilled: usize,
     joins: bool,
 }
@@ -147,6 +152,12 @@ pub(in crate::budget) enum Fact {
     /// Admissions begin, or go on.
     Open {
         charges: usize,
+    },
+    /// Another replica was refused by the vendor: this limit is closed, or spaced, here too.
+    Taught {
+        limit: LimitName,
+        lasts: Duration,
+        even: bool,
     },
     /// It was reached again.
     Back,
@@ -195,6 +206,7 @@ impl Replica {
             outbox: BTreeMap::new(),
             changes: 0,
             asks: VecDeque::new(),
+            lessons: Lessons::default(),
             members: Vec::new(),
             expects: Vec::new(),
             untold: Vec::new(),
@@ -275,7 +287,7 @@ impl Replica {
         match self.phase {
             Phase::Stranger | Phase::Joining => last,
             Phase::Member { open: false } => last + JOINING,
-            Phase::Member { open: true } if !self.asks.is_empty() || !self.outbox.is_empty() => Moment::ZERO,
+            Phase::Member { open: true } if self.has_work() => Moment::ZERO,
             Phase::Member { open: true } => {
                 let every = if waiting > 0 { WAITING } else { RESTING };
                 let lapse = self.lapsing.first().map_or(Moment::NEVER, |(at, _)| *at);
@@ -286,7 +298,7 @@ impl Replica {
 
     /// Whether something has come up that a call should not wait with.
     pub(in crate::budget) fn has_work(&self) -> bool {
-        !self.asks.is_empty() || !self.outbox.is_empty()
+        !self.asks.is_empty() || !self.outbox.is_empty() || self.lessons.are_untold()
     }
 
     /// The next call, and what to remember of it until it is answered, or not.
@@ -298,7 +310,14 @@ impl Replica {
     ) -> (Request, UnderWay) {
         self.calls += 1;
         self.last_call = Some(now);
-        let mut way = UnderWay { sent: now, asked: Vec::new(), told: Vec::new(), refilled: 0, joins: false };
+        let mut way = UnderWay {
+            sent: now,
+            asked: Vec::new(),
+            told: Vec::new(),
+            taught: BTreeSet::new(),
+            refilled: 0,
+            joins: false,
+        };
         let mut request = Request {
             schema: self.schema,
             me: self.me.clone(),
@@ -315,13 +334,19 @@ impl Replica {
         request.by = skew.at_least(now + bound);
         request.limits = self.cuts(desk, now, &skew);
         request.claim = self.aside.as_ref().map(Aside::claim);
+        request.promise = desk.plan().counted_within.map(micros);
+        request.broken = request.promise.is_some() && desk.counted_within().is_none();
         if self.must_reset {
             request.reset = Some(self.epoch.clone());
         }
         match self.phase {
             Phase::Stranger => {}
-            Phase::Joining => self.tell_all(&mut request, &mut way, now),
+            Phase::Joining => {
+                self.tell_all(&mut request, &mut way, now);
+                self.tell_lessons(&mut request, &mut way, desk, now);
+            }
             Phase::Member { open } => {
+                self.tell_lessons(&mut request, &mut way, desk, now);
                 self.tell_changes(&mut request, &mut way, &skew);
                 request.wants = self.wants(desk, now);
                 if open {

@@ -14,7 +14,8 @@
 -- state    epoch, seq, clock, step, opens; m:REPLICA, j: has joined this epoch, e: is expected to,
 --          u: limit -> what replicas that do not come back may have charged unseen, w: who waits, i: since
 --          when a turn on these limits is kept for another, s: number -> who has that part set
---          aside, and when it was last heard of
+--          aside, and when it was last heard of, c: limit -> when the vendor's 429 closed it, and until
+--          when, p: limits whose pace is even since, b: counted_within, in microseconds, that are broken
 -- schema   whose version of all this is in use, and when it was last heard of; the one key that all
 --          versions have in common
 local SCHEMA, STATE, CHARGES, CHANGES, EXPIRY, USED, TAGS = unpack(KEYS, 1, 7)
@@ -52,7 +53,7 @@ load()
 -- that nothing is charged to two ledgers. Of the other's changes nothing is heard from then on:
 -- what it has not settled counts for as long as it can. An older version takes over only from one
 -- that has been silent. What every version has to keep: the key "schema", the names of "state" and
--- "charges", what a charge looks like, and of the state epoch, opens, clock, step, s: and g:.
+-- "charges", what a charge looks like, and of the state epoch, opens, clock, step, s:, g:, c:, p: and b:.
 local machine = wall_clock()
 local version = tonumber(call('HGET', SCHEMA, 'is') or q.schema - 1)
 local heard = tonumber(call('HGET', SCHEMA, 'heard') or '0')
@@ -75,8 +76,7 @@ if version ~= q.schema then
     for i = 2, #KEYS do call('DEL', KEYS[i]) end
     state = {}
     for field, value in pairs(was) do
-      local kind = field:sub(1, 2)
-      if kind == 's:' or kind == 'g:' or field == 'clock' or field == 'step' then set(field, value) end
+      if field == 'clock' or field == 'step' or field:match('^[sgcpb]:') then set(field, value) end
     end
     taken = call('HGETALL', theirs .. 'charges')
     local names = { state = true, charges = true, changes = true, expiry = true, used = true, tags = true }
@@ -105,7 +105,7 @@ end
 if q.reset and q.reset == state.epoch then
   local held = {}
   for field, value in pairs(state) do
-    if field:sub(1, 2) == 's:' then held[field] = value end
+    if field:match('^[spb]:') then held[field] = value end
   end
   for i = 2, #KEYS do call('DEL', KEYS[i]) end
   state = {}
@@ -292,6 +292,27 @@ for _, id in ipairs(call('ZRANGEBYSCORE', EXPIRY, '-inf', text(now), 'LIMIT', 0,
   call('ZREM', EXPIRY, id)
 end
 
+-- What the vendor has taught one of us, all heed. What it counts beyond what is charged here was
+-- used by others; after a 429 they are taken to have used all that was left.
+local others_told = 0
+local function others(key, all, untill)
+  local missing = math.min(all, q.limits[index[key]].requests) - used(key)
+  if missing <= 0 then return end
+  others_told = others_told + 1
+  local id = 'others.' .. q.me .. '.' .. q.n .. '.' .. others_told
+  put(id, 's ' .. text(untill) .. ' ' .. text(missing) .. ' - - ' .. key)
+end
+local function closing(key) return (state['c:' .. key] or '0 0'):match('^(%d+) (%d+)$') end
+for _, lesson in ipairs(q.lessons or {}) do
+  if lesson.even and not state['p:' .. lesson.key] then set('p:' .. lesson.key, '1') end
+  if tonumber((closing(lesson.key))) < lesson.closed then
+    set('c:' .. lesson.key, text(lesson.closed) .. ' ' .. text(lesson.opens))
+    others(lesson.key, math.huge, lesson.used_by)
+  end
+end
+for _, report in ipairs(q.reports or {}) do others(report.key, report.used, now) end
+if q.broken and not state['b:' .. text(q.promise)] then set('b:' .. text(q.promise), '1') end
+
 -- Turns are by start-time fair queueing over all replicas: below its share (0) or borrowing (1), a
 -- node has a tag that grows by its price with each of its requests. It outlives windows, so what
 -- one got in the last window counts in the next. Whoever was away begins where the others are:
@@ -448,6 +469,8 @@ local function refusal(b)
   if not open then return 'shut' end
   for _, on in ipairs(b.limits) do
     if used(on.key) >= on.most then return 'full' end
+    local _, opens_at = closing(on.key)
+    if tonumber(opens_at) > now then return 'full' end
     if on.division and used(on.key .. ' d:' .. b.division) >= on.division then return 'full' end
     if on.consumer and used(on.key .. ' c:' .. b.consumer) >= on.consumer then return 'full' end
     if on.gap and tonumber(state['g:' .. on.key] or '0') + on.gap > now then return 'full' end
@@ -523,5 +546,12 @@ for node in pairs(told) do
     table.insert(known_tags, word)
   end
 end
+local lessons = {}
+for _, limit in ipairs(q.limits) do
+  local closed, opens_at = closing(limit.key)
+  local even = state['p:' .. limit.key] or '0'
+  if closed ~= '0' or even ~= '0' then table.insert(lessons, table.concat({ limit.key, closed, opens_at, even }, ' ')) end
+end
+local is_broken = q.promise and state['b:' .. text(q.promise)] and 1 or 0
 return { 'ok', state.epoch, now, wall, seq, top, open and 0 or opens, verdicts, news, members, known_tags,
-  slot, holders }
+  slot, holders, lessons, is_broken }

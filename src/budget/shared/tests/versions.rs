@@ -45,8 +45,8 @@ fn replicas_are_updated_one_by_one() {
     let plan = plan(&[(10, 5_000)], 4);
     let mut world = World::new(&plan, 3, vendors(&plan, 0), Duration::from_millis(1));
     let callers: Vec<Caller> = (0..60).map(greedy).collect();
-    let at = |replica: u64| (Duration::from_secs(1 + replica), Fault::Version(replica as usize, SCHEMA + 1));
-    world.run(&callers, &[at(0), at(1), at(2)]);
+    let at = |replica, secs| (Duration::from_secs(secs), Fault::Version(replica, SCHEMA + 1));
+    world.run(&callers, &[at(0, 1), at(1, 2), at(2, 3)]);
     assert!(world.waiting().is_empty(), "{:?}", world.waiting());
     let older = world.slot_key(&format!("{SCHEMA}:*"));
     assert_eq!(world.redis.command(&["KEYS", &older]).list().map(<[_]>::len), Some(0), "all was taken over");

@@ -83,12 +83,12 @@ pub(super) struct World {
 }
 
 /// One server for all properties of this process; each world has its own slot.
-fn server() -> &'static RedisServer {
+pub(super) fn server() -> &'static RedisServer {
     static SERVER: OnceLock<RedisServer> = OnceLock::new();
     SERVER.get_or_init(RedisServer::start)
 }
 
-fn fresh_slot() -> String {
+pub(super) fn fresh_slot() -> String {
     use std::sync::atomic::{AtomicU64, Ordering};
     static SLOTS: AtomicU64 = AtomicU64::new(0);
     format!("{{test{}}}", SLOTS.fetch_add(1, Ordering::Relaxed))

@@ -7,6 +7,7 @@ mod doors;
 mod faults;
 mod learning;
 mod loss;
+mod reload;
 pub(crate) mod sharing;
 mod together;
 mod tokens;

@@ -3,6 +3,7 @@
 
 mod caller;
 mod cost;
+mod parts;
 mod versions;
 mod world;
 

@@ -8,6 +8,7 @@ mod faults;
 mod learning;
 mod loss;
 mod reload;
+mod restarts;
 pub(crate) mod sharing;
 mod together;
 mod tokens;

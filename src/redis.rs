@@ -114,10 +114,6 @@ impl Server {
                 })?
             }
         };
-        // Its own name and version are nobody's business, and to tell them takes a right of its own.
-        let info = client.get_connection_info().clone();
-        let settings = info.redis_settings().clone().set_skip_set_lib_name();
-        let client = Client::open(info.set_redis_settings(settings)).map_err(|_| BadServer::Url)?;
         Ok(Self { client, nodes: Arc::default() })
     }
 

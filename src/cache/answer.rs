@@ -17,6 +17,7 @@ use http_body::{Body, Frame, SizeHint};
 use super::coding::Coding;
 use super::directives::split;
 use super::entry::{Body as Stored, Entry};
+use super::fields::number;
 use super::freshness::date;
 use super::reuse::Hit;
 use crate::clock::UnixTime;
@@ -96,7 +97,7 @@ impl Hit {
     pub fn answer(&self, method: &Method, caller: &HeaderMap, as_is: Shape) -> Answer {
         let entry = &self.entry;
         let mut headers = entry.headers();
-        headers.insert(AGE, HeaderValue::from(self.age.as_secs()));
+        headers.insert(AGE, number(self.age.as_secs()));
         let body = match as_is {
             Shape::Stored => entry.body().clone(),
             Shape::Identity => {
@@ -127,7 +128,7 @@ impl Hit {
             _ => {}
         }
         if has_length(status) {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
+            headers.insert(CONTENT_LENGTH, number(range.end - range.start));
         }
         let sent = if *method == Method::HEAD { 0..0 } else { range };
         Answer { status, headers, body: AnswerBody::new(body, sent) }

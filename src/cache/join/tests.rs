@@ -27,7 +27,7 @@ const fn keep(bytes: u64) -> Fate {
 fn key(path: &str) -> FlightKey {
     let scope = Scope { upstream: "u".parse().unwrap(), key: None };
     let target = Target::parse(path, None).unwrap();
-    Key::new(scope, &Method::GET, &target, &HeaderMap::new(), None).flight(&HeaderMap::new())
+    Key::new(&scope, &Method::GET, &target, &HeaderMap::new(), None).flight(&HeaderMap::new())
 }
 
 fn flights() -> Ours {

@@ -27,7 +27,7 @@ use crate::clock::UnixTime;
 pub struct Answer {
     /// The stored status, or 304, 206, 416.
     pub status: StatusCode,
-    /// The stored fields with `Age`, and what belongs to the form.
+    /// The stored fields with `Age`, and what belongs to the form; for a HEAD the length too.
     pub headers: HeaderMap,
     /// The bytes; none for 304, 416 and HEAD.
     pub body: AnswerBody,
@@ -127,10 +127,12 @@ impl Hit {
             StatusCode::RANGE_NOT_SATISFIABLE => insert(&mut headers, format!("bytes */{length}")),
             _ => {}
         }
-        if has_length(status) {
+        let is_head = *method == Method::HEAD;
+        // Of any other the body's own size says it, to whoever frames it.
+        if is_head && has_length(status) {
             headers.insert(CONTENT_LENGTH, number(range.end - range.start));
         }
-        let sent = if *method == Method::HEAD { 0..0 } else { range };
+        let sent = if is_head { 0..0 } else { range };
         Answer { status, headers, body: AnswerBody::new(body, sent) }
     }
 }

@@ -10,6 +10,7 @@
 //! a flight: the answer to a HEAD has no body to give to a GET.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock, OnceLock};
@@ -49,6 +50,11 @@ pub struct Key {
 
 /// Nobody outside can make keys that meet in a table.
 static OF_THIS_PROCESS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+thread_local! {
+    /// Where a key is spelt out before its length is known.
+    static SPELT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Names one fetch: requests with the same flight key send the same bytes.
 #[derive(Clone)]
@@ -90,19 +96,21 @@ impl Key {
     ) -> Self {
         let head = method == Method::HEAD;
         let method = if head { &Method::GET } else { method };
-        let mut text = begun(scope, method, target.path());
-        short_optional(&mut text, target.query().map(str::as_bytes));
-        let mut names: SmallVec<[&HeaderName; 8]> = keyed.keys().collect();
-        names.sort_unstable_by_key(|name| name.as_str());
-        short_count(&mut text, names.len());
-        for name in names {
-            short(&mut text, name.as_str().as_bytes());
-            short_count(&mut text, keyed.get_all(name).iter().count());
-            keyed.get_all(name).iter().for_each(|value| short(&mut text, value.as_bytes()));
-        }
-        short_optional(&mut text, body);
-        let quick = OF_THIS_PROCESS.hash_one(text.as_slice());
-        Self { quick, text: text.as_slice().into(), head, hash: OnceLock::new() }
+        let (quick, text) = SPELT.with_borrow_mut(|text| {
+            begin(text, scope, method, target.path());
+            short_optional(text, target.query().map(str::as_bytes));
+            let mut names: SmallVec<[&HeaderName; 8]> = keyed.keys().collect();
+            names.sort_unstable_by_key(|name| name.as_str());
+            short_count(text, names.len());
+            for name in names {
+                short(text, name.as_str().as_bytes());
+                short_count(text, keyed.get_all(name).iter().count());
+                keyed.get_all(name).iter().for_each(|value| short(text, value.as_bytes()));
+            }
+            short_optional(text, body);
+            (OF_THIS_PROCESS.hash_one(text.as_slice()), text.as_slice().into())
+        });
+        Self { quick, text, head, hash: OnceLock::new() }
     }
 
     /// The fetch that this request needs, if it sends these headers.
@@ -117,8 +125,9 @@ impl Key {
 
     /// A key as a second level lists it: enough to purge by, without the query.
     pub(super) fn listed(hash: Hash, scope: &Scope, method: &Method, path: &str) -> Self {
-        let text = begun(scope, method, path).as_slice().into();
-        Self { quick: 0, text, head: false, hash: OnceLock::from(hash) }
+        let mut text = Vec::new();
+        begin(&mut text, scope, method, path);
+        Self { quick: 0, text: text.into(), head: false, hash: OnceLock::from(hash) }
     }
 
     /// The same for a stored answer, which is never one to a HEAD.
@@ -140,10 +149,7 @@ impl Key {
     pub fn scope(&self) -> Scope {
         const NAME: &str = "it was a name when it was put there";
         let key = Some(self.part(1)).filter(|key| !key.is_empty());
-        Scope {
-            upstream: self.upstream().parse().expect(NAME),
-            key: key.map(|key| key.parse().expect(NAME)),
-        }
+        Scope { upstream: self.upstream().parse().expect(NAME), key: key.map(|key| key.parse().expect(NAME)) }
     }
 
     /// The path, canonical, without query.
@@ -260,28 +266,24 @@ pub(super) fn folded(path: &str) -> Cow<'_, str> {
     }
 }
 
-/// What every key begins with.
-fn begun(scope: &Scope, method: &Method, path: &str) -> Text {
-    let mut text = Text::new();
-    short(&mut text, scope.upstream.as_str().as_bytes());
+/// Writes what every key begins with, and nothing else, into `text`.
+fn begin(text: &mut Vec<u8>, scope: &Scope, method: &Method, path: &str) {
+    text.clear();
+    short(text, scope.upstream.as_str().as_bytes());
     // A name is never empty.
-    short(&mut text, scope.key.as_ref().map_or("", KeyName::as_str).as_bytes());
-    short(&mut text, method.as_str().as_bytes());
-    short(&mut text, path.as_bytes());
-    text
+    short(text, scope.key.as_ref().map_or("", KeyName::as_str).as_bytes());
+    short(text, method.as_str().as_bytes());
+    short(text, path.as_bytes());
 }
 
-/// On the stack, as long as it is short.
-type Text = SmallVec<[u8; 256]>;
-
 /// Appends a length and the bytes.
-fn short(text: &mut Text, bytes: &[u8]) {
+fn short(text: &mut Vec<u8>, bytes: &[u8]) {
     short_count(text, bytes.len());
     text.extend_from_slice(bytes);
 }
 
 /// Appends presence and, if present, length and bytes.
-fn short_optional(text: &mut Text, bytes: Option<&[u8]>) {
+fn short_optional(text: &mut Vec<u8>, bytes: Option<&[u8]>) {
     text.push(u8::from(bytes.is_some()));
     if let Some(bytes) = bytes {
         short(text, bytes);
@@ -290,7 +292,7 @@ fn short_optional(text: &mut Text, bytes: Option<&[u8]>) {
 
 /// Appends a number, seven bits at a time, the lowest first: nearly all are one byte,
 /// and every hit hashes the text.
-fn short_count(text: &mut Text, mut count: usize) {
+fn short_count(text: &mut Vec<u8>, mut count: usize) {
     let low = |count: usize| u8::try_from(count & 0x7f).unwrap_or_default();
     while count >= 0x80 {
         text.push(low(count) | 0x80);
@@ -349,98 +351,4 @@ fn count(text: &mut Vec<u8>, count: usize) {
 }
 
 #[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-    use http::header::{ACCEPT, ACCEPT_LANGUAGE};
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn scope(upstream: &str, key: Option<&str>) -> Scope {
-        Scope { upstream: upstream.parse().unwrap(), key: key.map(|key| key.parse().unwrap()) }
-    }
-
-    fn key(scope: Scope, method: &Method, path: &str, query: Option<&str>) -> Key {
-        Key::new(&scope, method, &Target::parse(path, query).unwrap(), &HeaderMap::new(), None)
-    }
-
-    #[test]
-    fn get_and_head_share_a_key_but_no_flight() {
-        let get = key(scope("u", None), &Method::GET, "/a", None);
-        let head = key(scope("u", None), &Method::HEAD, "/a", None);
-        assert_eq!(get, head);
-        assert_eq!(get.hash(), head.hash());
-        assert_ne!(get.flight(&HeaderMap::new()).hash(), head.flight(&HeaderMap::new()).hash());
-    }
-
-    #[test]
-    fn parts_do_not_run_into_each_other() {
-        let all = [
-            key(scope("a", Some("bc")), &Method::GET, "/d", None),
-            key(scope("ab", Some("c")), &Method::GET, "/d", None),
-            key(scope("abc", None), &Method::GET, "/d", None),
-            key(scope("a", Some("bc")), &Method::GET, "/d", Some("e")),
-            key(scope("a", Some("bc")), &Method::GET, "/de", None),
-            key(scope("a", Some("bc")), &Method::POST, "/d", None),
-        ];
-        for (i, one) in all.iter().enumerate() {
-            for other in &all[i + 1..] {
-                assert_ne!(one.hash(), other.hash(), "{one:?} {other:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn flights_tell_apart_whatever_is_sent() {
-        let key = key(scope("u", None), &Method::GET, "/a", None);
-        let mut one = HeaderMap::new();
-        one.insert(ACCEPT, HeaderValue::from_static("a/b"));
-        one.insert(ACCEPT_LANGUAGE, HeaderValue::from_static("de"));
-        let mut same = HeaderMap::new();
-        same.insert(ACCEPT_LANGUAGE, HeaderValue::from_static("de"));
-        same.insert(ACCEPT, HeaderValue::from_static("a/b"));
-        assert_eq!(key.flight(&one).hash(), key.flight(&same).hash());
-        same.append(ACCEPT, HeaderValue::from_static("c/d"));
-        assert_ne!(key.flight(&one).hash(), key.flight(&same).hash());
-    }
-
-    #[test]
-    fn selectors_mean_what_they_say() {
-        let key = key(scope("cp", Some("main")), &Method::GET, "/api/v4/Tests/", Some("a=1"));
-        let up = |name: &str| name.parse::<UpstreamName>().unwrap();
-        for yes in [
-            Selector::All,
-            Selector::Upstream(up("cp")),
-            Selector::Scope(scope("cp", Some("main"))),
-            Selector::Path(up("cp"), "/api/v4/tests".into()),
-            Selector::Prefix(up("cp"), "/API/v4/".into()),
-        ] {
-            assert!(yes.selects(&key), "{yes:?}");
-        }
-        for no in [
-            Selector::Upstream(up("c")),
-            Selector::Scope(scope("cp", None)),
-            Selector::Path(up("cp"), "/api/v4".into()),
-            Selector::Path(up("x"), "/api/v4/tests".into()),
-            Selector::Prefix(up("cp"), "/api/v5".into()),
-        ] {
-            assert!(!no.selects(&key), "{no:?}");
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(512))]
-
-        /// Law 10: two scopes never share a key, whatever is asked.
-        #[test]
-        fn scopes_never_meet(
-            (a, b) in ("[ab]{1,3}", "[ab]{1,3}"),
-            (ka, kb) in (proptest::option::of("[ab]{1,3}"), proptest::option::of("[ab]{1,3}")),
-            path in "/[ab]{0,3}",
-        ) {
-            let one = key(scope(&a, ka.as_deref()), &Method::GET, &path, None);
-            let two = key(scope(&b, kb.as_deref()), &Method::GET, &path, None);
-            prop_assert_eq!(one.hash() == two.hash(), a == b && ka == kb);
-        }
-    }
-}
+mod tests;

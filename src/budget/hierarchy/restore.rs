@@ -18,13 +18,19 @@ impl Books {
         self.used_by(self.divisions + self.nobody() as usize, limit)
     }
 
-    /// Charges `seat` what an earlier process sent, counted by `until` at the latest,
-    /// where it still counts at `now`.
-    pub(in crate::budget) fn restore(&mut self, seat: Seat, set: LimitSet, until: Moment, now: Moment) {
+    /// Charges `seat` so many requests that an earlier process sent, counted by `until` at
+    /// the latest, where they still count at `now`.
+    pub(in crate::budget) fn restore(
+        &mut self,
+        (seat, set): (Seat, LimitSet),
+        requests: u32,
+        until: Moment,
+        now: Moment,
+    ) {
         for limit in set.iter() {
             if !self.windows[limit].is_over(until, now, &self.clock) {
-                self.windows[limit].restore(until, seat, 1);
-                self.each_count(seat, limit, |count| *count += 1);
+                self.windows[limit].restore(until, seat, requests);
+                self.each_count(seat, limit, |count| *count += requests);
             }
         }
         self.hold_path(seat, now);
@@ -41,7 +47,7 @@ impl Books {
         for limit in set.iter() {
             if self.windows[limit].take_out(assumed, seat) {
                 self.each_count(seat, limit, |count| *count -= 1);
-                self.restore(seat, [limit].into_iter().collect(), until, now);
+                self.restore((seat, [limit].into_iter().collect()), 1, until, now);
             }
         }
         self.hold_path(seat, now);

@@ -30,11 +30,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use self::alone::Alone;
+use self::alone::{Alone, Hashed};
 use self::flight::{Flight, Outcome};
 use super::Head;
 use super::entry::{Body, Entry};
-use super::key::{FlightKey, Hashed, Selector};
+use super::key::{FlightKey, Selector};
 use super::policy::Fate;
 use crate::clock::{Clock, Moment};
 
@@ -357,6 +357,10 @@ impl<T, E> Lead<T, E> {
     }
 
     /// By identity: a successor may have taken the place, see "Races".
+    #[expect(
+        clippy::mutable_key_type,
+        reason = "the hash that a key works out late is no part of what it is"
+    )]
     fn remove_from(&self, open: &mut Open<T, E>) {
         if open.get(&self.key).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight)) {
             open.remove(&self.key);

@@ -46,7 +46,8 @@ pub(in crate::budget) struct Replica {
     tagged: HashMap<String, Tagged>,
     /// Per seat: division and consumer.
     names: Vec<(String, String)>,
-    seats: HashMap<(String, String), Seat>,
+    /// By consumer, whichever division it was in when it was charged.
+    seats: HashMap<String, Seat>,
     spans: Spans,
     on_empty: OnEmpty,
     /// What this replica has for itself, if anything is set aside.
@@ -74,6 +75,8 @@ pub(in crate::budget) struct Replica {
     must_reset: bool,
     /// Nothing has answered since it was lost.
     is_away: bool,
+    /// A call has neither been answered nor failed.
+    is_calling: bool,
     last_call: Option<Moment>,
     last_answer: Option<Moment>,
     last_sweep: Moment,
@@ -173,7 +176,7 @@ impl Replica {
             me,
             keys: plan.limits.iter().map(key).collect(),
             tagged: tagged(plan),
-            seats: names.iter().cloned().zip(0..).collect(),
+            seats: names.iter().map(|(_, consumer)| consumer.clone()).zip(0..).collect(),
             names,
             limits: plan.limits.clone(),
             spans,
@@ -197,6 +200,7 @@ impl Replica {
             has_booked: false,
             must_reset: false,
             is_away: false,
+            is_calling: false,
             last_call: None,
             last_answer: None,
             last_sweep: Moment::ZERO,
@@ -277,6 +281,12 @@ impl Replica {
         !self.asks.is_empty() || !self.outbox.is_empty()
     }
 
+    /// Whether a call is under way.
+    #[cfg(test)]
+    pub(in crate::budget) fn is_calling(&self) -> bool {
+        self.is_calling
+    }
+
     /// The next call, and what to remember of it until it is answered, or not.
     pub(in crate::budget::shared) fn call(
         &mut self,
@@ -284,6 +294,8 @@ impl Replica {
         now: Moment,
         bound: Duration,
     ) -> (Request, UnderWay) {
+        debug_assert!(!self.is_calling, "one call is under way at a time");
+        self.is_calling = true;
         self.calls += 1;
         self.last_call = Some(now);
         let mut way = UnderWay { sent: now, asked: Vec::new(), told: Vec::new(), refilled: 0, joins: false };

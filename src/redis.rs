@@ -1,4 +1,5 @@
-//! A Redis or Valkey server: one connection, one script at a time, every wait bounded.
+//! A Redis or Valkey server, or a cluster of them: one connection, one script at a time,
+//! every wait bounded.
 //!
 //! It knows nothing of what the scripts do. A [`Connection`] on which a wait was
 //! too long is to be dropped: what was asked on it may still be done later, so
@@ -10,17 +11,21 @@
 #[cfg(test)]
 mod blocking;
 mod call;
+mod node;
 #[cfg(test)]
 pub(crate) mod testing;
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, TlsCertificates, Value};
+use ::redis::{Client, ErrorKind, RedisError, ServerErrorKind, TlsCertificates, Value};
+use parking_lot::Mutex;
 
 use crate::secret::Secret;
+use node::Nodes;
 
 pub use call::{Datum, News};
 
@@ -31,6 +36,7 @@ pub(crate) use blocking::Blocking;
 #[derive(Clone)]
 pub struct Server {
     client: Client,
+    nodes: Arc<Mutex<Nodes>>,
 }
 
 /// A connection that stands, or stood.
@@ -77,6 +83,9 @@ pub enum Gone {
     /// Name, password or rights (ACL) are wrong.
     #[error("signing in failed: {0}")]
     SignIn(String),
+    /// It was not done: another node of the cluster has its keys. Connect anew.
+    #[error("its keys are at another node of the cluster")]
+    Moved,
     /// The server answered with an error: it is loading, a replica, or cannot run this.
     #[error("it answered {0}")]
     Refused(String),
@@ -101,7 +110,7 @@ impl Server {
                 })?
             }
         };
-        Ok(Self { client })
+        Ok(Self { client, nodes: Arc::default() })
     }
 
     /// Whether what is said to it is encrypted.
@@ -119,21 +128,6 @@ impl Server {
             }
             ::redis::ConnectionAddr::Unix(_) => true,
             _ => false,
-        }
-    }
-
-    /// Connects and signs in.
-    ///
-    /// # Errors
-    /// It does not stand `within` that time, or not at all.
-    pub async fn connect(&self, within: Duration) -> Result<Connection, Gone> {
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(within)).set_response_timeout(None);
-        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
-        match tokio::time::timeout(within, connecting).await {
-            Ok(Ok(link)) => Ok(Connection { link }),
-            Ok(Err(error)) => Err(gone(&error, within)),
-            Err(_) => Err(Gone::TimedOut(within)),
         }
     }
 }
@@ -216,6 +210,7 @@ fn gone(error: &RedisError, within: Duration) -> Gone {
     match error.kind() {
         ErrorKind::AuthenticationFailed => Gone::SignIn(detail.unwrap_or_else(|| "refused".into())),
         ErrorKind::Io => Gone::Broken(error.to_string()),
+        ErrorKind::Server(ServerErrorKind::Moved) => Gone::Moved,
         _ if error.is_connection_dropped() || error.is_io_error() => Gone::Broken(error.category().into()),
         _ => match error.code() {
             Some("NOPERM" | "NOAUTH" | "WRONGPASS") => {

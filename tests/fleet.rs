@@ -2,6 +2,7 @@
 //! time: that one of them, or Redis, dies at a real moment is the point here.
 
 mod aside;
+mod cluster;
 mod doors;
 mod faults;
 mod loss;

@@ -4,6 +4,7 @@
 //! shares no code with the gateway's.
 
 mod caller;
+pub(crate) mod cluster;
 pub(crate) mod load;
 pub(crate) mod pki;
 pub(crate) mod redis;

@@ -2,12 +2,11 @@
 //! (DESIGN, law 8). The desk decides, in memory; the ledger remembers.
 //!
 //! * One redb file, `ledger.redb`, for all upstreams of the process, owned by one
-//!   thread. Everything that comes while it writes goes into its next transaction:
-//!   that is the *lot*, as many requests as were admitted meanwhile (at 20 a minute,
-//!   one). Nothing is booked ahead, so a crash forfeits no allowance.
-//! * A booking is waited for; what becomes of it (settled, lost, refunded) is told
-//!   without waiting and on disk within 50 ms. If that is lost, the charge is found
-//!   pending, and counts as given up at the restart.
+//!   thread. Everything that comes while it writes goes into its next transaction, and
+//!   what has come for a while is booked ahead, so that it waits for no disk: see `lots`.
+//! * What becomes of a booking (settled, lost, refunded) is told without waiting and on
+//!   disk within 50 ms. If that is lost, the charge is found pending, and counts as given
+//!   up at the restart.
 //! * Moments are written on a clock that outlives the process (`CLOCK_BOOTTIME` and
 //!   the boot it belongs to) and, once the vendor has sent a `Date`, on the vendor's
 //!   own clock. After a reboot a charge counts as sent at the restart until the
@@ -17,6 +16,7 @@
 
 mod file;
 mod inbox;
+pub(super) mod lots;
 mod recall;
 mod record;
 mod replan;
@@ -41,7 +41,8 @@ use crate::quota::{LimitSet, Plan};
 
 use super::desk::Grant;
 use file::{Folder, Place};
-use inbox::{Inbox, Status, Ticket};
+use inbox::{Inbox, Status};
+use lots::{Form, Horizon, Kind, Ticket};
 use writer::Writer;
 
 pub(super) use record::{Record, Stamp, State};
@@ -112,6 +113,7 @@ pub(super) enum Origin {
 /// What ties one budget to the ledger.
 pub struct Link {
     ledger: Arc<Ledger>,
+    number: u64,
     upstream: UpstreamName,
     /// From a booking until its request is given up at the latest.
     longest: Duration,
@@ -120,7 +122,7 @@ pub struct Link {
 /// A charge in the ledger.
 #[derive(Debug)]
 pub(super) struct Booking {
-    ticket: Ticket,
+    lot: Ticket,
     durable: Option<oneshot::Receiver<Result<(), LedgerDown>>>,
 }
 
@@ -141,7 +143,7 @@ impl Ledger {
         clock: Clock,
         boot: BootId,
     ) -> std::io::Result<Arc<Self>> {
-        let (inbox, past) = (Arc::new(Inbox::new()), Arc::new(Mutex::new(Past::default())));
+        let (inbox, past) = (Arc::new(Inbox::new(clock, boot)), Arc::new(Mutex::new(Past::default())));
         let writer = Writer {
             inbox: Arc::clone(&inbox),
             place,
@@ -182,7 +184,8 @@ impl Ledger {
     /// moment at which its booking is durable.
     #[must_use]
     pub fn link(self: &Arc<Self>, upstream: UpstreamName, longest: Duration) -> Link {
-        Link { ledger: Arc::clone(self), upstream, longest: longest + BOOKING_TIMEOUT }
+        let number = self.inbox.number();
+        Link { ledger: Arc::clone(self), number, upstream, longest: longest + BOOKING_TIMEOUT }
     }
 
     /// Keeps `bytes` under `name` over restarts; on disk soon.
@@ -233,30 +236,37 @@ impl fmt::Debug for Ledger {
 }
 
 impl Link {
-    /// Begins to make a grant durable.
+    /// Begins to make a grant durable, while the vendor's clock reads `vendor` at the most.
     pub(super) fn book(
         &self,
         plan: &Plan,
         grant: Grant,
         vendor: Option<UnixTime>,
     ) -> Result<Booking, LedgerDown> {
-        let present = self.ledger.present();
-        let at = Stamp::of(present.now + self.longest, vendor.map(|v| v + self.longest), &present);
-        let record = record_of(plan, grant, State::Pending, at, plan.linger);
-        let (ticket, durable) = self.ledger.inbox.book(&self.upstream, record)?;
-        Ok(Booking { ticket, durable: Some(durable) })
+        let horizon = Horizon { longest: self.longest, vendor };
+        let form = || self.form(plan, grant);
+        let (lot, durable) = self.ledger.inbox.book(self.kind(grant), form, horizon)?;
+        Ok(Booking { lot, durable })
     }
 
     /// It can have been counted until `linger` after `at`.
     pub(super) fn settle(&self, booking: &Booking, plan: &Plan, grant: Grant, end: End) {
         let stamp = Stamp::of(end.at, end.vendor, &self.ledger.present());
-        let record = record_of(plan, grant, State::Settled, stamp, end.linger);
-        self.ledger.inbox.change(&self.upstream, booking.ticket, Some(record));
+        let of = (booking.lot, self.kind(grant));
+        self.ledger.inbox.settle(of, || self.form(plan, grant), (stamp, end.linger));
     }
 
     /// It never left.
     pub(super) fn forget(&self, booking: &Booking) {
-        self.ledger.inbox.change(&self.upstream, booking.ticket, None);
+        self.ledger.inbox.forget(booking.lot);
+    }
+
+    fn kind(&self, Grant { seat, set, .. }: Grant) -> Kind {
+        Kind { link: self.number, seat, set }
+    }
+
+    fn form(&self, plan: &Plan, grant: Grant) -> Form {
+        Form { upstream: self.upstream.clone(), record: form_of(plan, grant, &self.ledger.present()) }
     }
 }
 
@@ -294,7 +304,8 @@ impl fmt::Debug for Link {
     }
 }
 
-pub(super) fn record_of(plan: &Plan, grant: Grant, state: State, at: Stamp, linger: Duration) -> Record {
+/// What is written of each request like `grant`; when is told by its lot.
+pub(super) fn form_of(plan: &Plan, grant: Grant, present: &Present) -> Record {
     let (consumer, division) = match plan.consumers.get(grant.seat as usize) {
         Some(consumer) => (consumer.name.clone(), plan.divisions[consumer.division].name.clone()),
         None => (replan::removed(), replan::removed()),
@@ -303,10 +314,11 @@ pub(super) fn record_of(plan: &Plan, grant: Grant, state: State, at: Stamp, ling
         limits: grant.set.iter().map(|limit| plan.limits[limit].name.clone()).collect(),
         consumer,
         division,
-        state,
-        at,
-        linger,
+        state: State::Pending,
+        at: Stamp::of(present.now, None, present),
+        linger: plan.linger,
         keep: keep(plan, grant.set),
+        requests: 1,
     }
 }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Method};
+use smallvec::SmallVec;
 
 use super::accept;
 use super::{Edits, ErrorBody, Keeping, Links, Observed, Verdict};
@@ -23,7 +24,7 @@ use crate::pattern::{fold, segments};
 use crate::quota::{Calendar, Limit, RouteClass, Routes, Scope, Window};
 use crate::target::Target;
 
-use self::routes::Kept;
+use self::routes::{Get, Kept};
 
 pub use self::usage::Usage;
 pub(super) use self::usage::read as usage;
@@ -51,42 +52,42 @@ const SETTLING: Duration = Duration::from_secs(15 * 60);
 
 impl Catchpoint {
     pub(super) fn check(&self, method: &Method, target: &Target, _: &HeaderMap, _now: UnixTime) -> Verdict {
-        let version = Route::of(target.path()).map(|route| route.version);
-        let listed = |list: &[String]| version.as_ref().is_some_and(|is| list.iter().any(|v| v == is));
+        let path = fold(target.path());
+        let version = Route::of(&path).map_or("", |route| route.version);
+        let listed = |list: &[String]| list.iter().any(|listed| listed == version);
         if listed(&self.refuse) {
-            let version = version.as_deref().unwrap_or_default();
             return Verdict::Forbidden(format!("version {version} of this API is not allowed here"));
         }
         if let Err(message) = check::query(method, target) {
             return Verdict::Invalid(message);
         }
         if listed(&self.warn) {
-            let version = version.as_deref().unwrap_or_default();
             return Verdict::Warn(format!("version {version} of this API will not be allowed for long"));
         }
         Verdict::Pass
     }
 }
 
-/// A path below `/api/VERSION`, folded.
-struct Route {
-    version: String,
-    segments: Vec<String>,
+/// A path below `/api/VERSION`.
+struct Route<'p> {
+    version: &'p str,
+    segments: SmallVec<[&'p str; 8]>,
 }
 
-impl Route {
-    /// None if the path does not begin like one of this API.
-    fn of(path: &str) -> Option<Self> {
-        let path = fold(path);
-        let mut segments = segments(&path);
+impl<'p> Route<'p> {
+    /// None if the folded path does not begin like one of this API.
+    fn of(folded: &'p str) -> Option<Self> {
+        let mut segments = segments(folded);
         let version = segments.next().filter(|api| *api == "api").and_then(|_| segments.next())?;
         let digits = version.strip_prefix('v')?;
         let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        digits
-            .split('.')
-            .all(is_number)
-            .then(|| Self { version: version.to_owned(), segments: segments.map(str::to_owned).collect() })
+        digits.split('.').all(is_number).then(|| Self { version, segments: segments.collect() })
     }
+}
+
+/// The documented GET at this path.
+fn get(path: &str) -> Option<&'static Get> {
+    routes::get(&Route::of(&fold(path))?.segments)
 }
 
 pub(super) fn default_limits() -> Vec<Limit> {
@@ -108,10 +109,9 @@ pub(super) fn default_limits() -> Vec<Limit> {
 }
 
 pub(super) fn class(method: &Method, path: &str) -> RouteClass {
-    let Some(route) = Route::of(path) else { return ANALYTIC };
     let is_plain = match *method {
-        Method::GET | Method::HEAD => routes::get(&route.segments).is_some_and(|get| !get.analytic),
-        _ => routes::is_known_write(method, &route.segments),
+        Method::GET | Method::HEAD => get(path).is_some_and(|get| !get.analytic),
+        _ => Route::of(&fold(path)).is_some_and(|route| routes::is_known_write(method, &route.segments)),
     };
     if is_plain { PLAIN } else { ANALYTIC }
 }
@@ -119,7 +119,7 @@ pub(super) fn class(method: &Method, path: &str) -> RouteClass {
 pub(super) fn reads(method: &Method, path: &str) -> bool {
     match *method {
         Method::GET | Method::HEAD => true,
-        Method::POST => Route::of(path).is_some_and(|route| routes::is_reading_post(&route.segments)),
+        Method::POST => Route::of(&fold(path)).is_some_and(|route| routes::is_reading_post(&route.segments)),
         _ => false,
     }
 }
@@ -172,8 +172,7 @@ pub(super) fn freshness(method: &Method, target: &Target, now: UnixTime) -> Opti
     if method != Method::GET && method != Method::HEAD {
         return None;
     }
-    let route = Route::of(target.path())?;
-    let get = routes::get(&route.segments)?;
+    let get = get(target.path())?;
     let seconds = match get.kept {
         Kept::Running => 3,
         Kept::State => 15,

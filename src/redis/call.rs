@@ -63,12 +63,16 @@ impl Server {
     /// # Errors
     /// It does not stand `within` that time, or not at all.
     pub async fn listen(&self, channel: &str, within: Duration) -> Result<News, Gone> {
+        // In a cluster, what is published anywhere is heard at every node.
+        let client = self.any()?;
         let listening = async {
-            let mut link = self.client.get_async_pubsub().await?;
+            let mut link = client.get_async_pubsub().await?;
             link.subscribe(channel).await?;
             Ok(link)
         };
-        match tokio::time::timeout(within, listening).await {
+        let listening = tokio::time::timeout(within, listening).await;
+        self.begun(matches!(listening, Ok(Ok(_))));
+        match listening {
             Ok(Ok(link)) => Ok(News(link)),
             Ok(Err(error)) => Err(gone(&error, within)),
             Err(_) => Err(Gone::TimedOut(within)),

@@ -1,5 +1,5 @@
-//! A real redis-server for unit tests: on a Unix socket, nothing on disk. It ends with
-//! this process, however that ends.
+//! A real redis-server (or `WEIR_TEST_REDIS`) for unit tests: on a Unix socket, nothing on
+//! disk. It ends with this process, however that ends.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -21,7 +21,7 @@ impl RedisServer {
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let keeper = Command::new("sh")
-            .args(["-c", "redis-server --port 0 --save '' --appendonly no --unixsocket ./socket & read end; kill -9 $!"])
+            .args(["-c", "${WEIR_TEST_REDIS:-redis-server} --port 0 --save '' --appendonly no --unixsocket ./socket & read end; kill -9 $!"])
             .current_dir(folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

@@ -1,8 +1,10 @@
 //! A real headless Chromium, driven by WebDriver (W3C) through its chromedriver.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use base64::Engine as _;
 use http::{Method, Request};
@@ -134,9 +136,23 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // chromedriver takes its browser along when it is asked to end.
+        // chromedriver leaves its browser behind when it is ended: the browser is told first.
+        if !self.session.is_empty() {
+            let _ = self.quit();
+        }
         let pid = rustix::process::Pid::from_child(&self.driver);
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         let _ = self.driver.wait();
+    }
+}
+
+impl Browser {
+    /// Ends the session, and with it the browser; waits for the answer, without a runtime.
+    fn quit(&self) -> std::io::Result<usize> {
+        let address = self.caller.base().trim_start_matches("http://").to_owned();
+        let mut stream = TcpStream::connect(&address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        write!(stream, "DELETE /session/{} HTTP/1.1\r\nHost: {address}\r\n\r\n", self.session)?;
+        stream.read(&mut [0; 1_024])
     }
 }

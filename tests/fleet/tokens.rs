@@ -50,8 +50,14 @@ async fn issued_by(weir: &Weir) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_replica_signs_in_for_all_and_their_tokens_are_good_everywhere() {
-    let (redis, vendor) = (Redis::start(), vendor().await);
-    let config = config(&vendor, &redis, KEY);
+    let redis = Redis::start();
+    signs_in_once(&redis, &redis).await;
+}
+
+/// weir is told of one node, and finds what it needs at another.
+pub(super) async fn signs_in_once(named: &Redis, owner: &Redis) {
+    let (redis, vendor) = (owner, vendor().await);
+    let config = config(&vendor, named, KEY);
     let fleet: Vec<Weir> = (0..3).map(|_| Weir::start(&config)).collect();
     let token = issued_by(&fleet[0]).await;
     // What the first has issued is good at the others; all of them need the vendor's at once.

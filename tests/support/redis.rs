@@ -1,5 +1,5 @@
 //! A real redis-server that tests may stop, freeze, kill and bring back, and a wire to
-//! it that can be cut.
+//! it that can be cut. `WEIR_TEST_REDIS=/path/to/valkey-server` has tests run another.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -43,10 +43,8 @@ impl Redis {
         Self::start_with(words.as_flattened().iter().map(|word| (*word).to_owned()).collect())
     }
 
-    fn start_with(more: Vec<String>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // Free now, and nobody else is given it while so few are asked for.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    pub(crate) fn start_with(more: Vec<String>) -> Self {
+        let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
         Self { process: launch(port, &folder, &more), port, folder, more }
     }
 
@@ -97,6 +95,11 @@ impl Redis {
     }
 }
 
+/// Free now, and nobody else is given it while so few are asked for.
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 impl Drop for Redis {
     fn drop(&mut self) {
         let _ = self.process.kill();
@@ -107,11 +110,13 @@ impl Drop for Redis {
 #[allow(
     clippy::disallowed_methods,
     clippy::zombie_processes,
-    reason = "it waits for another process, which its owner ends"
+    reason = "it waits for another process, which its owner ends; which server it is, is for whoever runs it"
 )]
 fn launch(port: u16, folder: &TempDir, more: &[String]) -> Child {
-    let (plain, encrypted) = if more.is_empty() { (port, 0) } else { (0, port) };
-    let process = Command::new("redis-server")
+    let is_plain = !more.iter().any(|word| word.starts_with("--tls"));
+    let (plain, encrypted) = if is_plain { (port, 0) } else { (0, port) };
+    let program = std::env::var("WEIR_TEST_REDIS").unwrap_or_else(|_| "redis-server".into());
+    let process = Command::new(program)
         .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &plain.to_string()])
         .args(["--tls-port", &encrypted.to_string()])
         .args(more)

@@ -198,7 +198,7 @@ impl Desk {
         until: Moment,
         now: Moment,
     ) {
-        self.books.restore(seat, set, until, now);
+        self.books.restore((seat, set), 1, until, now);
         self.moved(seat);
     }
 

@@ -13,14 +13,14 @@ use super::Desk;
 pub(super) struct Past {
     /// Nobody is admitted before the past is known.
     pub(super) is_unknown: bool,
-    /// Charges from before a boot, with the moment they count as until the vendor's clock is known.
-    undated: Vec<(Seat, LimitSet, Moment, Undated)>,
+    /// Charges from before a boot, how many, with the moment they count as until the vendor's clock is known.
+    undated: Vec<(Seat, LimitSet, u32, Moment, Undated)>,
 }
 
 impl Past {
     /// Another plan: what is still undated goes by its indices.
     pub(super) fn replan(&mut self, map: &Map, nobody: Seat) {
-        for (seat, set, _, _) in &mut self.undated {
+        for (seat, set, ..) in &mut self.undated {
             *seat = map.seat(*seat).unwrap_or(nobody);
             *set = map.set(*set);
         }
@@ -40,9 +40,9 @@ impl Desk {
         }
         for charge in &restored.charges {
             let seat = charge.seat.unwrap_or(self.books.nobody());
-            self.books.restore(seat, charge.set, charge.until, now);
+            self.books.restore((seat, charge.set), charge.requests, charge.until, now);
             if let Some(undated) = charge.undated {
-                self.past.undated.push((seat, charge.set, charge.until, undated));
+                self.past.undated.push((seat, charge.set, charge.requests, charge.until, undated));
             }
             self.queue.refresh(seat, &self.books);
         }
@@ -62,10 +62,12 @@ impl Desk {
 
     /// The vendor has told its clock: charges from before a boot move to where they belong.
     pub(super) fn place_undated(&mut self, now: Moment) {
-        for (seat, set, assumed, undated) in std::mem::take(&mut self.past.undated) {
+        for (seat, set, requests, assumed, undated) in std::mem::take(&mut self.past.undated) {
             let latest = self.books.vendor_clock().around(undated.vendor).1;
             let until = latest.min(undated.restart) + undated.linger;
-            self.books.correct((seat, set), assumed, until, now);
+            for _ in 0..requests {
+                self.books.correct((seat, set), assumed, until, now);
+            }
             self.queue.refresh(seat, &self.books);
         }
     }

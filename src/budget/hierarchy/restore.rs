@@ -18,19 +18,31 @@ impl Books {
         self.used_by(self.divisions + self.nobody() as usize, limit)
     }
 
-    /// Charges `seat` what another process sent, counted by `until` at the latest, where it
-    /// still counts at `now`. What comes next keeps its distance to it.
-    pub(in crate::budget) fn restore(&mut self, seat: Seat, set: LimitSet, until: Moment, now: Moment) {
+    /// Charges `seat` so many requests that another process sent, counted by `until` at the
+    /// latest, where they still count at `now`. What comes next keeps its distance to them.
+    pub(in crate::budget) fn restore(
+        &mut self,
+        (seat, set): (Seat, LimitSet),
+        requests: u32,
+        until: Moment,
+        now: Moment,
+    ) {
         set.iter().for_each(|limit| self.pacing.restore(limit, until.min(now)));
-        self.recount(seat, set, until, now);
+        self.recount((seat, set), requests, until, now);
     }
 
-    /// The same for a charge whose moment pacing knows already.
-    pub(super) fn recount(&mut self, seat: Seat, set: LimitSet, until: Moment, now: Moment) {
+    /// The same for charges whose moment pacing knows already.
+    pub(super) fn recount(
+        &mut self,
+        (seat, set): (Seat, LimitSet),
+        requests: u32,
+        until: Moment,
+        now: Moment,
+    ) {
         for limit in set.iter() {
             if !self.windows[limit].is_over(until, now, &self.clock) {
-                self.windows[limit].restore(until, seat, 1);
-                self.each_count(seat, limit, |count| *count += 1);
+                self.windows[limit].restore(until, seat, requests);
+                self.each_count(seat, limit, |count| *count += requests);
             }
         }
         self.hold_path(seat, now);
@@ -47,7 +59,7 @@ impl Books {
         for limit in set.iter() {
             if self.windows[limit].take_out(assumed, seat) {
                 self.each_count(seat, limit, |count| *count -= 1);
-                self.recount(seat, [limit].into_iter().collect(), until, now);
+                self.recount((seat, [limit].into_iter().collect()), 1, until, now);
             }
         }
         self.hold_path(seat, now);

@@ -11,8 +11,9 @@ use super::vendor::Vendor;
 use super::{EVERYDAY, calendar, cases, limits, plan, vendors};
 use crate::budget::desk::{Ask, Desk, Flight, Grant, Outcome};
 use crate::budget::hierarchy::Books;
+use crate::budget::ledger::lots::{Form, Horizon, Kind, Lots, Ticket};
 use crate::budget::ledger::restore::{clock_bytes, clock_name, known_limits, limits_name};
-use crate::budget::ledger::{Origin, Past, Record, Stamp, State, record_of, restore};
+use crate::budget::ledger::{Origin, Past, Record, Stamp, form_of, restore};
 use crate::clock::{BootId, Moment, Present, UnixTime};
 use crate::config::OnEmpty;
 use crate::quota::{LimitSet, Plan};
@@ -39,7 +40,7 @@ enum Event {
 }
 
 struct Sent {
-    id: u64,
+    lot: Ticket,
     grant: Grant,
     flight: Flight,
     counted_at: u64,
@@ -66,15 +67,20 @@ struct World<'a> {
     boot: (u8, u64),
     wall: u64,
     disk: BTreeMap<u64, Record>,
-    unsaved: Vec<(u64, u64, Option<Record>)>,
+    lots: Lots,
+    /// So long what comes again and again is booked ahead for.
+    ahead: Duration,
+    /// Since when something has to be saved.
+    unsaved: Option<u64>,
+    /// Where this process's records are counted from.
+    base: u64,
     past: Past,
-    ids: u64,
     sent: Vec<Sent>,
     wishes: BTreeMap<u64, (u64, u64, bool)>,
 }
 
 impl<'a> World<'a> {
-    fn new(plan: &'a Plan, vendors: Vec<Vec<Vendor>>, dates_from: Option<u64>) -> Self {
+    fn new(plan: &'a Plan, vendors: Vec<Vec<Vendor>>, (dates_from, ahead): (Option<u64>, Duration)) -> Self {
         let wall = UnixTime::from_nanos(1_000_000 * MS);
         let mut world = Self {
             plan,
@@ -89,9 +95,11 @@ impl<'a> World<'a> {
             boot: (0, 0),
             wall: wall.as_nanos(),
             disk: BTreeMap::new(),
-            unsaved: Vec::new(),
+            lots: Lots::new(ahead),
+            ahead,
+            unsaved: None,
+            base: 0,
             past: Past::default(),
-            ids: 0,
             sent: Vec::new(),
             wishes: BTreeMap::new(),
         };
@@ -131,8 +139,9 @@ impl<'a> World<'a> {
                     Event::Step(index) => self.step(&steps[index]),
                 }
             }
-            let old = self.now.saturating_sub(FLUSH);
-            self.save(|at| at <= old);
+            if self.unsaved.is_some_and(|since| since + FLUSH <= self.now) {
+                self.save();
+            }
             self.desk.pump(self.moment());
             self.send_granted();
         }
@@ -158,17 +167,19 @@ impl<'a> World<'a> {
             let Outcome::Granted(grant) = self.desk.take(bid) else { continue };
             let (up, down, is_lost) = self.wishes[&bid];
             let vendor = self.desk.books().vendor_clock().at_most(self.moment());
-            let stamp = Stamp::of(self.moment() + LONGEST, vendor.map(|v| v + LONGEST), &self.present());
-            self.ids += 1;
-            let record = record_of(self.plan, grant, State::Pending, stamp, self.plan.linger);
-            self.unsaved.push((self.now, self.ids, Some(record)));
-            // All that came before is in the booking's transaction.
-            self.save(|_| true);
+            let (form, horizon) = (self.form(grant), Horizon { longest: LONGEST, vendor });
+            let taken = self.lots.take(kind(grant), || form, horizon, &self.present());
+            if taken.is_durable {
+                self.unsaved = self.unsaved.or(taken.is_ordered.then_some(self.now));
+            } else {
+                // All that came before is in the booking's transaction.
+                self.save();
+            }
             let linger = u64::try_from(self.plan.linger.as_nanos()).unwrap();
             let counted_at = self.now + if is_lost { up + down + linger } else { up };
             let flight = self.sent.len();
             self.sent.push(Sent {
-                id: self.ids,
+                lot: taken.lot,
                 grant,
                 flight: Flight { sent: self.moment(), counted_by: None },
                 counted_at,
@@ -200,7 +211,7 @@ impl<'a> World<'a> {
         let (now, present) = (self.moment(), self.present());
         let sent = &mut self.sent[flight];
         sent.in_flight = false;
-        let (id, grant, is_lost) = (sent.id, sent.grant, sent.is_lost);
+        let (lot, grant, is_lost) = (sent.lot, sent.grant, sent.is_lost);
         if let Some(zero) = self.dates_from.filter(|_| !is_lost) {
             let date = UnixTime::from_secs((zero + sent.counted_at) / 1_000_000_000);
             self.desk.learn_date(date, sent.flight.sent, now, now);
@@ -215,13 +226,15 @@ impl<'a> World<'a> {
         }
         let linger = if is_lost { self.plan.linger } else { Duration::ZERO };
         let stamp = Stamp::of(now, self.desk.books().vendor_clock().at_most(now), &present);
-        let record = record_of(self.plan, grant, State::Settled, stamp, linger);
-        self.unsaved.push((self.now, id, Some(record)));
+        let form = self.form(grant);
+        self.lots.settle((lot, kind(grant)), || form, (stamp, linger), now);
+        self.unsaved = self.unsaved.or(Some(self.now));
     }
 
     /// Everybody who waits is gone with the process; what is under way may arrive later.
     fn crash(&mut self, dead: u64, is_reboot: bool, wall_off: i64) {
-        self.unsaved.clear();
+        (self.lots, self.unsaved) = (Lots::new(self.ahead), None);
+        self.base = self.disk.keys().last().copied().unwrap_or(0);
         let linger = u64::try_from(self.plan.linger.as_nanos()).unwrap();
         let restart = self.now + dead;
         let mut late = Vec::new();
@@ -268,19 +281,30 @@ impl<'a> World<'a> {
         self.desk.open_books(restored, now);
     }
 
-    fn save(&mut self, is_due: impl Fn(u64) -> bool) {
-        for (_, id, record) in self.unsaved.extract_if(.., |(at, ..)| is_due(*at)) {
+    fn form(&self, grant: Grant) -> Form {
+        Form { upstream: "vendor".parse().unwrap(), record: form_of(self.plan, grant, &self.present()) }
+    }
+
+    fn save(&mut self) {
+        let drained = self.lots.drain(self.moment(), false);
+        for (id, _, record) in drained.charges {
             match record {
-                Some(record) => drop(self.disk.insert(id, record)),
-                None => drop(self.disk.remove(&id)),
+                Some(record) => drop(self.disk.insert(self.base + id, record)),
+                None => drop(self.disk.remove(&(self.base + id))),
             }
         }
+        self.lots.written(&drained.lots);
+        self.unsaved = None;
     }
 
     fn after(&mut self, at: u64, event: Event) {
         self.order += 1;
         self.events.push(Reverse((at.max(self.now), self.order, event)));
     }
+}
+
+fn kind(Grant { seat, set, .. }: Grant) -> Kind {
+    Kind { link: 0, seat, set }
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -303,21 +327,30 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(prop_oneof![8 => ask, 1 => crash], 1..60)
 }
 
+/// As it is, or so long that a few requests a second make lots.
+fn ahead() -> impl Strategy<Value = Duration> {
+    prop_oneof![Just(Duration::from_nanos(FLUSH)), (500u64..4_000).prop_map(Duration::from_millis)]
+}
+
 proptest! {
     #![proptest_config(cases(EVERYDAY))]
 
-    /// Killed at any moment, rebooted, the wall set back and forward, with and without dates.
+    /// Killed at any moment, rebooted, the wall set back and forward, with and without dates,
+    /// with places booked ahead and without.
     #[test]
-    fn no_restart_makes_the_vendor_refuse(limits in limits(), steps in steps(), phase: u64, dated: bool) {
+    fn no_restart_makes_the_vendor_refuse(
+        limits in limits(), steps in steps(), phase: u64, dated: bool, ahead in ahead(),
+    ) {
         let plan = plan(&limits, 4);
         let vendors = vendors(&plan, phase);
-        World::new(&plan, vendors, dated.then_some(5_000_000 * MS)).run(&steps);
+        World::new(&plan, vendors, (dated.then_some(5_000_000 * MS), ahead)).run(&steps);
     }
 
     /// The same at calendar edges, while the wall is as right as law 1 asks.
     #[test]
     fn no_restart_makes_a_calendar_refuse(
         requests in 1u32..6, period in 7_000u64..20_000, skew in -1_900i64..1_900, steps in steps(), dated: bool,
+        ahead in ahead(),
     ) {
         let mut plan = plan(&[(requests, period), (7, 1_000)], 4);
         calendar(&mut plan, 0, period);
@@ -328,6 +361,6 @@ proptest! {
             ask => ask,
         }).collect();
         let vendors = vec![vec![edges], vec![Vendor::sliding(7, 1_000 * MS)]];
-        World::new(&plan, vendors, dated.then_some(vendor_at_zero)).run(&steps);
+        World::new(&plan, vendors, (dated.then_some(vendor_at_zero), ahead)).run(&steps);
     }
 }

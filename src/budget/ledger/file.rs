@@ -21,8 +21,9 @@ const CHARGES: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("c
 const NOTES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("notes");
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
 const SCHEMA: &str = "schema";
-/// The only schema so far.
-pub(super) const SCHEMA_VERSION: u64 = 1;
+pub(super) const SCHEMA_VERSION: u64 = 2;
+/// Every record was of one request; those are written the same now.
+const SCHEMA_OF_ONE: u64 = 1;
 
 /// redb's own cache, in bytes: the file is small and written far more than read.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
@@ -130,9 +131,8 @@ pub(super) fn read(database: &Database) -> Result<Content, Trouble> {
             let mut about = write.open_table(ABOUT)?;
             let found = about.get(SCHEMA)?.map(|version| version.value());
             match found {
-                None => drop(about.insert(SCHEMA, SCHEMA_VERSION)?),
+                None | Some(SCHEMA_OF_ONE) => drop(about.insert(SCHEMA, SCHEMA_VERSION)?),
                 Some(SCHEMA_VERSION) => {}
-                // There is no older schema yet that could be migrated here.
                 Some(other) => return Err(Trouble::Schema(other)),
             }
             write.open_table(CHARGES)?;

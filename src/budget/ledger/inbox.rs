@@ -1,4 +1,4 @@
-//! What waits to be written: changes by charge, the newest of each only.
+//! What waits to be written: the newest of each record only, and who waits for it.
 //!
 //! So it is bounded by the charges that live, whatever the disk does.
 
@@ -6,19 +6,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use smallvec::SmallVec;
 use tokio::sync::{oneshot, watch};
 
-use super::record::Record;
+use super::lots::{Form, Horizon, Kind, Lots, Ticket};
+use super::record::{Record, Stamp};
 use super::{LedgerDown, OpenError};
+use crate::clock::{BootId, Clock};
 use crate::id::UpstreamName;
 
 /// A settlement is on disk no later than this (and a transaction) after it was told.
 pub(super) const FLUSH: Duration = Duration::from_millis(50);
 /// Changes that may wait; over this bookings fail.
 const MAX_CHANGES: usize = 65_536;
-
-/// Number of a charge in this process, from 1.
-pub(super) type Ticket = u64;
 
 /// How far the ledger is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,14 +38,25 @@ pub(super) struct Inbox {
     contents: Mutex<Contents>,
     arrived: Condvar,
     status: watch::Sender<Status>,
+    clock: Clock,
+    boot: BootId,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Contents {
-    tickets: Ticket,
+    lots: Lots,
+    links: u64,
+    /// What could not be written, and what is no charge.
     pending: Changes,
+    waiting: HashMap<Ticket, Waiters>,
     closing: bool,
 }
+
+/// Who waits for one lot to be on the disk.
+type Waiters = SmallVec<[oneshot::Sender<Result<(), LedgerDown>>; 1]>;
+
+/// A place in a lot; and, until it is on the disk, the ear that is told.
+pub(super) type Place = (Ticket, Option<oneshot::Receiver<Result<(), LedgerDown>>>);
 
 /// What goes into one transaction.
 #[derive(Debug, Default)]
@@ -53,7 +64,8 @@ pub(super) struct Changes {
     /// With `None`: it never left, or no longer counts.
     pub(super) charges: BTreeMap<Ticket, (UpstreamName, Option<Record>)>,
     pub(super) notes: HashMap<String, Vec<u8>>,
-    pub(super) bookings: Vec<(Ticket, oneshot::Sender<Result<(), LedgerDown>>)>,
+    /// Lots that are durable once it is written.
+    pub(super) lots: Vec<Ticket>,
 }
 
 /// What the writer has to do next.
@@ -65,36 +77,64 @@ pub(super) enum Work {
 }
 
 impl Inbox {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(clock: Clock, boot: BootId) -> Self {
         let (status, _) = watch::channel(Status::Opening);
-        Self { contents: Mutex::default(), arrived: Condvar::new(), status }
+        let contents = Contents {
+            lots: Lots::new(FLUSH),
+            links: 0,
+            pending: Changes::default(),
+            waiting: HashMap::new(),
+            closing: false,
+        };
+        Self { contents: Mutex::new(contents), arrived: Condvar::new(), status, clock, boot }
     }
 
-    /// Asks for `record` to be made durable; the receiver tells when it is.
+    /// A number for a link, so that its kinds are told from others'.
+    pub(super) fn number(&self) -> u64 {
+        let mut contents = self.contents.lock();
+        contents.links += 1;
+        contents.links
+    }
+
+    /// A place for one request in what is durable, or will be: then the receiver tells.
     pub(super) fn book(
         &self,
-        upstream: &UpstreamName,
-        record: Record,
-    ) -> Result<(Ticket, oneshot::Receiver<Result<(), LedgerDown>>), LedgerDown> {
-        let (durable, told) = oneshot::channel();
+        kind: Kind,
+        form: impl FnOnce() -> Form,
+        horizon: Horizon,
+    ) -> Result<Place, LedgerDown> {
         let mut contents = self.contents.lock();
         let is_up = matches!(*self.status.borrow(), Status::Opening | Status::Waiting | Status::Ready);
-        if contents.closing || !is_up || contents.pending.charges.len() >= MAX_CHANGES {
+        let unwritten = contents.pending.charges.len() + contents.lots.changes();
+        if contents.closing || !is_up || unwritten >= MAX_CHANGES {
             return Err(LedgerDown);
         }
-        contents.tickets += 1;
-        let ticket = contents.tickets;
-        contents.pending.charges.insert(ticket, (upstream.clone(), Some(record)));
-        contents.pending.bookings.push((ticket, durable));
-        self.arrived.notify_one();
-        Ok((ticket, told))
+        let taken = contents.lots.take(kind, form, horizon, &self.clock.present(self.boot));
+        if taken.is_ordered {
+            self.arrived.notify_one();
+        }
+        if taken.is_durable {
+            return Ok((taken.lot, None));
+        }
+        let (durable, told) = oneshot::channel();
+        contents.waiting.entry(taken.lot).or_default().push(durable);
+        Ok((taken.lot, Some(told)))
     }
 
-    /// What has become of a charge that was booked.
-    pub(super) fn change(&self, upstream: &UpstreamName, ticket: Ticket, record: Option<Record>) {
+    /// It ended at `end`, and may have been counted until so long after.
+    pub(super) fn settle(&self, of: (Ticket, Kind), form: impl FnOnce() -> Form, end: (Stamp, Duration)) {
+        self.change(|lots| lots.settle(of, form, end, self.clock.now()));
+    }
+
+    /// It never left.
+    pub(super) fn forget(&self, lot: Ticket) {
+        self.change(|lots| lots.forget(lot));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Lots)) {
         let mut contents = self.contents.lock();
-        let was_idle = contents.pending.is_empty();
-        contents.pending.charges.insert(ticket, (upstream.clone(), record));
+        let was_idle = contents.is_idle();
+        change(&mut contents.lots);
         if was_idle {
             self.arrived.notify_one();
         }
@@ -102,7 +142,7 @@ impl Inbox {
 
     pub(super) fn note(&self, name: String, bytes: Vec<u8>) {
         let mut contents = self.contents.lock();
-        let was_idle = contents.pending.is_empty();
+        let was_idle = contents.is_idle();
         contents.pending.notes.insert(name, bytes);
         if was_idle {
             self.arrived.notify_one();
@@ -127,21 +167,48 @@ impl Inbox {
         self.status.send_replace(status);
     }
 
-    /// For the writer: everything that has come, once there is a booking or what
+    /// For the writer: everything that has come, once somebody waits for it or what
     /// there is has waited for [`FLUSH`].
     pub(super) fn next(&self) -> Work {
         let mut contents = self.contents.lock();
-        while contents.pending.is_empty() && !contents.closing {
-            self.arrived.wait(&mut contents);
+        loop {
+            while contents.is_idle() && !contents.closing {
+                match contents.lots.next_return() {
+                    None => self.arrived.wait(&mut contents),
+                    // What was booked ahead and nobody has taken.
+                    Some(at) if at < self.clock.now() => break,
+                    Some(_) => drop(self.arrived.wait_for(&mut contents, FLUSH)),
+                }
+            }
+            if !contents.lots.is_ordered() && !contents.closing {
+                // Woken by an order, or by the time: the others do not notify now.
+                self.arrived.wait_for(&mut contents, FLUSH);
+            }
+            let (now, is_last) = (self.clock.now(), contents.closing);
+            let drained = contents.lots.drain(now, is_last);
+            let mut changes = std::mem::take(&mut contents.pending);
+            changes.lots = drained.lots;
+            let charges = drained.charges.into_iter().map(|(ticket, of, record)| (ticket, (of, record)));
+            changes.charges.extend(charges);
+            match changes.is_empty() {
+                false => return Work::Write(changes),
+                true if contents.closing => return Work::Close,
+                true => {}
+            }
         }
-        if contents.pending.bookings.is_empty() && !contents.closing {
-            // Woken by a booking, or by the time: the others do not notify now.
-            self.arrived.wait_for(&mut contents, FLUSH);
+    }
+
+    /// For the writer: these are on the disk.
+    pub(super) fn written(&self, lots: &[Ticket]) {
+        let mut contents = self.contents.lock();
+        contents.lots.written(lots);
+        let waiting: SmallVec<[Waiters; 4]> =
+            lots.iter().filter_map(|lot| contents.waiting.remove(lot)).collect();
+        drop(contents);
+        for durable in waiting.into_iter().flatten() {
+            // A caller that has left takes its booking back by itself.
+            let _ = durable.send(Ok(()));
         }
-        if contents.pending.is_empty() && contents.closing {
-            return Work::Close;
-        }
-        Work::Write(std::mem::take(&mut contents.pending))
     }
 
     /// For the writer: rests for `time`, or until it has to close.
@@ -154,15 +221,13 @@ impl Inbox {
 
     /// For the writer: these could not be written. Bookings fail; the rest is tried again.
     pub(super) fn give_back(&self, failed: Changes) {
-        let Changes { mut charges, notes, bookings } = failed;
+        let Changes { mut charges, notes, .. } = failed;
         let mut contents = self.contents.lock();
-        for (ticket, durable) in bookings.into_iter().chain(std::mem::take(&mut contents.pending.bookings)) {
-            // Whether it was written is not known after a failure, so it is taken back.
-            let upstream = charges.get(&ticket).or(contents.pending.charges.get(&ticket));
-            if let Some((upstream, _)) = upstream.cloned() {
-                charges.insert(ticket, (upstream, None));
-                contents.pending.charges.remove(&ticket);
-            }
+        // Whether it was written is not known after a failure, so it is taken back.
+        for (lot, upstream) in contents.lots.failed() {
+            charges.insert(lot, (upstream, None));
+        }
+        for durable in std::mem::take(&mut contents.waiting).into_values().flatten() {
             // Nobody may be listening any more.
             let _ = durable.send(Err(LedgerDown));
         }
@@ -172,6 +237,12 @@ impl Inbox {
         for (name, bytes) in notes {
             contents.pending.notes.entry(name).or_insert(bytes);
         }
+    }
+}
+
+impl Contents {
+    fn is_idle(&self) -> bool {
+        self.pending.is_empty() && !self.lots.is_changed()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is written of one charge, and when it was in terms that outlive the process.
+//! What is written of charges, and when they were in terms that outlive the process.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub(in crate::budget) struct Stamp {
     pub(in crate::budget) vendor: Option<UnixTime>,
 }
 
-/// One charge: who, which limits, and until when it can have been counted.
+/// Charges: whose, on which limits, and until when they can have been counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::budget) struct Record {
     pub(in crate::budget) limits: Vec<LimitName>,
@@ -29,6 +29,8 @@ pub(in crate::budget) struct Record {
     pub(in crate::budget) linger: Duration,
     /// How long after that it still counts against some limit.
     pub(in crate::budget) keep: Duration,
+    /// How many; at least one.
+    pub(in crate::budget) requests: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,9 @@ pub(in crate::budget) enum State {
     Pending,
     Settled,
 }
+
+/// In the first byte: how many requests it is of follows. (The first schema had one each.)
+const MANY: u8 = 2;
 
 /// The bytes are no record that this version could have written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +60,17 @@ impl Stamp {
         let ahead = Duration::from_nanos(self.since_boot.saturating_sub(present.since_boot));
         let behind = Duration::from_nanos(present.since_boot.saturating_sub(self.since_boot));
         (self.boot == present.boot).then(|| present.now + ahead - behind)
+    }
+
+    /// The later of two of one process: on the vendor's clock too, if that is known of both.
+    pub(super) fn latest(&self, other: &Self) -> Self {
+        let vendor = self.vendor.zip(other.vendor).map(|(one, other)| one.max(other));
+        Self { boot: self.boot, since_boot: self.since_boot.max(other.since_boot), vendor }
+    }
+
+    /// Whether `later` is so close behind.
+    pub(super) fn is_within(&self, of: Duration, later: &Self) -> bool {
+        later.since_boot.abs_diff(self.since_boot) <= nanos(of)
     }
 
     pub(in crate::budget) fn encode(&self, out: &mut Vec<u8>) {
@@ -78,7 +94,11 @@ impl Record {
 
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(128);
-        out.push(u8::from(self.state == State::Pending));
+        let many = if self.requests == 1 { 0 } else { MANY };
+        out.push(u8::from(self.state == State::Pending) | many);
+        if many > 0 {
+            out.extend_from_slice(&self.requests.to_be_bytes());
+        }
         self.at.encode(&mut out);
         out.extend_from_slice(&nanos(self.linger).to_be_bytes());
         out.extend_from_slice(&nanos(self.keep).to_be_bytes());
@@ -95,11 +115,13 @@ impl Record {
     }
 
     fn read(bytes: &mut &[u8]) -> Option<Self> {
-        let state = match take::<1>(bytes)? {
-            [0] => State::Settled,
-            [1] => State::Pending,
+        let [first] = take(bytes)?;
+        let state = match first & !MANY {
+            0 => State::Settled,
+            1 => State::Pending,
             _ => return None,
         };
+        let requests = if first & MANY == 0 { 1 } else { u32::from_be_bytes(take(bytes)?) };
         let at = Stamp::decode(bytes)?;
         let (linger, keep) = (Duration::from_nanos(number(bytes)?), Duration::from_nanos(number(bytes)?));
         let (consumer, division) = (name(bytes)?, name(bytes)?);
@@ -107,7 +129,7 @@ impl Record {
         while !bytes.is_empty() {
             limits.push(name(bytes)?);
         }
-        Some(Self { limits, consumer, division, state, at, linger, keep })
+        Some(Self { limits, consumer, division, state, at, linger, keep, requests })
     }
 }
 
@@ -157,9 +179,12 @@ mod tests {
             at: Stamp::of(Moment::from_nanos(70), Some(UnixTime::from_secs(9)), &present(50, 1_000, 7)),
             linger: Duration::from_secs(30),
             keep: Duration::from_secs(60),
+            requests: 1,
         };
         let bytes = record.encode();
         assert_eq!(Record::decode(&bytes), Ok(record.clone()));
+        let many = Record { requests: 70_000, state: State::Settled, ..record.clone() };
+        assert_eq!(Record::decode(&many.encode()), Ok(many));
         let whole_names = [bytes.len(), bytes.len() - "day".len() - 1, bytes.len() - "minuteday".len() - 2];
         for length in 0..bytes.len() {
             assert_eq!(Record::decode(&bytes[..length]).is_ok(), whole_names.contains(&length), "{length}");

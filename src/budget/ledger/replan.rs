@@ -11,7 +11,8 @@ impl Link {
     /// The same for a budget whose requests take up to `longest`.
     pub(in crate::budget) fn within(&self, longest: Duration) -> Self {
         let (ledger, upstream) = (Arc::clone(&self.ledger), self.upstream.clone());
-        Self { ledger, upstream, longest: longest + BOOKING_TIMEOUT }
+        let number = ledger.inbox.number();
+        Self { ledger, number, upstream, longest: longest + BOOKING_TIMEOUT }
     }
 
     /// Another plan follows: what it has and the old one had not, the file has not

@@ -32,13 +32,14 @@ pub(in crate::budget) struct Restored {
     pub(in crate::budget) policy: &'static str,
 }
 
-/// One charge from before.
+/// Charges from before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::budget) struct Charged {
     /// None, if the plan does not know its consumer.
     pub(in crate::budget) seat: Option<Seat>,
     pub(in crate::budget) set: LimitSet,
-    /// It was counted by then.
+    pub(in crate::budget) requests: u32,
+    /// They were counted by then.
     pub(in crate::budget) until: Moment,
     /// Across a boot: what the vendor's own clock will tell of it.
     pub(in crate::budget) undated: Option<Undated>,
@@ -121,7 +122,7 @@ fn charges(
         }
         let (until, undated) = place(record, present, plan.linger);
         let seat = seat.and_then(|seat| Seat::try_from(seat).ok());
-        charges.push(Charged { seat, set, until, undated });
+        charges.push(Charged { seat, set, requests: record.requests, until, undated });
     }
     let list = |names: Vec<String>| names.join(", ");
     if !strangers.is_empty() {

@@ -192,11 +192,11 @@ async fn another_schema_is_refused() {
     let database = Folder(folder.path().to_owned()).open().unwrap();
     let write = database.begin_write().unwrap();
     let about = redb::TableDefinition::<&str, u64>::new("about");
-    write.open_table(about).unwrap().insert("schema", 2).unwrap();
+    write.open_table(about).unwrap().insert("schema", 3).unwrap();
     write.commit().unwrap();
     drop(database);
     let error = open(folder.path()).begun().await.unwrap_err();
-    assert!(error.to_string().contains("schema 2, and this weir knows 1 only"), "{error}");
+    assert!(error.to_string().contains("schema 3, and this weir knows 2 only"), "{error}");
 }
 
 /// A disk in memory that may be full, and survives the database.

@@ -69,10 +69,7 @@ impl Writer {
                         tracing::info!("the ledger can be written again");
                         self.inbox.tell(Status::Ready);
                     }
-                    for (_, durable) in changes.bookings {
-                        // A caller that has left takes its booking back by itself.
-                        let _ = durable.send(Ok(()));
-                    }
+                    self.inbox.written(&changes.lots);
                 }
                 Err(trouble) => {
                     if *self.inbox.status().borrow() != Status::Down {

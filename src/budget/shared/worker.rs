@@ -40,7 +40,7 @@ async fn once(budget: &Arc<Budget>, link: &mut Option<Connection>) -> Result<(),
     let Some(fleet) = &budget.core.fleet else { return Ok(()) };
     let mut connection = match link.take() {
         Some(connection) => connection,
-        None => match fleet.shared.server.connect(CALL_WITHIN).await {
+        None => match fleet.shared.server.connect(&fleet.shared.slot(&fleet.upstream), CALL_WITHIN).await {
             Ok(connection) => connection,
             Err(gone) => return Err(budget.unanswered(fleet, None, gone)),
         },

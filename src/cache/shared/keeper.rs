@@ -60,7 +60,7 @@ impl Shared {
     async fn beat(&self, links: &mut Links, cache: &Arc<Cache>) -> Result<bool, Gone> {
         let channel = String::from_utf8_lossy(&self.singular("news")).into_owned();
         if links.control.is_none() {
-            links.control = Some(self.server.connect(CONNECT_WITHIN).await?);
+            links.control = Some(self.server.connect(&self.base, CONNECT_WITHIN).await?);
             self.log.lock().reconnected();
         }
         if links.news.is_none() {
@@ -90,7 +90,7 @@ impl Shared {
             links.proved = sent;
         }
         if self.link.is_wanted(self.clock.now()) {
-            self.link.up(self.server.connect(CONNECT_WITHIN).await?);
+            self.link.up(self.server.connect(&self.base, CONNECT_WITHIN).await?);
         }
         if *self.standing.borrow() != Standing::Open {
             self.standing.send_replace(Standing::Open);

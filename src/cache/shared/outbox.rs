@@ -107,7 +107,7 @@ impl Shared {
             return false;
         }
         if link.is_none() {
-            *link = self.server.connect(ORDER_WITHIN).await.ok();
+            *link = self.server.connect(&self.base, ORDER_WITHIN).await.ok();
         }
         let Some(connection) = link.as_mut() else { return false };
         match connection.call(script, keys, arguments, ORDER_WITHIN).await {

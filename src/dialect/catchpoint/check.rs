@@ -3,8 +3,7 @@
 
 use http::Method;
 
-use super::Route;
-use super::routes::{self, Get};
+use super::routes::Get;
 use super::times::{self, Time};
 use crate::clock::UnixTime;
 use crate::target::Target;
@@ -14,8 +13,7 @@ pub(super) fn query(method: &Method, target: &Target) -> Result<(), String> {
     if method != Method::GET && method != Method::HEAD {
         return Ok(());
     }
-    let Some(route) = Route::of(target.path()) else { return Ok(()) };
-    let Some(get) = routes::get(&route.segments) else { return Ok(()) };
+    let Some(get) = super::get(target.path()) else { return Ok(()) };
     times(target, get)?;
     range(target, get)?;
     pages(target, get)

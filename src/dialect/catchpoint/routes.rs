@@ -1,5 +1,7 @@
 //! The documented routes below `/api/VERSION`, and what is known of each.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use http::Method;
@@ -233,33 +235,47 @@ const DELETES: &[&str] = &[
 /// POSTs that change nothing.
 const READING_POSTS: &[&str] = &["nodes/chromeversions", "tests/scriptconvert"];
 
+/// The GETs by their first segment and how many they have, in the order of [`GETS`].
+type Index = HashMap<(&'static str, usize), Vec<(Vec<&'static str>, &'static Get)>>;
+
+/// Made once: every request is looked up several times.
+static INDEX: LazyLock<Index> = LazyLock::new(|| {
+    let mut index = Index::new();
+    for get in GETS {
+        let wanted: Vec<_> = get.path.split('/').collect();
+        index.entry((wanted[0], wanted.len())).or_default().push((wanted, get));
+    }
+    index
+});
+
 /// The documented GET that these folded segments name.
-pub(super) fn get(segments: &[String]) -> Option<&'static Get> {
-    GETS.iter().find(|get| is_at(get.path, segments))
+pub(super) fn get(segments: &[&str]) -> Option<&'static Get> {
+    let alike = INDEX.get(&(*segments.first()?, segments.len()))?;
+    let (_, get) = alike.iter().find(|(wanted, _)| is_at(wanted.iter().copied(), segments))?;
+    Some(get)
 }
 
 /// Whether it is a documented request other than a GET; none of those is analytic.
-pub(super) fn is_known_write(method: &Method, segments: &[String]) -> bool {
+pub(super) fn is_known_write(method: &Method, segments: &[&str]) -> bool {
     let paths = match *method {
         Method::POST => POSTS,
         Method::PATCH => PATCHES,
         Method::DELETE => DELETES,
         _ => return false,
     };
-    paths.iter().any(|path| is_at(path, segments))
+    paths.iter().any(|path| is_at(path.split('/'), segments))
 }
 
-pub(super) fn is_reading_post(segments: &[String]) -> bool {
-    READING_POSTS.iter().any(|path| is_at(path, segments))
+pub(super) fn is_reading_post(segments: &[&str]) -> bool {
+    READING_POSTS.iter().any(|path| is_at(path.split('/'), segments))
 }
 
-fn is_at(path: &str, segments: &[String]) -> bool {
-    let mut is = segments.iter();
-    let fits = |want: &str| match (want, is.next().map(String::as_str)) {
-        (_, None) => false,
-        ("{token}", Some(_)) => true,
-        ("{ids}", Some(list)) => list.bytes().all(|b| b.is_ascii_digit() || matches!(b, b',' | b' ')),
-        (want, Some(is)) => want == is,
+fn is_at(mut wanted: impl Iterator<Item = &'static str>, segments: &[&str]) -> bool {
+    let fits = |is: &&str| match wanted.next() {
+        None => false,
+        Some("{token}") => true,
+        Some("{ids}") => is.bytes().all(|b| b.is_ascii_digit() || matches!(b, b',' | b' ')),
+        Some(want) => want == *is,
     };
-    path.split('/').all(fits) && is.next().is_none()
+    segments.iter().all(fits) && wanted.next().is_none()
 }

@@ -14,6 +14,7 @@ mod line;
 mod loss;
 mod pace;
 mod turns;
+mod weir;
 
 use house::Site;
 

@@ -2,8 +2,8 @@
 //! goodbye, and a clock that is turned by hand. What is asked of the store is asked for
 //! real, of a file or of a redis-server, and takes no time on that clock.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -11,12 +11,12 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use super::line::Line;
+use super::weir::{Weir, breathe, leave, redis, upstream, wait, woken};
 use crate::budget::ledger::Options;
-use crate::budget::{Ask, Budget, Charge, Denied, Ledger, Permit, Refusal, Replica, Shared, Store, shared};
+use crate::budget::{Budget, Charge, Ledger, NodeState, Permit, Refusal, Shared, Store, shared};
 use crate::clock::{Clock, Moment, UnixTime};
-use crate::config::{self, OnEmpty, Upstream, load_str};
+use crate::config::{OnEmpty, Upstream};
 use crate::quota::{LimitSet, Plan};
-use crate::redis::testing::RedisServer;
 
 /// From a booking until its request is given up, at most.
 pub(super) const CONNECT: Duration = Duration::from_secs(1);
@@ -50,13 +50,6 @@ pub(super) struct House {
 
 /// Who left when.
 pub(super) type Sent = Arc<Mutex<Vec<(Moment, usize)>>>;
-
-/// One process.
-struct Weir {
-    store: Store,
-    budget: Arc<Budget>,
-    line: Option<Line>,
-}
 
 impl Site {
     /// The house with all its processes open, at this time by its wall clock.
@@ -266,9 +259,7 @@ impl House {
             let snapshot = budget.snapshot();
             let used: Vec<u32> = snapshot.account.iter().map(|limit| limit.used).collect();
             for (limit, used) in used.iter().enumerate() {
-                let sum = |nodes: &[crate::budget::NodeState]| {
-                    nodes.iter().map(|node| node.limits[limit].used).sum::<u32>()
-                };
+                let sum = |nodes: &[NodeState]| nodes.iter().map(|node| node.limits[limit].used).sum::<u32>();
                 let (divisions, consumers) = (sum(&snapshot.divisions), sum(&snapshot.consumers));
                 assert!(divisions <= *used && consumers <= divisions, "law 2: {snapshot:?}");
             }
@@ -355,87 +346,4 @@ impl House {
             redis().server().blocking().command(&["SET", &clock, &micros.to_string()]);
         }
     }
-}
-
-impl Weir {
-    fn is_open(&self) -> bool {
-        matches!(self.budget.standing(), None | Some(shared::Standing::Open))
-    }
-
-    /// When it has something to do by itself.
-    fn due(&self) -> Option<Moment> {
-        let state = self.budget.core.state.lock();
-        let waiting = state.desk.waiting();
-        let wake = state.desk.next_wake().filter(|_| waiting > 0);
-        wake.into_iter().chain(state.replica.as_ref().map(|replica| replica.next_call(waiting))).min()
-    }
-
-    fn is_at_rest(&self, now: Moment) -> bool {
-        let state = self.budget.core.state.lock();
-        // A file is only ever waited for by who books: see `leave`. Who begins to wait does not
-        // make the next call come earlier.
-        let is_away = self.budget.standing() == Some(shared::Standing::Lost);
-        let is_due = |replica: &Replica| !is_away && woken(replica.next_call(0)) <= now;
-        state.replica.as_ref().is_none_or(|replica| !replica.is_calling() && !is_due(replica))
-    }
-
-    /// Lets it hear the others' news.
-    fn call(&self) {
-        if let Some(fleet) = &self.budget.core.fleet {
-            fleet.work.notify_one();
-        }
-    }
-}
-
-/// When a timer for `at` fires: tokio's are as coarse as a millisecond.
-fn woken(at: Moment) -> Moment {
-    const COARSE: u64 = 1_000_000;
-    Moment::from_nanos(at.as_nanos().div_ceil(COARSE).saturating_mul(COARSE))
-}
-
-/// A caller that waits as long as this.
-async fn wait(
-    budget: Arc<Budget>,
-    set: LimitSet,
-    seat: usize,
-    patience: Duration,
-) -> Result<Permit, Refusal> {
-    let bid = budget.bid(set);
-    let deadline = budget.clock().now() + patience;
-    let entry = bid.enter(Ask { seat, deadline, urgency: 3 }).map_err(|denied| match denied {
-        Denied::Refused(refusal) => refusal,
-        Denied::Closed | Denied::Gone => unreachable!("a new bid of a consumer in the plan"),
-    })?;
-    tokio::select! {
-        biased;
-        Some(permit) = bid.granted() => Ok(permit),
-        refusal = entry.refused() => Err(refusal),
-    }
-}
-
-async fn leave(mut permit: Permit, busy: Arc<AtomicUsize>) -> Charge {
-    busy.fetch_add(1, Ordering::Relaxed);
-    permit.booked().await.unwrap();
-    busy.fetch_sub(1, Ordering::Relaxed);
-    permit.sent()
-}
-
-/// Gives everybody a turn: tasks, files and sockets.
-async fn breathe() {
-    std::thread::yield_now();
-    tokio::task::yield_now().await;
-}
-
-/// One server for all houses of this process.
-pub(super) fn redis() -> &'static RedisServer {
-    static SERVER: OnceLock<RedisServer> = OnceLock::new();
-    SERVER.get_or_init(RedisServer::start)
-}
-
-fn upstream(plan: Plan) -> Upstream {
-    let text = "[upstreams.vendor]\ndialect = \"generic\"\nurl = \"http://127.0.0.1:1\"\n\
-                [consumers.everybody]\ntoken = \"token-of-the-house-0123456789\"\naccess.vendor = {}\n";
-    let config: config::Config = load_str("weir.toml", text, std::iter::empty()).unwrap();
-    let only = config.upstreams.into_iter().next().unwrap();
-    Upstream { plan, connect_timeout: CONNECT, timeout: ANSWER, ..only }
 }

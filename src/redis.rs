@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{Client, ErrorKind, RedisError, ServerErrorKind, TlsCertificates, Value};
+use ::redis::{Client, ErrorKind, IntoConnectionInfo, RedisError, ServerErrorKind, TlsCertificates, Value};
 use parking_lot::Mutex;
 
 use crate::secret::Secret;
@@ -98,12 +98,16 @@ impl Server {
     /// # Errors
     /// The URL or the file cannot be used.
     pub fn new(url: &Secret, ca: Option<&Path>) -> Result<Self, BadServer> {
+        let info = url.expose().into_connection_info().map_err(|_| BadServer::Url)?;
+        // The client's name needs a right of its own (CLIENT SETINFO), and tells nobody anything.
+        let settings = info.redis_settings().clone().set_skip_set_lib_name();
+        let info = info.set_redis_settings(settings);
         let client = match ca {
-            None => Client::open(url.expose()).map_err(|_| BadServer::Url)?,
+            None => Client::open(info).map_err(|_| BadServer::Url)?,
             Some(path) => {
                 let pem = std::fs::read(path).map_err(|error| BadServer::Roots(error.to_string()))?;
                 let roots = TlsCertificates { client_tls: None, root_cert: Some(pem) };
-                let built = Client::build_with_tls(url.expose(), roots);
+                let built = Client::build_with_tls(info, roots);
                 built.map_err(|error| match error.kind() {
                     ErrorKind::InvalidClientConfig => BadServer::Url,
                     _ => BadServer::Roots("it holds no roots in PEM".into()),

@@ -85,6 +85,15 @@ struct Lesson {
     open_at: Moment,
 }
 
+/// A window that is closed after a 429.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Closing {
+    pub(super) at: Moment,
+    pub(super) until: Moment,
+    /// By then others are taken to have used what was left.
+    pub(super) used_by: Moment,
+}
+
 /// One limit as it stands when a 429 comes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Suspect {
@@ -110,6 +119,13 @@ impl Budget {
     /// The vendor reports `used` requests on the limit at `limit` (an index into the
     /// plan's): counts as used from now on, if it is more than is counted here.
     pub fn raise(&self, limit: usize, used: u32) {
+        if self.core.fleet.is_some() {
+            // What the others have just charged may not be known here: the ledger compares.
+            if self.change(|desk, _| desk.lacks(limit, used)) {
+                self.tell(|replica, _| replica.report(limit, used));
+            }
+            return;
+        }
         let is_news = self.change(|desk, now| {
             let limit = desk.eras().limit(self.era, limit).filter(|limit| *limit < desk.plan().limits.len());
             limit.is_some_and(|limit| desk.raise(limit, used, now))
@@ -134,6 +150,9 @@ impl Budget {
             let limits = desk.eras().limits(self.era, limits);
             desk.refused_by_vendor(limits, sent, retry_after, now)
         })?;
+        if let Some(limit) = self.plan.limits.iter().position(|limit| limit.name == closed.limit) {
+            self.tell(|replica, _| replica.teach(limit));
+        }
         if let Some(link) = &self.link {
             if closed.spaced_out {
                 link.remember_spacing(&closed.limit);
@@ -185,6 +204,18 @@ impl Lessons {
     /// Until when `limit` is closed after a 429, if it is.
     pub(super) fn closed_until(&self, limit: usize, now: Moment) -> Option<Moment> {
         self.last[limit].map(|lesson| lesson.open_at).filter(|&open_at| open_at > now)
+    }
+
+    /// When `limit` was closed last, and until when.
+    pub(super) fn closing(&self, limit: usize) -> Option<(Moment, Moment)> {
+        self.last[limit].map(|lesson| (lesson.closed_at, lesson.open_at))
+    }
+
+    /// `limit` was closed elsewhere.
+    pub(super) fn heed(&mut self, limit: usize, closed_at: Moment, open_at: Moment) {
+        if self.last[limit].is_none_or(|lesson| lesson.closed_at < closed_at) {
+            self.last[limit] = Some(Lesson { closed_at, open_at });
+        }
     }
 
     /// Whom to blame for the 429 to a request that was sent at `sent`; `suspects`

@@ -43,8 +43,8 @@ use crate::redis::{Script, Server};
 use aside::{Aside, Fallback};
 pub(super) use replica::{Fact, Replica, Spans};
 
-/// The version of what is in Redis. Replicas of one version share; another begins anew.
-const SCHEMA: u32 = 1;
+/// The version of what is in Redis: one at a time, the newest that is there (`script.lua`).
+const SCHEMA: u32 = 2;
 
 /// The longest that one call, or one attempt to connect, is waited for.
 const CALL_WITHIN: Duration = Duration::from_millis(500);
@@ -116,7 +116,7 @@ impl Shared {
 
     /// What all keys of `upstream` begin with: in one slot of a cluster.
     fn slot(&self, upstream: &UpstreamName) -> String {
-        format!("{{{}:{upstream}}}:{SCHEMA}", self.prefix)
+        format!("{{{}:{upstream}}}", self.prefix)
     }
 }
 

@@ -159,6 +159,19 @@ impl SecondLevel for Disk {
         self.shared.inbox.keep(entry, self.shared.clock.now());
     }
 
+    fn mark(&self, mark: Vec<u8>) {
+        self.shared.inbox.mark(mark);
+    }
+
+    fn marked(&self) -> Pending<Option<Vec<u8>>> {
+        let shared = Arc::clone(&self.shared);
+        let until = shared.clock.instant(shared.clock.now() + LOOK_PATIENCE);
+        Box::pin(async move {
+            tokio::time::timeout_at(until, shared.inbox.settled_phase()).await.ok()?;
+            shared.inbox.marked()
+        })
+    }
+
     fn forget(&self, entry: &Entry) {
         self.shared.inbox.forget(entry.name());
     }

@@ -57,6 +57,13 @@ pub trait SecondLevel: fmt::Debug + Send + Sync {
     /// not wait.
     fn keep(&self, entry: &Arc<Entry>);
 
+    /// Notes, to be found after a restart, that all that was purged so far is gone: what
+    /// `mark` says is up to its owner. Does not wait.
+    fn mark(&self, mark: Vec<u8>);
+
+    /// What was noted last before this process began, where what was kept then still is.
+    fn marked(&self) -> Pending<Option<Vec<u8>>>;
+
     /// Drops one answer. Does not wait, and needs no confirmation: it was not wrong
     /// to give it before.
     fn forget(&self, entry: &Entry);

@@ -286,6 +286,14 @@ impl SecondLevel for Shared {
         self.keep_behind(entry);
     }
 
+    fn mark(&self, _: Vec<u8>) {
+        // Each record says itself what it was kept after.
+    }
+
+    fn marked(&self) -> Pending<Option<Vec<u8>>> {
+        Box::pin(async { None })
+    }
+
     fn forget(&self, entry: &Entry) {
         let (hash, _) = entry.name();
         self.order(Order::Forget(self.key("r", &self.sealer.name(&hash))));

@@ -1,38 +1,13 @@
 //! `on_loss = "share:…"`: what is set aside for each replica is used while Redis is away,
 //! and all of it together is never more than the account allows.
 
+use super::loss::Load;
 use super::*;
 use crate::support::load::{alone, fresh_url, pause};
-use tokio::task::JoinHandle;
 
 /// 3 of 24 for each of three replicas; 15 are shared.
 fn set_aside(config: &str) -> String {
     config.replacen("\" }\n", "\", replicas = 3, on_loss = \"share:0.125\" }\n", 1)
-}
-
-/// Asks one weir without end, and waits at most a second for a turn.
-struct Load(Vec<JoinHandle<()>>);
-
-impl Load {
-    fn on(weir: &Weir) -> Self {
-        let ask = |number: usize| {
-            let caller = weir.caller(&token_of(&format!("c{number}")));
-            tokio::spawn(async move {
-                while let Some(reply) = caller.try_get(&fresh_url(number)).await {
-                    if reply.status != 200 {
-                        pause(Duration::from_millis(50)).await;
-                    }
-                }
-            })
-        };
-        Self((0..6).map(ask).collect())
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        self.0.iter().for_each(JoinHandle::abort);
-    }
 }
 
 /// Whether a fresh request is admitted within some windows.
@@ -64,7 +39,7 @@ async fn what_is_set_aside_is_used_without_redis_and_never_too_much_leaves() {
     assert_eq!(numbers, [1, 2, 3]);
     let fourth = Weir::start(&config);
     fourth.logged(|line| line["message"].as_str().is_some_and(|m| m.contains("nothing is set aside"))).await;
-    let mut load: Vec<Load> = fleet.iter().chain([&fourth]).map(Load::on).collect();
+    let mut load: Vec<Load> = fleet.iter().chain([&fourth]).map(|weir| Load::of(weir, 0..6)).collect();
     pause(WINDOW).await;
 
     redis.kill();
@@ -83,7 +58,7 @@ async fn what_is_set_aside_is_used_without_redis_and_never_too_much_leaves() {
     // A replica dies and comes back while Redis is away: what it has charged still counts.
     let folder = fleet.remove(0).kill();
     fleet.insert(0, Weir::again(folder));
-    load[0] = Load::on(&fleet[0]);
+    load[0] = Load::of(&fleet[0], 0..6);
     assert!(is_admitted(&fleet[0]).await, "{}", fleet[0].output());
     pause(WINDOW).await;
 

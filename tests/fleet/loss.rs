@@ -1,6 +1,8 @@
 //! Redis dies, freezes, forgets or is cut off, or a weir dies: nothing leaves that might
 //! be too much, cached answers flow on, and all of it mends itself.
 
+use std::ops::Range;
+
 use super::*;
 use crate::support::load::{alone, fresh_url, pause};
 use crate::support::redis::Wire;
@@ -10,7 +12,12 @@ use tokio::task::JoinHandle;
 pub(super) struct Load(Vec<JoinHandle<()>>);
 
 impl Load {
+    /// Four of them, from this number on.
     pub(super) fn on(weir: &Weir, from: usize) -> Self {
+        Self::of(weir, from..from + 4)
+    }
+
+    pub(super) fn of(weir: &Weir, numbers: Range<usize>) -> Self {
         let ask = |number: usize| {
             let caller = weir.caller(&token_of(&format!("c{number}")));
             tokio::spawn(async move {
@@ -21,7 +28,7 @@ impl Load {
                 }
             })
         };
-        Self((from..from + 4).map(ask).collect())
+        Self(numbers.map(ask).collect())
     }
 }
 

@@ -24,7 +24,7 @@ async fn vendor(one_way: Duration) -> Emulator {
     Emulator::start(Options { vendor: Vendor::Generic, latency, ..Options::default() }).await.unwrap()
 }
 
-fn says(vendor: &Emulator, path: &str, body: &str) {
+pub(super) fn says(vendor: &Emulator, path: &str, body: &str) {
     let headers = [("cache-control", "max-age=3600"), ("content-type", "text/plain")];
     let headers = headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
     let status = http::StatusCode::OK;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Desk;
-use crate::budget::learn::{Blame, Closed, Others, Suspect};
+use crate::budget::learn::{Blame, Closed, Closing, Others, Suspect};
 use crate::clock::Moment;
 use crate::quota::{LimitSet, Pace};
 
@@ -19,6 +19,12 @@ impl Desk {
         }
         self.pump(now);
         missing > 0
+    }
+
+    /// Whether the vendor counts more on `limit` than is known here.
+    pub(in crate::budget) fn lacks(&self, limit: usize, used: u32) -> bool {
+        let window = self.books.window(limit);
+        used.min(window.requests()) > window.used()
     }
 
     /// What others are thought to have used.
@@ -56,6 +62,16 @@ impl Desk {
             self.remember(limit, until, missing, now);
         }
         missing
+    }
+
+    /// Replicas have agreed that others used so many requests by then; they are charged already.
+    pub(in crate::budget) fn used_beside_us(
+        &mut self,
+        limit: usize,
+        (until, requests): (Moment, u32),
+        now: Moment,
+    ) {
+        self.remember(limit, until, requests, now);
     }
 
     fn remember(&mut self, limit: usize, until: Moment, requests: u32, now: Moment) {
@@ -102,10 +118,58 @@ impl Desk {
             }
             None => now,
         };
-        self.used_by_others(limit, self.books.window(limit).requests(), until, now);
+        // Where the account is shared, all replicas are told so by its ledger.
+        if !self.claims.are_asked {
+            self.used_by_others(limit, self.books.window(limit).requests(), until, now);
+        }
         self.turn_away(now);
         self.dirty = true;
         self.pump(now);
+    }
+
+    /// The closing of `limit` after a 429, while it lasts.
+    pub(in crate::budget) fn closing(&self, limit: usize, now: Moment) -> Option<Closing> {
+        let (at, open_at) = self.lessons.closing(limit)?;
+        let until = match self.books.window(limit).period_end(self.books.vendor_clock()) {
+            None => open_at,
+            Some(edge) => open_at.min(edge),
+        };
+        let used_by = self.books.window(limit).life().map_or(at, |life| until - life);
+        (until > now).then_some(Closing { at, until, used_by })
+    }
+
+    /// Whether `limit` is evenly spaced because a vendor's 429s have shown that it has to be.
+    pub(in crate::budget) fn has_learnt_pace(&self, limit: usize) -> bool {
+        self.plan.pace == Pace::Auto && self.books.pacing().is_even(limit)
+    }
+
+    /// What another replica was taught by the vendor: when it closed `limit`, and until when,
+    /// if that is new, and whether it is evenly spaced since. Tells whether that is news here.
+    pub(in crate::budget) fn heed(
+        &mut self,
+        limit: usize,
+        closing: Option<(Moment, Moment)>,
+        is_even: bool,
+        now: Moment,
+    ) -> bool {
+        let is_spaced = is_even && self.suspect(limit).may_be_spaced;
+        if is_spaced {
+            self.books.pacing_mut().even_out(limit);
+        }
+        let closing = closing.filter(|(_, open_at)| *open_at > now);
+        if let Some((at, open_at)) = closing {
+            self.lessons.heed(limit, at, open_at);
+            if self.books.window(limit).life().is_some() {
+                self.books.close(limit, open_at);
+            }
+        }
+        let is_news = is_spaced || closing.is_some();
+        if is_news {
+            self.turn_away(now);
+            self.dirty = true;
+            self.pump(now);
+        }
+        is_news
     }
 
     fn suspect(&self, limit: usize) -> Suspect {

@@ -11,6 +11,7 @@
 
 mod call;
 mod fold;
+mod lessons;
 mod memory;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -20,16 +21,19 @@ use tokio::sync::oneshot;
 
 use crate::clock::{Moment, UnixTime};
 use crate::config::OnEmpty;
+use crate::id::LimitName;
 use crate::quota::{self, LimitSet, Plan, Scope};
 
 use super::super::desk::{BidId, Bounds, Desk, Grant, Nominee};
 use super::super::ledger;
 use super::super::log::Seat;
 use super::super::queue::{Place, Stake, Tagged, Waiting};
+use super::SCHEMA;
 use super::aside::Aside;
 use super::skew::{Jumped, Skew};
 use super::wire::{self, Booking, Change, Id, Limit, On, Request, State, Want};
 
+use lessons::Lessons;
 pub(in crate::budget) use memory::Spans;
 
 /// The most changes that one call tells.
@@ -39,6 +43,8 @@ const MAX_CHANGES: usize = 500;
 #[derive(Debug)]
 pub(in crate::budget) struct Replica {
     me: String,
+    /// The version of what it reads and writes in Redis.
+    schema: u32,
     limits: Vec<quota::Limit>,
     /// Per limit: its key.
     keys: Vec<String>,
@@ -67,6 +73,7 @@ pub(in crate::budget) struct Replica {
     outbox: BTreeMap<Id, u64>,
     changes: u64,
     asks: VecDeque<Asked>,
+    lessons: Lessons,
     members: Vec<String>,
     expects: Vec<String>,
     /// What is still to be told to a new epoch.
@@ -132,6 +139,7 @@ pub(in crate::budget::shared) struct UnderWay {
     sent: Moment,
     asked: Vec<Asked>,
     told: Vec<(Id, u64)>,
+    taught: BTreeSet<usize>,
     refilled: usize,
     joins: bool,
 }
@@ -147,6 +155,12 @@ pub(in crate::budget) enum Fact {
     /// Admissions begin, or go on.
     Open {
         charges: usize,
+    },
+    /// Another replica was refused by the vendor: this limit is closed, or spaced, here too.
+    Taught {
+        limit: LimitName,
+        lasts: Duration,
+        even: bool,
     },
     /// It was reached again.
     Back,
@@ -174,6 +188,7 @@ impl Replica {
         let names: Vec<_> = names.collect();
         Self {
             me,
+            schema: SCHEMA,
             keys: plan.limits.iter().map(key).collect(),
             tagged: tagged(plan),
             seats: names.iter().map(|(_, consumer)| consumer.clone()).zip(0..).collect(),
@@ -194,6 +209,7 @@ impl Replica {
             outbox: BTreeMap::new(),
             changes: 0,
             asks: VecDeque::new(),
+            lessons: Lessons::default(),
             members: Vec::new(),
             expects: Vec::new(),
             untold: Vec::new(),
@@ -208,6 +224,13 @@ impl Replica {
         }
     }
 
+    /// The same as another version of weir would have it.
+    #[cfg(test)]
+    pub(in crate::budget::shared) fn of_schema(mut self, schema: u32) -> Self {
+        self.schema = schema;
+        self
+    }
+
     /// The number of the part that is set aside for this replica, if it may be used.
     pub(in crate::budget::shared) fn part(&self, now: Moment) -> Option<u32> {
         self.aside.as_ref()?.usable(now)
@@ -217,7 +240,8 @@ impl Replica {
     pub(in crate::budget) fn redis_keys(&self, slot: &str) -> Vec<String> {
         let fixed = ["state", "charges", "changes", "expiry", "used", "tags"].map(str::to_owned);
         let windows = self.keys.iter().map(|key| format!("window:{key}"));
-        fixed.into_iter().chain(windows).map(|name| format!("{slot}:{name}")).collect()
+        let versioned = fixed.into_iter().chain(windows).map(|name| format!("{slot}:{}:{name}", self.schema));
+        std::iter::once(format!("{slot}:schema")).chain(versioned).collect()
     }
 
     /// What Redis's machine has for a wall clock, so that all replicas see one calendar.
@@ -267,7 +291,7 @@ impl Replica {
         match self.phase {
             Phase::Stranger | Phase::Joining => last,
             Phase::Member { open: false } => last + JOINING,
-            Phase::Member { open: true } if !self.asks.is_empty() || !self.outbox.is_empty() => Moment::ZERO,
+            Phase::Member { open: true } if self.has_work() => Moment::ZERO,
             Phase::Member { open: true } => {
                 let every = if waiting > 0 { WAITING } else { RESTING };
                 let lapse = self.lapsing.first().map_or(Moment::NEVER, |(at, _)| *at);
@@ -278,7 +302,7 @@ impl Replica {
 
     /// Whether something has come up that a call should not wait with.
     pub(in crate::budget) fn has_work(&self) -> bool {
-        !self.asks.is_empty() || !self.outbox.is_empty()
+        !self.asks.is_empty() || !self.outbox.is_empty() || self.lessons.are_untold()
     }
 
     /// Whether a call is under way.
@@ -298,8 +322,16 @@ impl Replica {
         self.is_calling = true;
         self.calls += 1;
         self.last_call = Some(now);
-        let mut way = UnderWay { sent: now, asked: Vec::new(), told: Vec::new(), refilled: 0, joins: false };
+        let mut way = UnderWay {
+            sent: now,
+            asked: Vec::new(),
+            told: Vec::new(),
+            taught: BTreeSet::new(),
+            refilled: 0,
+            joins: false,
+        };
         let mut request = Request {
+            schema: self.schema,
             me: self.me.clone(),
             n: self.calls,
             acked: self.acked,
@@ -314,13 +346,19 @@ impl Replica {
         request.by = skew.at_least(now + bound);
         request.limits = self.cuts(desk, now, &skew);
         request.claim = self.aside.as_ref().map(Aside::claim);
+        request.promise = desk.plan().counted_within.map(micros);
+        request.broken = request.promise.is_some() && desk.counted_within().is_none();
         if self.must_reset {
             request.reset = Some(self.epoch.clone());
         }
         match self.phase {
             Phase::Stranger => {}
-            Phase::Joining => self.tell_all(&mut request, &mut way, now),
+            Phase::Joining => {
+                self.tell_all(&mut request, &mut way, now);
+                self.tell_lessons(&mut request, &mut way, desk, now);
+            }
             Phase::Member { open } => {
+                self.tell_lessons(&mut request, &mut way, desk, now);
                 self.tell_changes(&mut request, &mut way, &skew);
                 request.wants = self.wants(desk, now);
                 if open {

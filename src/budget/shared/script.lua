@@ -10,16 +10,19 @@
 -- used     "limit", "limit d:division" or "limit c:consumer" -> charges that count now
 -- tags     "d:division 0", "c:consumer 1" -> start tag in that group; " 0", "d:division v 1" -> virtual
 --          time above them; "a d:division" -> when it was last known to wait
--- windows  (KEYS[7…], one per limit of the caller) "id weight division consumer" by until
+-- windows  (KEYS[8…], one per limit of the caller) "id weight division consumer" by until
 -- state    epoch, seq, clock, step, opens; m:REPLICA, j: has joined this epoch, e: is expected to,
 --          u: limit -> what replicas that do not come back may have charged unseen, w: who waits, i: since
 --          when a turn on these limits is kept for another, s: number -> who has that part set
---          aside, and when it was last heard of
-local STATE, CHARGES, CHANGES, EXPIRY, USED, TAGS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local FIRST_WINDOW = 6
+--          aside, and when it was last heard of, c: limit -> when the vendor's 429 closed it, and until
+--          when, p: limits whose pace is even since, b: counted_within, in microseconds, that are broken
+-- schema   whose version of all this is in use, and when it was last heard of; the one key that all
+--          versions have in common
+local SCHEMA, STATE, CHARGES, CHANGES, EXPIRY, USED, TAGS = unpack(KEYS, 1, 7)
+local FIRST_WINDOW = 7
 local NEWS, SWEEP = 500, 200
 local RECOVERY, JOINING, LEASE, ALIVE, KNOWN = 3000000, 500000, 400000, 10000000, 86400000000
-local PATIENCE, SLOTS, RETIRED = 100000, 64, 2 * 86400000000
+local PATIENCE, SLOTS, RETIRED, SILENT = 100000, 64, 2 * 86400000000, 10000000
 local call = redis.call
 local q = cjson.decode(ARGV[1])
 
@@ -45,8 +48,47 @@ local function unset(prefix)
 end
 load()
 
+-- Only one version of this script books for an account: the newest that is there. Whoever comes
+-- with another takes the ledger over in one step, with all that counts or may come to count, so
+-- that nothing is charged to two ledgers. Of the other's changes nothing is heard from then on:
+-- what it has not settled counts for as long as it can. An older version takes over only from one
+-- that has been silent. What every version has to keep: the key "schema", the names of "state" and
+-- "charges", what a charge looks like, and of the state epoch, opens, clock, step, s:, g:, c:, p: and b:.
+local machine = wall_clock()
+local version = tonumber(call('HGET', SCHEMA, 'is') or q.schema - 1)
+local heard = tonumber(call('HGET', SCHEMA, 'heard') or '0')
+local taken, is_whole = {}, false
+local function superseded()
+  -- Should the other have begun with nothing, it is not all that there is to know.
+  if q.acked > 0 then call('HSET', SCHEMA, 'doubt', text(machine)) end
+  return { 'superseded', version }
+end
+if version > q.schema and machine < heard + SILENT then return superseded() end
+if version ~= q.schema then
+  local theirs = SCHEMA:sub(1, -#'schema' - 1) .. version .. ':'
+  local all, was = call('HGETALL', theirs .. 'state'), {}
+  for i = 1, #all, 2 do was[all[i]] = all[i + 1] end
+  is_whole = was.opens == '0'
+  -- Their replicas are telling it what it has lost.
+  local theirs_now = machine + tonumber(was.step or '0')
+  if was.epoch and not is_whole and theirs_now < tonumber(was.opens) + RECOVERY then return superseded() end
+  if was.epoch then
+    for i = 2, #KEYS do call('DEL', KEYS[i]) end
+    state = {}
+    for field, value in pairs(was) do
+      if field == 'clock' or field == 'step' or field:match('^[sgcpb]:') then set(field, value) end
+    end
+    taken = call('HGETALL', theirs .. 'charges')
+    local names = { state = true, charges = true, changes = true, expiry = true, used = true, tags = true }
+    for at = 2, #taken, 2 do
+      for key in taken[at]:match('(%S*)$'):gmatch('[^,]+') do names['window:' .. key] = true end
+    end
+    for name in pairs(names) do call('DEL', theirs .. name) end
+  end
+end
+
 -- Never going back: if the machine's clock is set back, it goes on from where it was.
-local wall = wall_clock()
+local wall = machine
 local last, step = tonumber(state.clock or '0'), tonumber(state.step or '0')
 if wall + step < last then
   step = last - wall
@@ -56,21 +98,35 @@ local now = wall + step
 
 local function begin()
   local epoch = q.me .. '.' .. q.n
-  for _, prefix in ipairs({ 'j:', 'e:', 'u:', 'w:', 'i:' }) do unset(prefix) end
+  for _, prefix in ipairs({ 'j:', 'e:', 'u:', 'w:', 'i:', 'whole' }) do unset(prefix) end
   set('epoch', epoch)
   set('opens', text(now + RECOVERY))
 end
 if q.reset and q.reset == state.epoch then
   local held = {}
   for field, value in pairs(state) do
-    if field:sub(1, 2) == 's:' then held[field] = value end
+    if field:match('^[spb]:') then held[field] = value end
   end
-  for i = 1, #KEYS do call('DEL', KEYS[i]) end
+  for i = 2, #KEYS do call('DEL', KEYS[i]) end
   state = {}
   for field, value in pairs(held) do set(field, value) end
   if step ~= 0 then set('step', text(step)) end
 end
 if not state.epoch then begin() end
+if version ~= q.schema or math.abs(machine - heard) > SILENT / 10 then
+  call('HSET', SCHEMA, 'is', q.schema, 'heard', text(machine))
+end
+for at = 1, #taken, 2 do
+  local untill = tonumber(taken[at + 1]:match('^%S (%d+)'))
+  set('seq', text(tonumber(state.seq or '0') + 1))
+  call('HSET', CHARGES, taken[at], taken[at + 1])
+  call('ZADD', CHANGES, state.seq, taken[at])
+  call('ZADD', EXPIRY, text(untill + q.keep), taken[at])
+end
+if is_whole then
+  set('opens', '0')
+  set('whole', '1')
+end
 local me = 'm:' .. q.me
 local calls, heard, ready = (state[me] or ''):match('^(%d+) (%d+) (%d+)$')
 if calls and q.n <= tonumber(calls) then return { 'stale', state.epoch, now, wall } end
@@ -135,7 +191,12 @@ end
 
 if q.join then
   if not q.more then set('j:' .. q.me, '1') end
-  for _, id in ipairs(q.expects or {}) do set('e:' .. id, '1') end
+  for _, id in ipairs(q.expects or {}) do
+    set('e:' .. id, '1')
+    -- Whoever was there before remembers what a snapshot that was taken over may not have.
+    if state.whole then set('opens', text(now + RECOVERY)) end
+    unset('whole')
+  end
   for _, unseen in ipairs(q.unseen or {}) do
     local field = 'u:' .. unseen.key
     if tonumber(state[field] or '0') < unseen.weight then set(field, tostring(unseen.weight)) end
@@ -146,7 +207,7 @@ if q.join then
     limit.is_new = call('EXISTS', KEYS[FIRST_WINDOW + i]) == 0
     any_new = any_new or limit.is_new
   end
-  if any_new and not q.more then
+  if any_new then
     local all = call('HGETALL', CHARGES)
     for at = 1, #all, 2 do
       local kind, untill, weight, division, consumer, limits =
@@ -174,6 +235,10 @@ local function is_open()
   end
   if (missing or not expected) and now < opens then return false, opens end
   if missing or not expected then
+    -- A replica of another version may remember more, and is not asked.
+    if machine < tonumber(call('HGET', SCHEMA, 'doubt') or '0') + ALIVE then
+      for _, limit in ipairs(q.limits) do set('u:' .. limit.key, text(limit.requests)) end
+    end
     for field, weight in pairs(state) do
       if field:sub(1, 2) == 'u:' then
         local key, untill = field:sub(3), text(now + q.longest)
@@ -226,6 +291,27 @@ for _, id in ipairs(call('ZRANGEBYSCORE', EXPIRY, '-inf', text(now), 'LIMIT', 0,
   call('ZREM', CHANGES, id)
   call('ZREM', EXPIRY, id)
 end
+
+-- What the vendor has taught one of us, all heed. What it counts beyond what is charged here was
+-- used by others; after a 429 they are taken to have used all that was left.
+local others_told = 0
+local function others(key, all, untill)
+  local missing = math.min(all, q.limits[index[key]].requests) - used(key)
+  if missing <= 0 then return end
+  others_told = others_told + 1
+  local id = 'others.' .. q.me .. '.' .. q.n .. '.' .. others_told
+  put(id, 's ' .. text(untill) .. ' ' .. text(missing) .. ' - - ' .. key)
+end
+local function closing(key) return (state['c:' .. key] or '0 0'):match('^(%d+) (%d+)$') end
+for _, lesson in ipairs(q.lessons or {}) do
+  if lesson.even and not state['p:' .. lesson.key] then set('p:' .. lesson.key, '1') end
+  if tonumber((closing(lesson.key))) < lesson.closed then
+    set('c:' .. lesson.key, text(lesson.closed) .. ' ' .. text(lesson.opens))
+    others(lesson.key, math.huge, lesson.used_by)
+  end
+end
+for _, report in ipairs(q.reports or {}) do others(report.key, report.used, now) end
+if q.broken and not state['b:' .. text(q.promise)] then set('b:' .. text(q.promise), '1') end
 
 -- Turns are by start-time fair queueing over all replicas: below its share (0) or borrowing (1), a
 -- node has a tag that grows by its price with each of its requests. It outlives windows, so what
@@ -383,6 +469,8 @@ local function refusal(b)
   if not open then return 'shut' end
   for _, on in ipairs(b.limits) do
     if used(on.key) >= on.most then return 'full' end
+    local _, opens_at = closing(on.key)
+    if tonumber(opens_at) > now then return 'full' end
     if on.division and used(on.key .. ' d:' .. b.division) >= on.division then return 'full' end
     if on.consumer and used(on.key .. ' c:' .. b.consumer) >= on.consumer then return 'full' end
     if on.gap and tonumber(state['g:' .. on.key] or '0') + on.gap > now then return 'full' end
@@ -458,5 +546,12 @@ for node in pairs(told) do
     table.insert(known_tags, word)
   end
 end
+local lessons = {}
+for _, limit in ipairs(q.limits) do
+  local closed, opens_at = closing(limit.key)
+  local even = state['p:' .. limit.key] or '0'
+  if closed ~= '0' or even ~= '0' then table.insert(lessons, table.concat({ limit.key, closed, opens_at, even }, ' ')) end
+end
+local is_broken = q.promise and state['b:' .. text(q.promise)] and 1 or 0
 return { 'ok', state.epoch, now, wall, seq, top, open and 0 or opens, verdicts, news, members, known_tags,
-  slot, holders }
+  slot, holders, lessons, is_broken }

@@ -3,6 +3,8 @@
 
 mod caller;
 mod cost;
+mod parts;
+mod versions;
 mod world;
 
 use std::time::Duration;

@@ -11,6 +11,7 @@ pub(super) type Id = String;
 /// One call of the script.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Request {
+    pub(super) schema: u32,
     pub(super) me: String,
     /// This call's number, and that of the last one that was answered.
     pub(super) n: u64,
@@ -37,6 +38,13 @@ pub(super) struct Request {
     pub(super) reset: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) claim: Option<Claim>,
+    /// What the vendor has taught this replica, and what it says is used.
+    pub(super) lessons: Vec<Lesson>,
+    pub(super) reports: Vec<Report>,
+    /// `counted_within`, and whether the vendor has broken it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) promise: Option<u64>,
+    pub(super) broken: bool,
     pub(super) changes: Vec<Change>,
     pub(super) bookings: Vec<Booking>,
     pub(super) wants: Vec<Want>,
@@ -54,12 +62,31 @@ pub(super) struct Claim {
 #[derive(Debug, Serialize)]
 pub(super) struct Limit {
     pub(super) key: String,
+    pub(super) requests: u32,
     /// Sliding: W + slack.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) life: Option<u64>,
     /// Calendar: what was counted before this edge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cut: Option<u64>,
+}
+
+/// What a 429 has taught: see `learn`. All on Redis's clock.
+#[derive(Debug, Serialize)]
+pub(super) struct Lesson {
+    pub(super) key: String,
+    pub(super) closed: u64,
+    pub(super) opens: u64,
+    /// By then others are taken to have used what was left.
+    pub(super) used_by: u64,
+    pub(super) even: bool,
+}
+
+/// What the vendor counts.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    pub(super) key: String,
+    pub(super) used: u32,
 }
 
 /// Charges that a replica which does not come back may have made unseen.
@@ -209,6 +236,19 @@ pub(super) struct Done {
     /// The part that is set aside for this replica, and who has which.
     pub(super) slot: Option<u32>,
     pub(super) holders: Vec<(u32, String)>,
+    /// Of all replicas.
+    pub(super) taught: Vec<Taught>,
+    /// Whether the vendor has broken this replica's `counted_within`.
+    pub(super) is_broken: bool,
+}
+
+/// What replicas have learnt of one limit; see [`Lesson`].
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Taught {
+    pub(super) key: String,
+    pub(super) closed: u64,
+    pub(super) opens: u64,
+    pub(super) even: bool,
 }
 
 /// What became of a booking.
@@ -225,14 +265,27 @@ pub(super) enum Verdict {
     Shut,
 }
 
-/// The script answered what it never answers: another version of it, or not Redis.
+/// The answer is of no use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("its answer cannot be understood")]
-pub(super) struct Nonsense;
+pub(super) enum Useless {
+    /// What the script never answers: it is not Redis.
+    #[error("what cannot be understood")]
+    Nonsense,
+    /// Nothing was done.
+    #[error("that another version of weir (schema {0}) keeps this account now: the older one books no more")]
+    Superseded(u32),
+}
 
 impl Reply {
-    pub(super) fn of(answer: &Answer) -> Result<Self, Nonsense> {
-        parse(answer).ok_or(Nonsense)
+    pub(super) fn of(answer: &Answer) -> Result<Self, Useless> {
+        let superseded = |parts: &[Answer]| match parts {
+            [word, by] if word.text() == Some("superseded") => u32::try_from(by.int()?).ok(),
+            _ => None,
+        };
+        if let Some(by) = answer.list().and_then(superseded) {
+            return Err(Useless::Superseded(by));
+        }
+        parse(answer).ok_or(Useless::Nonsense)
     }
 }
 
@@ -252,6 +305,8 @@ fn parse(answer: &Answer) -> Option<Reply> {
             tags: texts(parts.get(10)?)?.chunks(3).map(tags).collect::<Option<_>>()?,
             slot: u32::try_from(number(11)?).ok().filter(|slot| *slot > 0),
             holders: texts(parts.get(12)?)?.iter().map(|text| holder(text)).collect::<Option<_>>()?,
+            taught: texts(parts.get(13)?)?.iter().map(|text| taught(text)).collect::<Option<_>>()?,
+            is_broken: number(14)? == 1,
         }),
         _ => return None,
     };
@@ -266,6 +321,13 @@ fn news(pair: &[Answer]) -> Option<(Id, Record)> {
 fn holder(text: &str) -> Option<(u32, String)> {
     let (slot, name) = text.split_once(' ')?;
     Some((slot.parse().ok()?, name.to_owned()))
+}
+
+fn taught(text: &str) -> Option<Taught> {
+    let mut words = text.split(' ');
+    let key = words.next()?.to_owned();
+    let mut next = || words.next()?.parse::<u64>().ok();
+    Some(Taught { key, closed: next()?, opens: next()?, even: next()? == 1 })
 }
 
 fn tags(words: &[String]) -> Option<(String, [u128; 2])> {

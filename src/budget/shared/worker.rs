@@ -132,6 +132,10 @@ impl Fleet {
             Fact::ClockJumped(by) => {
                 tracing::error!(%upstream, by_s = by.as_secs_f64(), "redis's clock jumped forward; its ledger is begun anew");
             }
+            Fact::Taught { limit, lasts, even } => {
+                let closed_s = lasts.as_secs_f64();
+                tracing::warn!(%upstream, %limit, closed_s, spaced_out = even, "the vendor answered another weir 429: this window is closed here too");
+            }
             Fact::Back => tracing::info!(%upstream, "redis answers again"),
             Fact::Lost => {
                 let why = gone.map(ToString::to_string).unwrap_or_default();

@@ -31,6 +31,8 @@ const NAME: &str = "cache.redb";
 const SCHEMA_VERSION: u8 = 1;
 /// The boot in which it was last written, and the wall's time then.
 const LAST: &str = "last";
+/// What was noted with [`Batch::mark`] last.
+const MARK: &str = "mark";
 
 /// redb's own cache, in bytes: what is read is copied into the first level.
 const CACHE_BYTES: usize = 8 * 1_024 * 1_024;
@@ -65,6 +67,7 @@ pub(super) struct File(Database);
 pub(super) struct Batch {
     pub(super) deletes: Vec<Id>,
     pub(super) writes: Vec<Written>,
+    pub(super) mark: Option<Vec<u8>>,
 }
 
 /// One answer to be written.
@@ -139,6 +142,7 @@ impl File {
         if begin != Begin::Kept {
             write.delete_table(HEADS)?;
             write.delete_table(PIECES)?;
+            write.open_table(ABOUT)?.remove(MARK)?;
         }
         write.open_table(HEADS)?;
         write.open_table(PIECES)?;
@@ -161,6 +165,14 @@ impl File {
                 found.push(Found { id: id.value(), bytes, head });
             }
             Ok(found)
+        })
+    }
+
+    /// What was noted last.
+    pub(super) fn mark(&self) -> Result<Option<Vec<u8>>, Trouble> {
+        careful(|| {
+            let about = self.0.begin_read()?.open_table(ABOUT)?;
+            Ok(about.get(MARK)?.map(|mark| mark.value().to_vec()))
         })
     }
 
@@ -200,6 +212,9 @@ impl File {
                         pieces.insert((*id, place), &piece[..])?;
                     }
                 }
+            }
+            if let Some(mark) = &batch.mark {
+                write.open_table(ABOUT)?.insert(MARK, mark.as_slice())?;
             }
             stamp(&write, now)?;
             write.commit()?;

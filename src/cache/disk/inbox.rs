@@ -59,6 +59,7 @@ pub(super) enum Work {
 pub(super) struct Queue {
     pub(super) deletes: Vec<Id>,
     pub(super) writes: Vec<(Id, Arc<Entry>)>,
+    pub(super) mark: Option<Vec<u8>>,
     pub(super) asked: u64,
 }
 
@@ -133,6 +134,17 @@ impl Inbox {
         let gone = state.drop_early(|entry| selector.selects(entry.key()));
         state.defer(Deferred::Purge(selector.clone()));
         gone
+    }
+
+    /// To be written with all deletions up to now.
+    pub(super) fn mark(&self, mark: Vec<u8>) {
+        self.state.lock().mark = Some(mark);
+        self.news.notify_one();
+    }
+
+    /// What the file held when it was opened first.
+    pub(super) fn marked(&self) -> Option<Vec<u8>> {
+        self.state.lock().found_mark.take()
     }
 
     /// What must be done until all deletions up to now are, and how many are; whoever
@@ -215,8 +227,10 @@ impl Inbox {
     }
 
     /// Begins with what a file holds, less what was dropped meanwhile.
-    pub(super) fn take_up(&self, found: Vec<Found>) {
+    pub(super) fn take_up(&self, found: Vec<Found>, mark: Option<Vec<u8>>) {
         let mut state = self.state.lock();
+        // Of use only to who knows of no purge yet.
+        state.found_mark = mark.filter(|_| self.phase() == Phase::Opening);
         let deferred = std::mem::take(&mut state.deferred);
         for Found { id, bytes, head } in found {
             let wanted = head.filter(|head| !deferred.iter().any(|deferred| deferred.means(head)));
@@ -256,7 +270,7 @@ impl Inbox {
             if self.broken.load(Ordering::Relaxed) {
                 return Work::Broken;
             }
-            let is_idle = state.writes.is_empty() && state.deletes.is_empty();
+            let is_idle = state.writes.is_empty() && state.deletes.is_empty() && state.mark.is_none();
             if !is_idle || state.asked > *self.done.borrow() {
                 break;
             }

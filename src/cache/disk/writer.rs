@@ -81,7 +81,7 @@ impl Writer {
     fn try_open(&mut self) -> Result<(), Trouble> {
         let shared = &self.shared;
         let (file, begin) = File::open(&*self.place, &shared.reading())?;
-        let found = file.heads()?;
+        let (found, mark) = (file.heads()?, file.mark()?);
         match begin {
             Begin::New => tracing::debug!("the cache's file is new"),
             Begin::Kept => tracing::info!(answers = found.len(), "the cache's file was taken up"),
@@ -92,7 +92,7 @@ impl Writer {
             ),
         }
         *shared.file.write() = Some(file);
-        shared.inbox.take_up(found);
+        shared.inbox.take_up(found, mark);
         Ok(())
     }
 
@@ -129,7 +129,7 @@ impl Writer {
         let Ok((file, Begin::Kept)) = opened else { return false };
         *self.shared.file.write() = Some(file);
         let deletes = Batch { writes: Vec::new(), ..batch };
-        if !deletes.deletes.is_empty() && self.write(&deletes).is_err() {
+        if !(deletes.deletes.is_empty() && deletes.mark.is_none()) && self.write(&deletes).is_err() {
             return false;
         }
         self.shared.inbox.done(asked);
@@ -150,7 +150,7 @@ impl Writer {
             Some(Written { id, bytes: super::catalogue::bytes_in_file(&entry), edition, entry })
         };
         let writes = queue.writes.into_iter().filter_map(written).collect();
-        (Batch { deletes: queue.deletes, writes }, queue.asked)
+        (Batch { deletes: queue.deletes, writes, mark: queue.mark }, queue.asked)
     }
 
     /// Removes the file, whoever has it: nothing that was in it comes back.

@@ -39,6 +39,9 @@ struct Links {
 pub(super) async fn keep(shared: Arc<Shared>, cache: Weak<Cache>) {
     let mut links = Links::default();
     let clock = shared.clock;
+    if let Some(cache) = cache.upgrade() {
+        shared.resume(&cache).await;
+    }
     while let Some(cache) = cache.upgrade() {
         let pause = match shared.beat(&mut links, &cache).await {
             Ok(true) => Duration::ZERO,
@@ -106,6 +109,13 @@ impl Shared {
         let step = self.log.lock().answered(reply, sent);
         match &step.outdated {
             Outdated::These(selectors) => {
+                if was.is_none() {
+                    let purges = selectors.len();
+                    tracing::info!(
+                        purges,
+                        "what was kept before this start is kept, less what was purged meanwhile"
+                    );
+                }
                 for selector in selectors {
                     cache.purge_told(selector);
                 }
@@ -131,7 +141,18 @@ impl Shared {
         };
         self.trusted_until.store(until.as_nanos(), Ordering::Release);
         self.confirmed.send_if_modified(|is| std::mem::replace(is, confirmed) != confirmed);
-        was != at
+        let has_moved = was != at;
+        if let Some(at) = at.filter(|_| has_moved) {
+            cache.mark(&written(at));
+        }
+        has_moved
+    }
+
+    /// What a restart has left counts on, if it is known up to where it is true.
+    async fn resume(&self, cache: &Cache) {
+        if let Some(at) = cache.marked().await.and_then(|mark| read(&mark)) {
+            self.log.lock().resume(at);
+        }
     }
 
     fn lost(&self, gone: &Gone) {
@@ -229,6 +250,17 @@ impl Shared {
         let selector = self.sealer.open(b"purge", sealed).map_or(Selector::All, |text| selector::read(&text));
         Some((hex(origin)?, hex(number)?, selector))
     }
+}
+
+/// A position as it is noted beside what is kept.
+fn written(at: Position) -> [u8; 16] {
+    (u128::from(at.generation) << 64 | u128::from(at.seq)).to_be_bytes()
+}
+
+fn read(mark: &[u8]) -> Option<Position> {
+    let both = u128::from_be_bytes(mark.try_into().ok()?);
+    let half = |of: u128| u64::try_from(of & u128::from(u64::MAX)).ok();
+    Some(Position { generation: half(both >> 64)?, seq: half(both)? })
 }
 
 fn hex(bytes: &[u8]) -> Option<u64> {

@@ -101,6 +101,8 @@ pub(super) struct Log {
     /// Entries of this generation after `floor`, with their numbers.
     window: VecDeque<(u64, Selector)>,
     floor: u64,
+    /// Up to where what is kept here is true, from before this process began.
+    resumes: Option<Position>,
     has_joined: bool,
     members: Vec<Origin>,
     awaited: Option<(HashSet<Origin>, Moment)>,
@@ -129,6 +131,7 @@ impl Log {
             seen: HashMap::new(),
             window: VecDeque::new(),
             floor: 0,
+            resumes: None,
             has_joined: false,
             members: Vec::new(),
             awaited: None,
@@ -136,6 +139,12 @@ impl Log {
             settled: None,
             confirmed: 0,
         }
+    }
+
+    /// What is kept here is true up to `at`, as an earlier process noted: with all that came
+    /// after, there is no gap.
+    pub(super) fn resume(&mut self, at: Position) {
+        self.resumes = Some(at);
     }
 
     /// Something was purged here; its number.
@@ -178,13 +187,22 @@ impl Log {
     pub(super) fn request(&self) -> Request {
         let untold = self.own.iter().filter(|own| own.number > self.told);
         let entries = untold.map(|own| (own.number, own.bytes.clone())).collect();
-        Request { at: self.at, told: self.told, entries }
+        let at = self.resumes.filter(|_| !self.has_joined).unwrap_or(self.at);
+        Request { at, told: self.told, entries }
     }
 
     /// Takes the answer to a call that was sent at `sent`.
     pub(super) fn answered(&mut self, reply: Reply, sent: Moment) -> Step {
-        let is_same = self.has_joined && reply.generation == self.at.generation;
         let before_first = reply.first.saturating_sub(1);
+        let resumed = self.resumes.take().filter(|at| {
+            let is_known = before_first <= at.seq && at.seq <= reply.seq;
+            !self.has_joined && reply.generation == at.generation && is_known
+        });
+        if let Some(at) = resumed {
+            (self.at, self.floor) = (at, at.seq);
+            self.take_up(&reply);
+        }
+        let is_same = (self.has_joined || resumed.is_some()) && reply.generation == self.at.generation;
         let mut gap = None;
         if !is_same {
             self.settled = None;
@@ -221,7 +239,7 @@ impl Log {
             }
         }
         gap = self.heard_of(&reply.heads, sent).or(gap);
-        if !std::mem::replace(&mut self.has_joined, true) {
+        if !std::mem::replace(&mut self.has_joined, true) && resumed.is_none() {
             gap = Some(Gap::Joined);
         }
         self.told = reply.told;
@@ -255,6 +273,15 @@ impl Log {
         }
         let last = self.window.iter().rev().find(|(_, selector)| selector.selects(key));
         last.map_or(0, |(seq, _)| *seq)
+    }
+
+    /// Of one generation the log holds all that came after a position; whatever came before
+    /// it is known.
+    fn take_up(&mut self, reply: &Reply) {
+        for (origin, head) in &reply.heads {
+            let later = reply.entries.iter().find(|(of, ..)| of == origin);
+            self.seen.insert(*origin, later.map_or(*head, |(_, number, _)| number - 1));
+        }
     }
 
     /// Numbers of the old generation mean nothing any more. What was confirmed in it is

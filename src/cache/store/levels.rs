@@ -57,6 +57,17 @@ impl Cache {
         any
     }
 
+    /// Notes up to where in the replicas' log what was purged is gone from here.
+    pub(in crate::cache) fn mark(&self, mark: &[u8]) {
+        self.levels.iter().for_each(|level| level.mark(mark.to_vec()));
+    }
+
+    /// What was noted last before this process began, if what was kept then still is here.
+    pub(in crate::cache) async fn marked(&self) -> Option<Vec<u8>> {
+        let all = futures_util::future::join_all(self.levels.iter().map(|level| level.marked())).await;
+        all.into_iter().flatten().next()
+    }
+
     /// Resolves when nothing that was purged before comes back after a restart, and no
     /// other replica serves it.
     ///

@@ -13,7 +13,7 @@ impl Replica {
                 Some(_) => None,
                 None => Some(window.last_edge(now, books.vendor_clock()).map_or(0, |at| skew.at_least(at))),
             };
-            Limit { key: key.clone(), life, cut }
+            Limit { key: key.clone(), requests: self.limits[index].requests.get(), life, cut }
         };
         self.keys.iter().enumerate().map(limit).collect()
     }

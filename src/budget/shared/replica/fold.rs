@@ -82,6 +82,7 @@ impl Replica {
         self.must_reset = false;
         // It knows none of our calls.
         (self.seen, self.acked) = (0, 0);
+        self.lessons.forget_heard();
         self.untold = self.charges.keys().cloned().collect();
         if was_member {
             if self.expects.is_empty() {
@@ -106,6 +107,7 @@ impl Replica {
         for (id, record) in done.news {
             self.hear(desk, id, record, now);
         }
+        let taught = self.heed(desk, (done.taught, done.is_broken), now);
         self.seen = self.seen.max(done.top);
         self.members = done.members;
         if way.joins {
@@ -123,7 +125,8 @@ impl Replica {
         let is_news = aside.is_some_and(|aside| aside.hear(done.slot, done.holders, now));
         let opened = self.open_if_ready(desk, done.opens.is_none() && self.seen >= done.seq, now);
         let is_first = opened.is_some() && self.aside.is_some();
-        opened.into_iter().chain((is_news || is_first).then_some(Fact::Part(done.slot))).collect()
+        let part = (is_news || is_first).then_some(Fact::Part(done.slot));
+        taught.into_iter().chain(opened).chain(part).collect()
     }
 
     fn open_if_ready(&mut self, desk: &mut Desk, is_ready: bool, now: Moment) -> Option<Fact> {
@@ -184,6 +187,7 @@ impl Replica {
     /// What was asked for may have been booked: it is given back there, and its callers
     /// stand where they stood.
     fn give_back(&mut self, desk: &mut Desk, way: UnderWay, now: Moment) {
+        self.lessons.tell_again(way.taught);
         for ask in way.asked {
             let gone = self.charge_of(ask.grant, State::Gone, ask.until);
             self.charges.insert(ask.id.clone(), gone);
@@ -207,6 +211,9 @@ impl Replica {
             }
             (None, State::Settled) => {
                 (0..record.weight).for_each(|_| desk.counted_elsewhere((seat, set), until, now));
+                if id.starts_with("others.") {
+                    set.iter().for_each(|limit| desk.used_beside_us(limit, (until, record.weight), now));
+                }
             }
             (Some((State::Pending, was)), State::Settled) => {
                 self.lapsing.remove(&(was, id.clone()));

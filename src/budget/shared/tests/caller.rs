@@ -26,6 +26,8 @@ pub(super) enum Fault {
     Snapshot,
     Restore,
     Crash(usize),
+    /// It begins anew as a version of weir with this schema.
+    Version(usize, u32),
     Cut(usize, Duration),
     Freeze(Duration),
     ClockBack(Duration),

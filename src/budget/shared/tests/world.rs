@@ -1,13 +1,15 @@
 //! Callers at several replicas, a network to Redis with delays, and vendors, in virtual time.
 
+mod faults;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::super::replica::{Replica, Spans, UnderWay};
-use super::super::script;
-use super::super::wire::Reply;
+use super::super::wire::{Reply, Useless};
+use super::super::{SCHEMA, script};
 use super::caller::{Caller, Fate, Fault};
 use crate::budget::desk::{Ask, BidId, Desk, Flight, Outcome};
 use crate::budget::hierarchy::Books;
@@ -70,6 +72,8 @@ pub(super) struct World {
     script: Script,
     copy: Script,
     slot: String,
+    /// Of replicas that begin from now on.
+    schema: u32,
     redis_ahead: i64,
     frozen_until: Moment,
     waiting: BTreeSet<usize>,
@@ -79,15 +83,15 @@ pub(super) struct World {
 }
 
 /// One server for all properties of this process; each world has its own slot.
-fn server() -> &'static RedisServer {
+pub(super) fn server() -> &'static RedisServer {
     static SERVER: OnceLock<RedisServer> = OnceLock::new();
     SERVER.get_or_init(RedisServer::start)
 }
 
-fn fresh_slot() -> String {
+pub(super) fn fresh_slot() -> String {
     use std::sync::atomic::{AtomicU64, Ordering};
     static SLOTS: AtomicU64 = AtomicU64::new(0);
-    format!("{{test{}}}:1", SLOTS.fetch_add(1, Ordering::Relaxed))
+    format!("{{test{}}}", SLOTS.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Copies all keys of one prefix to another, in the place of what is there.
@@ -118,6 +122,7 @@ impl World {
             script: Script::new(&script(&clock)),
             copy: Script::new(COPY),
             slot,
+            schema: SCHEMA,
             redis_ahead: 0,
             frozen_until: Moment::ZERO,
             waiting: BTreeSet::new(),
@@ -141,7 +146,7 @@ impl World {
         desk.ask_first();
         let spans = Spans::of(&self.plan, Duration::ZERO, ANSWER);
         let me = format!("{:016x}", self.lives);
-        let replica = Replica::new(me, "here", &self.plan, spans, OnEmpty::Trust);
+        let replica = Replica::new(me, "here", &self.plan, spans, OnEmpty::Trust).of_schema(self.schema);
         let keys = replica.redis_keys(&self.slot);
         Node {
             desk,
@@ -166,6 +171,10 @@ impl World {
 
     pub(super) fn served(&self) -> &[usize] {
         &self.served
+    }
+
+    pub(super) fn slot_key(&self, name: &str) -> String {
+        format!("{}:{name}", self.slot)
     }
 
     pub(super) fn last_sent(&self) -> Duration {
@@ -231,9 +240,15 @@ impl World {
                 let (Some((_, way)), Some((_, answer))) = (node.way.take(), node.reply.take()) else {
                     return;
                 };
-                let reply = Reply::of(&answer).unwrap_or_else(|no| panic!("{no}: {answer:?}"));
                 let now = self.now + node.ahead;
-                node.replica.answered(&mut node.desk, (way, reply), now);
+                match Reply::of(&answer) {
+                    Ok(reply) => drop(node.replica.answered(&mut node.desk, (way, reply), now)),
+                    Err(no) => {
+                        assert!(matches!(no, Useless::Superseded(_)), "{no}: {answer:?}");
+                        node.replica.failed(&mut node.desk, Some(way), now);
+                        node.not_before = self.now + RETRY;
+                    }
+                }
             }
             Event::TimedOut(index, life, call) => {
                 let node = &mut self.nodes[index];
@@ -283,27 +298,6 @@ impl World {
         // While the ledger is lost it is refused, and gone.
         if node.desk.enter(bid, ask, now).is_ok() {
             self.waiting.insert(index);
-        }
-    }
-
-    fn fail(&mut self, fault: Fault) {
-        let snapshot = format!("snap-{}", self.slot);
-        match fault {
-            Fault::Flush => {
-                let nothing = format!("nothing-{}", self.slot);
-                self.redis.run(&self.copy, &[], &format!("{nothing}|{}", self.slot));
-            }
-            Fault::Snapshot => drop(self.redis.run(&self.copy, &[], &format!("{}|{snapshot}", self.slot))),
-            Fault::Restore => drop(self.redis.run(&self.copy, &[], &format!("{snapshot}|{}", self.slot))),
-            Fault::Crash(index) => {
-                let gone: Vec<usize> = self.nodes[index].bids.values().copied().collect();
-                self.waiting.retain(|caller| !gone.contains(caller));
-                self.nodes[index] = self.node();
-            }
-            Fault::Cut(index, lasts) => self.nodes[index].cut_until = self.now + lasts,
-            Fault::Freeze(lasts) => self.frozen_until = self.now + lasts,
-            Fault::ClockBack(by) => self.redis_ahead -= i64::try_from(by.as_micros()).unwrap(),
-            Fault::ClockForward(by) => self.redis_ahead += i64::try_from(by.as_micros()).unwrap(),
         }
     }
 

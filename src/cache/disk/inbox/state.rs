@@ -28,6 +28,9 @@ pub(super) struct State {
     pub(super) early: VecDeque<Arc<Entry>>,
     /// Dropped while there is no file.
     pub(super) deferred: Vec<Deferred>,
+    /// To be written after all deletions.
+    pub(super) mark: Option<Vec<u8>>,
+    pub(super) found_mark: Option<Vec<u8>>,
     pub(super) queued_bytes: u64,
     /// How many deletions were asked for.
     pub(super) asked: u64,
@@ -51,6 +54,8 @@ impl State {
             deletes: Vec::new(),
             early: VecDeque::new(),
             deferred: Vec::new(),
+            mark: None,
+            found_mark: None,
             queued_bytes: 0,
             asked: 0,
             urgent: false,
@@ -138,7 +143,8 @@ impl State {
                 writes.push((id, entry));
             }
         }
-        Queue { deletes: std::mem::take(&mut self.deletes), writes, asked: self.asked }
+        let (deletes, mark) = (std::mem::take(&mut self.deletes), self.mark.take());
+        Queue { deletes, writes, mark, asked: self.asked }
     }
 }
 

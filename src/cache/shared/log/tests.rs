@@ -326,3 +326,57 @@ fn a_flush_while_everybody_is_there_drops_nothing() {
     }
     assert_eq!(world.replicas[1].cache.get(&0), Some(&2), "it was told again, and known already");
 }
+
+/// What an earlier process kept is good up to a position, if nothing since is missing.
+#[test]
+fn a_restart_goes_on_where_the_log_still_knows_all_that_came_after() {
+    let ((a, b, c), mut server) = ((1, 2, 3), Server::default());
+    let (mut at, mut other) = (Moment::ZERO, Log::new(a));
+    let mut tell = |server: &mut Server, log: &mut Log, me| {
+        at = at + Duration::from_secs(2);
+        let reply = server.tell(me, log.request(), (at, at.as_nanos()));
+        let step = log.answered(reply, at);
+        log.advance(&step);
+        step.outdated
+    };
+    let purge = |log: &mut Log, of: usize| {
+        log.purge(selector(of), vec![u8::try_from(of).unwrap()]);
+    };
+    let mut before = Log::new(b);
+    tell(&mut server, &mut other, a);
+    assert_eq!(tell(&mut server, &mut before, b), Outdated::All(Gap::Joined));
+    purge(&mut other, 0);
+    tell(&mut server, &mut other, a);
+    assert_eq!(tell(&mut server, &mut before, b), Outdated::These(vec![selector(0)]));
+    let mark = before.position().unwrap();
+    purge(&mut other, 1);
+    tell(&mut server, &mut other, a);
+
+    let mut again = Log::new(c);
+    again.resume(mark);
+    assert_eq!(again.position(), None, "it has not heard of what came after");
+    assert_eq!(tell(&mut server, &mut again, c), Outdated::These(vec![selector(1)]), "and nothing else");
+    assert!(again.overtook(mark, &key(1)) && !again.overtook(mark, &key(0)));
+    purge(&mut other, 0);
+    tell(&mut server, &mut other, a);
+    assert_eq!(tell(&mut server, &mut again, c), Outdated::These(vec![selector(0)]));
+
+    // Too many since; another generation; a position that is yet to come.
+    let resumed = |server: &mut Server,
+                   mark: Position,
+                   me,
+                   tell: &mut dyn FnMut(&mut Server, &mut Log, Origin) -> Outdated| {
+        let mut late = Log::new(me);
+        late.resume(mark);
+        tell(server, &mut late, me)
+    };
+    let all = Outdated::All(Gap::Joined);
+    let later = Position { seq: mark.seq + 9, ..mark };
+    assert_eq!(resumed(&mut server.clone(), later, 4, &mut tell), all);
+    for _ in 0..9 {
+        purge(&mut other, 0);
+    }
+    tell(&mut server, &mut other, a);
+    assert_eq!(resumed(&mut server, mark, 5, &mut tell), all);
+    assert_eq!(resumed(&mut Server::default(), mark, 6, &mut tell), all);
+}

@@ -30,11 +30,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use self::alone::{Alone, Hashed};
+use self::alone::Alone;
 use self::flight::{Flight, Outcome};
 use super::Head;
 use super::entry::{Body, Entry};
-use super::key::{FlightKey, Selector};
+use super::key::{FlightKey, Hashed, Selector};
 use super::policy::Fate;
 use crate::clock::{Clock, Moment};
 

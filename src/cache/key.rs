@@ -9,6 +9,8 @@
 //! GET and HEAD share a key, since a stored GET answers both. They do not share
 //! a flight: the answer to a HEAD has no body to give to a GET.
 
+mod hashed;
+
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
@@ -23,6 +25,8 @@ use crate::dialect::Resource;
 use crate::id::{KeyName, UpstreamName};
 use crate::pattern::{self, Pattern};
 use crate::target::Target;
+
+pub(super) use self::hashed::Hashed;
 
 /// SHA-256 of what the thing is made of.
 pub(super) type Hash = [u8; 32];
@@ -174,11 +178,6 @@ impl Key {
         *self.hash.get_or_init(|| of(&self.text))
     }
 
-    /// A hash for tables of this process.
-    pub(super) fn quick(&self) -> u64 {
-        self.quick
-    }
-
     /// As purges compare it; worked out anew each time, since hits do not ask.
     pub(super) fn folded_path(&self) -> Cow<'_, str> {
         folded(self.path())
@@ -209,6 +208,12 @@ impl PartialEq for Key {
 }
 
 impl Eq for Key {}
+
+impl std::hash::Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.quick);
+    }
+}
 
 impl fmt::Debug for Key {
     /// Without the query, which may hold what callers would not like to be logged.

@@ -1,10 +1,6 @@
 //! The first level: in memory, bounded in bytes; and the way to the second.
 //!
-//! One slot per key holds the variants that `Vary` tells apart. Stale answers are
-//! wanted long after they stop being fresh, so nothing goes by age. What was used least
-//! lately goes first: not by frequency (TinyLFU), which would turn away a new answer in
-//! favour of an old one that is asked for more often: what has just been paid for is not
-//! thrown away unread (law 3). `slots` says how, and why that is not moka.
+//! One slot per key holds the variants that `Vary` tells apart; see `slots`.
 //!
 //! A fill that a purge or a write has overtaken is not stored:
 //! 1. fetch F takes a ticket (the log's length), is sent, and is answered with A;
@@ -28,7 +24,7 @@ use http::HeaderMap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Mutex as Turn;
 
-use self::slots::{Slots, Variants};
+use self::slots::Slots;
 use super::entry::Entry;
 use super::key::{Hash, Key, Selector};
 use super::policy::Policy;
@@ -47,9 +43,8 @@ pub struct CacheLimits {
 
 /// All that is kept.
 pub struct Cache {
-    slots: RwLock<Slots>,
-    /// Held by whoever is about to change a slot, from the first look at it: so that
-    /// `slots` are locked for the change alone.
+    slots: Slots,
+    /// Held by whoever changes a slot, from the first look at it.
     writing: Mutex<()>,
     gate: RwLock<Log>,
     max_bytes: u64,
@@ -123,7 +118,7 @@ impl Cache {
     ) -> Self {
         let as_level = |shared: &Arc<Shared>| Arc::clone(shared) as Arc<dyn SecondLevel>;
         Self {
-            slots: RwLock::default(),
+            slots: Slots::new(limits.max_bytes),
             writing: Mutex::default(),
             gate: RwLock::default(),
             max_bytes: limits.max_bytes,
@@ -150,18 +145,12 @@ impl Cache {
         sent: impl FnOnce() -> &'s HeaderMap,
         now: Now,
     ) -> Lookup {
-        let slots = self.slots.read();
-        let Some((variants, is_due)) = slots.look(key, now.at) else {
-            return Lookup::none(asked, Forward::UriMiss);
-        };
-        let selected = match variants {
+        let variants = self.slots.variants(key);
+        let selected = match variants.as_slice() {
+            [] => return Lookup::none(asked, Forward::UriMiss),
             [only] if only.vary.is_nothing() => Some(Arc::clone(only)),
             several => select(several, sent()),
         };
-        drop(slots);
-        if is_due {
-            self.slots.write().touch(key, now.at);
-        }
         match selected {
             Some(entry) => Lookup::of(entry, policy, asked, now),
             None => Lookup::none(asked, Forward::VaryMiss),
@@ -194,10 +183,10 @@ impl Cache {
     pub fn remove(&self, entry: &Arc<Entry>) {
         {
             let _alone = self.writing.lock();
-            let old = Variants::from(self.slots.read().variants(entry.key()));
+            let old = self.slots.variants(entry.key());
             if old.iter().any(|is| Arc::ptr_eq(is, entry)) {
                 let rest = old.into_iter().filter(|is| !Arc::ptr_eq(is, entry)).collect();
-                self.slots.write().put(entry.key(), rest);
+                self.slots.put(entry.key(), rest);
             }
         }
         self.levels.iter().for_each(|level| level.forget(entry));
@@ -222,10 +211,9 @@ impl Cache {
             let levels = self.levels.iter().filter(|level| is_meant(level.level()));
             levels.flat_map(|level| level.purge(selector)).collect()
         };
-        let meant = self.slots.read().select(selector);
-        for key in meant {
+        for key in self.slots.select(selector) {
             let _alone = self.writing.lock();
-            let variants = self.slots.write().remove(&key);
+            let variants = self.slots.remove(&key);
             gone.extend(variants.iter().map(|entry| entry.name()));
         }
         self.on_purge.read().iter().for_each(|tell| tell(selector));
@@ -242,13 +230,13 @@ impl Cache {
     /// What all entries weigh, in bytes.
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {
-        self.slots.read().weight_bytes()
+        self.slots.weight_bytes()
     }
 
     /// How many keys have entries.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.slots.read().len() as u64
+        self.slots.len()
     }
 
     /// Whether nothing is kept.
@@ -260,7 +248,7 @@ impl Cache {
     fn put(&self, entry: Arc<Entry>, below: &[Arc<dyn SecondLevel>]) -> Stored {
         let _alone = self.writing.lock();
         let key = entry.key();
-        let old = Variants::from(self.slots.read().variants(key));
+        let old = self.slots.variants(key);
         if old.iter().any(|is| is.vary == entry.vary && is.received() > entry.received()) {
             return Stored::Older;
         }
@@ -268,10 +256,7 @@ impl Cache {
         let variants = std::iter::once(&entry).chain(others).cloned().collect();
         // While nobody else writes, so that of two answers the same one is the last in all levels.
         below.iter().for_each(|level| level.keep(&entry));
-        let (_old, _gone) = {
-            let mut slots = self.slots.write();
-            (slots.put(key, variants), slots.shrink(self.max_bytes))
-        };
+        self.slots.put(key, variants);
         Stored::Kept
     }
 }

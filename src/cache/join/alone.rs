@@ -6,18 +6,11 @@
 //! two that meet cost a join, and nothing else.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 
 use parking_lot::Mutex;
 
+use crate::cache::key::Hashed;
 use crate::clock::Moment;
-
-/// Takes the hash that a flight's key has already.
-pub(super) type Hashed = BuildHasherDefault<Taken>;
-
-/// See [`Hashed`].
-#[derive(Default)]
-pub(super) struct Taken(u64);
 
 /// Keys in one generation.
 const MAX_KEYS: usize = 32_768;
@@ -54,21 +47,6 @@ impl Alone {
     pub(super) fn is_known(&self, key: u64, now: Moment) -> bool {
         let Generations { young, old } = &*self.0.lock();
         young.get(&key).or_else(|| old.get(&key)).is_some_and(|until| now < *until)
-    }
-}
-
-impl Hasher for Taken {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    /// Keys write one number and nothing else; anything would do here.
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = bytes.iter().fold(self.0, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
     }
 }
 

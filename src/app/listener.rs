@@ -49,7 +49,8 @@ pub use body::{RequestBody, RequestBodyError};
 pub use doors::Doors;
 pub use tls::{Tls, Unfit};
 
-/// The most that a request's head may have; beyond it hyper answers 431.
+/// The most that a request's head may have; beyond it hyper answers 431, and beyond 100
+/// fields, its own bound: to name it costs two lists of that size, filled for each request.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Requests under way on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 256;

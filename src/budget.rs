@@ -170,6 +170,20 @@ impl Budget {
         (Permit::observed(face.unwrap_or_else(|| self.arc()), grant), held_up)
     }
 
+    /// What a [bid](Budget::bid) with one caller would come to at once, if nobody waits and
+    /// enough is free; and that for a fraction of its cost. Nothing where the account is shared.
+    #[must_use]
+    pub fn admit_at_once(&self, limits: LimitSet, seat: usize) -> Option<Permit> {
+        if self.core.fleet.is_some() {
+            return None;
+        }
+        let (grant, face) = self.core.grant(|desk, now| {
+            let seat = desk.eras().seat(self.era, seat_of(seat))?;
+            desk.admit_at_once(seat, desk.eras().limits(self.era, limits), now)
+        });
+        Some(Permit::new(face.unwrap_or_else(|| self.arc()), grant?))
+    }
+
     /// Admits now, without taking a slot that somebody waits for or has reserved,
     /// or not at all: for refreshes in the background.
     #[must_use]
@@ -187,11 +201,12 @@ impl Budget {
         if let Some(aside) = self.aside() {
             aside.vendor_date(date, sent, head);
         }
-        let dated = self.change(|desk, now| {
+        let news = self.change(|desk, now| {
+            let before = desk.books().vendor_clock().dated();
             desk.learn_date(date, sent, head, now);
-            desk.books().vendor_clock().dated()
+            desk.books().vendor_clock().dated().filter(|dated| before != Some(*dated))
         });
-        if let (Some(link), Some(dated)) = (&self.link, dated) {
+        if let (Some(link), Some(dated)) = (&self.link, news) {
             link.remember_clock(dated);
         }
     }

@@ -184,6 +184,14 @@ impl Upstream {
         Ok(Ready { upstream: self, connection, place, idle: self.times.idle })
     }
 
+    /// The same if there is one at once.
+    #[must_use]
+    pub fn ready_now(&self) -> Option<Ready<'_>> {
+        let place = Arc::clone(&self.exchanges).try_acquire_owned().ok()?;
+        let connection = self.pool.take()?;
+        Some(Ready { upstream: self, connection, place, idle: self.times.idle })
+    }
+
     async fn place(&self) -> OwnedSemaphorePermit {
         let places = Arc::clone(&self.exchanges);
         places.acquire_owned().await.expect("the semaphore is never closed")
@@ -291,6 +299,9 @@ impl Ready<'_> {
         let deadline = upstream.clock.now() + upstream.times.head;
         let path = upstream.path(request.uri())?;
         let mut request = request.map(|body| {
+            if watch.is_none() && body.is_end_stream() {
+                return UnsyncBoxBody::default();
+            }
             let body = UnsyncBoxBody::new(body.map_err(error::caller_body));
             match &watch {
                 None => body,

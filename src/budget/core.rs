@@ -77,7 +77,7 @@ impl Core {
         let state = &mut *guard;
         // Read under the lock, so that the core's time never goes back.
         let now = self.clock.now();
-        if state.desk.has_edges() {
+        if state.desk.follows_wall() {
             let wall = state.replica.as_ref().and_then(|replica| replica.wall(now));
             state.desk.follow_wall(now, wall.unwrap_or_else(|| self.clock.wall()));
         }

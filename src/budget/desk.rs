@@ -29,7 +29,7 @@ use super::queue::{EntryId, Queue, Waiter};
 use super::refusal::{Denied, Reason, Refusal};
 use super::vendor_clock::Shift;
 
-pub(super) use charges::{Flight, Standing};
+pub(super) use charges::{Flight, GRANT_KEEPS, Standing};
 use fleet::Claims;
 pub(super) use fleet::{Bound, Bounds, Nominee};
 use past::Past;

@@ -12,7 +12,7 @@ use crate::clock::Moment;
 use crate::id::{ConsumerName, DivisionName};
 
 use super::Budget;
-use super::desk::{Desk, Flight, Grant, Standing};
+use super::desk::{Desk, Flight, GRANT_KEEPS, Grant, Standing};
 use super::ledger::{Booking, End, LedgerDown, Link};
 
 /// The right to send one request, charged to every limit on its path.
@@ -85,7 +85,8 @@ impl Permit {
         }
         let Some(link) = self.link() else { return Ok(()) };
         if self.booking.is_none() {
-            let vendor = self.budget.change(|desk, now| desk.books().vendor_clock().at_most(now));
+            let now = self.budget.now();
+            let vendor = self.budget.core.state.lock().desk.books().vendor_clock().at_most(now);
             match link.book(&self.budget.plan, self.grant, vendor) {
                 Ok(booking) => self.booking = Some(booking),
                 Err(LedgerDown) if self.is_observed => return Ok(()),
@@ -146,6 +147,9 @@ impl Permit {
     /// # Errors
     /// The vendor has refused others meanwhile: the permit is to be dropped, and asked for anew.
     pub async fn still_stands(&mut self) -> Result<(), Outdated> {
+        if self.budget.now().since(self.grant.at) <= GRANT_KEEPS {
+            return Ok(());
+        }
         let standing = self.budget.change(|desk, now| desk.look_again(self.grant, now));
         match standing {
             _ if self.is_observed => Ok(()),

@@ -54,6 +54,11 @@ impl VendorClock {
         Self { offset: offset(wall, now), uncertainty: UNKNOWN, as_of: now, source: Source::Wall }
     }
 
+    /// Whether our wall stands in for it.
+    pub(super) fn is_wall(&self) -> bool {
+        self.source == Source::Wall
+    }
+
     /// Our wall reads `wall` now; heeded only while the vendor has told nothing better.
     pub(super) fn follow_wall(&mut self, now: Moment, wall: UnixTime) -> Shift {
         if self.source == Source::Date {

@@ -122,9 +122,15 @@ fn forbids_transforming(cache_control: &HeaderValue) -> bool {
 
 fn is_text(content_type: &HeaderValue) -> bool {
     let typed = content_type.to_str().unwrap_or_default();
-    let essence = typed.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence = typed.split(';').next().unwrap_or_default().trim().as_bytes();
     let kinds = ["json", "xml", "javascript", "yaml"];
-    essence.starts_with("text/") || kinds.iter().any(|kind| essence.ends_with(kind))
+    let begins =
+        |with: &str| essence.get(..with.len()).is_some_and(|s| s.eq_ignore_ascii_case(with.as_bytes()));
+    let ends = |with: &str| {
+        let from = essence.len().checked_sub(with.len());
+        from.is_some_and(|from| essence[from..].eq_ignore_ascii_case(with.as_bytes()))
+    };
+    begins("text/") || kinds.into_iter().any(ends)
 }
 
 /// Weights in thousandths.

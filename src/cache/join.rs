@@ -15,6 +15,7 @@
 //! [`FlightLimits::patience`] in all; then they are cut off ([`FlightError::TooSlow`]).
 //! Locks are taken board before flight, and none is held over an await.
 
+mod alone;
 mod flight;
 mod listener;
 mod pace;
@@ -29,10 +30,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use self::alone::{Alone, Hashed};
 use self::flight::{Flight, Outcome};
 use super::Head;
 use super::entry::{Body, Entry};
-use super::key::{FlightKey, Hash, Selector};
+use super::key::{FlightKey, Selector};
 use super::policy::Fate;
 use crate::clock::{Clock, Moment};
 
@@ -75,7 +77,7 @@ pub enum Joined<T, E, H> {
 pub struct Lead<T, E> {
     board: Arc<Board<T, E>>,
     flight: Arc<Flight<T, E>>,
-    hash: Hash,
+    key: FlightKey,
     on_board: bool,
     patience_left: Duration,
 }
@@ -93,23 +95,15 @@ pub enum Pushed {
 
 /// The flights that can be joined.
 struct Board<T, E> {
-    open: Mutex<HashMap<Hash, Open<T, E>>>,
-    /// Keys that turned out uncacheable, until when. moka bounds it; its clock is
-    /// not used.
-    alone: moka::sync::Cache<Hash, Moment>,
+    open: Mutex<Open<T, E>>,
+    alone: Alone,
     kept_bytes: Arc<AtomicU64>,
     limits: FlightLimits,
     /// Without one, the slowest listener always sets the pace.
     clock: Option<Clock>,
 }
 
-struct Open<T, E> {
-    key: FlightKey,
-    flight: Arc<Flight<T, E>>,
-}
-
-/// How many uncacheable keys are remembered.
-const MAX_ALONE: u64 = 65_536;
+type Open<T, E> = HashMap<FlightKey, Arc<Flight<T, E>>, Hashed>;
 
 impl Default for FlightLimits {
     fn default() -> Self {
@@ -159,9 +153,8 @@ impl<T, E: Clone> Flights<T, E> {
     }
 
     fn begun(limits: FlightLimits, clock: Option<Clock>) -> Self {
-        let alone = moka::sync::Cache::new(MAX_ALONE);
-        let kept_bytes = Arc::default();
-        Self { board: Arc::new(Board { open: Mutex::default(), alone, kept_bytes, limits, clock }) }
+        let (open, alone, kept_bytes) = (Mutex::default(), Alone::default(), Arc::default());
+        Self { board: Arc::new(Board { open, alone, kept_bytes, limits, clock }) }
     }
 
     /// Joins the flight for `key`, or begins it. `again` is the second look into
@@ -174,27 +167,26 @@ impl<T, E: Clone> Flights<T, E> {
         again: impl FnOnce() -> Option<H>,
         make: impl FnOnce() -> T,
     ) -> Joined<T, E, H> {
-        let hash = key.hash();
-        let alone = self.board.alone.get(&hash).is_some_and(|until| now < until);
+        let alone = self.board.alone.is_known(key.quick(), now);
         let mut open = self.board.open.lock();
-        let joinable = |open: &&Open<T, E>| !alone && open.flight.state().is_open_at(now);
-        if let Some(Open { flight, .. }) = open.get(&hash).filter(joinable) {
+        let joinable = |flight: &&Arc<Flight<T, E>>| !alone && flight.state().is_open_at(now);
+        if let Some(flight) = open.get(key).filter(joinable) {
             return Joined::Follower(Listener::aboard(flight.clone(), false));
         }
         if let Some(found) = again() {
             return Joined::Found(found);
         }
         let on_board = !alone && open.len() < self.board.limits.max_flights;
-        let (lead, listener) = self.begin(hash, make(), on_board);
+        let (lead, listener) = self.begin(key, make(), on_board);
         if on_board {
-            open.insert(hash, Open { key: key.clone(), flight: lead.flight.clone() });
+            open.insert(key.clone(), lead.flight.clone());
         }
         Joined::Leader(lead, listener)
     }
 
     /// A flight that nobody joins, for a caller who may not share.
     pub fn alone(&self, key: &FlightKey, shared: T) -> (Lead<T, E>, Listener<T, E>) {
-        self.begin(key.hash(), shared, false)
+        self.begin(key, shared, false)
     }
 
     /// Lets nobody join the flights that the selector means any more: what they
@@ -202,7 +194,7 @@ impl<T, E: Clone> Flights<T, E> {
     pub fn shut(&self, selector: &Selector) -> usize {
         let mut open = self.board.open.lock();
         let before = open.len();
-        open.retain(|_, open| !selector.selects(open.key.key()));
+        open.retain(|flight, _| !selector.selects(flight.key()));
         before - open.len()
     }
 
@@ -224,11 +216,11 @@ impl<T, E: Clone> Flights<T, E> {
         self.board.kept_bytes.load(Ordering::Relaxed)
     }
 
-    fn begin(&self, hash: Hash, shared: T, on_board: bool) -> (Lead<T, E>, Listener<T, E>) {
+    fn begin(&self, key: &FlightKey, shared: T, on_board: bool) -> (Lead<T, E>, Listener<T, E>) {
         let flight = Arc::new(Flight::new(shared, self.board.kept_bytes.clone()));
         let listener = Listener::aboard(flight.clone(), true);
         let patience_left = self.board.limits.patience;
-        (Lead { board: self.board.clone(), flight, hash, on_board, patience_left }, listener)
+        (Lead { board: self.board.clone(), flight, key: key.clone(), on_board, patience_left }, listener)
     }
 }
 
@@ -277,9 +269,9 @@ impl<T, E: Clone> Lead<T, E> {
     /// Publishes the response head.
     pub fn head(&mut self, head: Head, fate: Fate, now: Moment) {
         if fate.lasting {
-            self.board.alone.insert(self.hash, now + self.board.limits.remember_alone);
+            self.board.alone.insert(self.key.quick(), now + self.board.limits.remember_alone);
         } else if fate.open_until.is_some() {
-            self.board.alone.invalidate(&self.hash);
+            self.board.alone.remove(self.key.quick());
         }
         if fate.open_until.is_none() {
             self.leave_board();
@@ -365,9 +357,13 @@ impl<T, E> Lead<T, E> {
     }
 
     /// By identity: a successor may have taken the place, see "Races".
-    fn remove_from(&self, open: &mut HashMap<Hash, Open<T, E>>) {
-        if open.get(&self.hash).is_some_and(|open| Arc::ptr_eq(&open.flight, &self.flight)) {
-            open.remove(&self.hash);
+    #[expect(
+        clippy::mutable_key_type,
+        reason = "the hash that a key works out late is no part of what it is"
+    )]
+    fn remove_from(&self, open: &mut Open<T, E>) {
+        if open.get(&self.key).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight)) {
+            open.remove(&self.key);
         }
     }
 }

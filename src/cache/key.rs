@@ -12,7 +12,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use http::{HeaderMap, HeaderName, Method};
@@ -59,8 +59,11 @@ thread_local! {
 /// Names one fetch: requests with the same flight key send the same bytes.
 #[derive(Clone)]
 pub struct FlightKey {
-    hash: Hash,
+    /// Of the key and all that is sent, by [`OF_THIS_PROCESS`].
+    quick: u64,
     key: Key,
+    /// The fields that are sent, as text.
+    sent: Arc<[u8]>,
 }
 
 /// Which entries a purge, or a write, is about.
@@ -116,11 +119,10 @@ impl Key {
     /// The fetch that this request needs, if it sends these headers.
     #[must_use]
     pub fn flight(&self, sent: &HeaderMap) -> FlightKey {
-        let mut text = b"weir flight key 1".to_vec();
-        field(&mut text, &self.hash());
-        field(&mut text, &[u8::from(self.head)]);
+        let mut text = Vec::with_capacity(256);
         headers(&mut text, sent);
-        FlightKey { hash: Sha256::digest(&text).into(), key: self.clone() }
+        let quick = OF_THIS_PROCESS.hash_one((self.quick, self.head, text.as_slice()));
+        FlightKey { quick, key: self.clone(), sent: text.into() }
     }
 
     /// A key as a second level lists it: enough to purge by, without the query.
@@ -216,14 +218,40 @@ impl fmt::Debug for Key {
 }
 
 impl FlightKey {
+    /// The same for every process; worked out anew each time.
     pub(super) fn hash(&self) -> Hash {
-        self.hash
+        let mut text = b"weir flight key 1".to_vec();
+        field(&mut text, &self.key.hash());
+        field(&mut text, &[u8::from(self.key.head)]);
+        text.extend_from_slice(&self.sent);
+        Sha256::digest(&text).into()
+    }
+
+    /// What tells most flights of this process apart.
+    pub(super) fn quick(&self) -> u64 {
+        self.quick
     }
 
     /// What the fetch's answer would be kept under.
     #[must_use]
     pub fn key(&self) -> &Key {
         &self.key
+    }
+}
+
+impl PartialEq for FlightKey {
+    /// All that is sent: no hash decides who joins whom (law 11).
+    fn eq(&self, other: &Self) -> bool {
+        let head = self.key.head == other.key.head;
+        self.quick == other.quick && head && self.key == other.key && self.sent == other.sent
+    }
+}
+
+impl Eq for FlightKey {}
+
+impl std::hash::Hash for FlightKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.quick);
     }
 }
 

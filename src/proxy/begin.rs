@@ -62,7 +62,8 @@ impl Wish {
             return Ok(lane.launch(fetch, caller));
         }
         let (mut admission, mut spans) = (None, Spans::default());
-        let again = || match self.lookup(lane.now()) {
+        let now = lane.now();
+        let again = || match self.lookup(now) {
             Lookup::Fresh(hit) => Some(hit),
             _ => None,
         };
@@ -72,12 +73,12 @@ impl Wish {
             admission = Some(begun);
             shared
         };
-        match lane.flights.join(&self.flight(), lane.clock.now(), again, make) {
+        match lane.flights.join(&self.flight(), now.at, again, make) {
             Joined::Found(hit) => Err(hit),
             Joined::Follower(listener) => Ok(listener),
             Joined::Leader(lead, listener) => {
                 if let Some(admission) = admission {
-                    tokio::spawn(Fetch { spans, ..fetch }.run(admission, lead));
+                    tokio::spawn(Box::pin(Fetch { spans, ..fetch }.run(admission, lead)));
                 }
                 Ok(listener)
             }
@@ -102,7 +103,7 @@ impl Wish {
         if let Joined::Leader(lead, _) = joined {
             let entry = Some(Arc::clone(&stale.entry));
             let fetch = Fetch { in_background: true, spans, ..Fetch::of(self, entry) };
-            tokio::spawn(fetch.run(Admission::Permit(permit), lead));
+            tokio::spawn(Box::pin(fetch.run(Admission::Permit(permit), lead)));
         }
     }
 }
@@ -120,11 +121,14 @@ impl Lane {
                 let (permit, _) = self.budget.charge_anyway(limits, caller.access.seat);
                 (Admission::Permit(permit), None)
             }
-            Mode::Enforce => {
-                let bid = self.budget.bid(limits);
-                let door = Some(bid.door());
-                (Admission::Bid(bid), door)
-            }
+            Mode::Enforce => match self.budget.admit_at_once(limits, caller.access.seat) {
+                Some(permit) => (Admission::Permit(permit), None),
+                None => {
+                    let bid = self.budget.bid(limits);
+                    let door = Some(bid.door());
+                    (Admission::Bid(bid), door)
+                }
+            },
             Mode::Observe => {
                 let (permit, held_up) = self.budget.charge_anyway(limits, caller.access.seat);
                 held_up.inspect(|held_up| self.observe(caller.access.seat, caller.deadline, held_up));
@@ -157,7 +161,7 @@ impl Lane {
         let spans = caller.spans();
         let (admission, shared) = self.admission(fetch.wish.limits, caller, &spans);
         let (lead, listener) = self.flights.alone(&fetch.wish.flight(), shared);
-        tokio::spawn(Fetch { spans, ..fetch }.run(admission, lead));
+        tokio::spawn(Box::pin(Fetch { spans, ..fetch }.run(admission, lead)));
         listener
     }
 }

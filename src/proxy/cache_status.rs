@@ -44,8 +44,12 @@ impl CacheStatus {
 
     /// The field's value.
     pub(super) fn header(self) -> Option<HeaderValue> {
-        if let Self::Hit { ttl, detail: None } = self {
-            return plain_hit(ttl);
+        match self {
+            Self::Hit { ttl, detail: None } => return plain_hit(ttl),
+            Self::Forwarded { why, status: Some(status @ 100..=999), stored, collapsed: false, detail } => {
+                return plain_forward((why, status), stored, detail);
+            }
+            _ => {}
         }
         const DETAIL: &KeyRef = KeyRef::constant("detail");
         let mut list = sfv::ListSerializer::new();
@@ -108,6 +112,28 @@ fn plain_hit(ttl: i64) -> Option<HeaderValue> {
     HeaderValue::from_bytes(&text[start..]).ok()
 }
 
+/// What nearly every answer of the vendor says, likewise.
+fn plain_forward(
+    (why, status): (Forward, u16),
+    stored: bool,
+    detail: Option<&'static str>,
+) -> Option<HeaderValue> {
+    let digit = |of: u16| char::from(b'0' + u8::try_from(of % 10).unwrap_or_default());
+    let mut text = String::with_capacity(96);
+    text.push_str("weir;fwd=");
+    text.push_str(word(why.as_str()).as_str());
+    text.push_str(";fwd-status=");
+    text.extend([digit(status / 100), digit(status / 10), digit(status)]);
+    if stored {
+        text.push_str(";stored");
+    }
+    if let Some(detail) = detail {
+        text.push_str(";detail=");
+        text.push_str(word(detail).as_str());
+    }
+    HeaderValue::try_from(text).ok()
+}
+
 /// Reasons are words: lower case, digits, `-` and `_`, which make a token (RFC 8941).
 fn word(text: &'static str) -> &'static TokenRef {
     TokenRef::from_str(text).unwrap_or(TokenRef::constant("other"))
@@ -144,5 +170,14 @@ mod tests {
             detail: None,
         };
         assert_eq!(text(forwarded), "weir;fwd=uri-miss;fwd-status=200;stored;collapsed");
+        for (status, stored, detail, expected) in [
+            (200, true, None, "weir;fwd=uri-miss;fwd-status=200;stored"),
+            (404, false, Some("no-store"), "weir;fwd=uri-miss;fwd-status=404;detail=no-store"),
+            (999, false, Some("no word"), "weir;fwd=uri-miss;fwd-status=999;detail=other"),
+        ] {
+            let (why, status) = (Forward::UriMiss, Some(status));
+            let forwarded = CacheStatus::Forwarded { why, status, stored, collapsed: false, detail };
+            assert_eq!(text(forwarded), expected);
+        }
     }
 }

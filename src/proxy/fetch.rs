@@ -16,6 +16,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use tokio::sync::oneshot;
 
+use super::Lane;
 use super::ahead;
 use super::fault::Fault;
 use super::leaving::Leaving;
@@ -26,6 +27,7 @@ use super::written;
 use crate::budget::{Bid, Charge, Door, Permit};
 use crate::cache::{Claim, Entry, Exchange, Lead, NotStored, Now, Ticket};
 use crate::clock::Moment;
+use crate::telemetry::route::RouteIx;
 use crate::telemetry::trace::{Link, Spans, Stage, Value};
 use crate::upstream::{BoxError, Ready, SendError, UpstreamBody};
 
@@ -64,6 +66,8 @@ pub(super) struct Told {
     pub(super) not_stored: Option<NotStored>,
     /// What a weir behind this one charged; none if it is no weir.
     pub(super) price: Option<u32>,
+    /// The route that it is counted on; none if nothing was sent.
+    pub(super) route: Option<RouteIx>,
 }
 
 /// By what right a fetch leaves.
@@ -102,12 +106,12 @@ impl Fetch {
         let lane = Arc::clone(&self.wish.lane);
         let mut spans = std::mem::take(&mut self.spans);
         spans.at(Stage::Admit);
-        if lane.breaker.is_open(lane.clock.now()) {
+        if lane.breaker.is_open(lane.clock.lately()) {
             return lead.fail(Fault::Open);
         }
         let mut is_joint = self.wish.is_joint(&lead);
         if is_joint {
-            match self.wish.others(&mut lead, self.in_background).await {
+            match Box::pin(self.wish.others(&mut lead, self.in_background)).await {
                 Fetches::We(_) | Fetches::Others => {}
                 Fetches::Alone => is_joint = false,
                 Fetches::They(entry) => return self.wish.land_elsewhere(entry, lead),
@@ -130,7 +134,7 @@ impl Fetch {
         };
         let (permit, claim) = match is_joint {
             false => (permit, None),
-            true => match self.wish.claim(permit, lead, self.in_background).await {
+            true => match Box::pin(self.wish.claim(permit, lead, self.in_background)).await {
                 Some((permit, claim, own)) => {
                     lead = own;
                     (permit, claim)
@@ -138,7 +142,7 @@ impl Fetch {
                 None => return,
             },
         };
-        let Some(leave) = lane.breaker.leave(lane.clock.now()) else { return lead.fail(Fault::Open) };
+        let Some(leave) = lane.breaker.leave(lane.clock.lately()) else { return lead.fail(Fault::Open) };
         let (wish, stale, tries) = (Arc::clone(&self.wish), self.stale.clone(), self.tries);
         let in_background = self.in_background;
         let outcome = self.send(permit, &lead, &mut spans).await;
@@ -185,10 +189,14 @@ impl Fetch {
         let (mut request, signature) =
             self.wish.signed(self.stale.as_deref(), lane.clock.wall(), self.body)?;
         spans.at(Stage::Ready);
-        let connect = async { lane.upstream.ready().await.map_err(|e| Fault::Unsent(e.into_failure())) };
         // What may leave is on disk before it leaves (law 8), while the connection is made.
-        let book = async { permit.booked().await.map_err(Fault::Ledger) };
-        let ((), ready) = tokio::try_join!(book, connect)?;
+        let ready = match lane.upstream.ready_now() {
+            Some(ready) => {
+                permit.booked().await.map_err(Fault::Ledger)?;
+                ready
+            }
+            None => Box::pin(booked_and_ready(lane, &mut permit)).await?,
+        };
         let granted = permit.granted_at();
         // Who shares with nobody has nobody who could ask anew.
         if permit.still_stands().await.is_err() && self.wish.shareable {
@@ -217,7 +225,8 @@ impl Fetch {
                 lane.settle(charge, &response, &exchange);
                 lane.learn(self.wish.limits, sent, (response.status(), response.headers()));
                 let another_key = lane.refuses(signature, &mut response, received).await;
-                Ok(Some((response, Sent { granted, exchange, ticket, another_key, claim: None })))
+                let route = leaving.route();
+                Ok(Some((response, Sent { granted, exchange, route, ticket, another_key, claim: None })))
             }
             Err(SendError::NeverLeft(failure)) => {
                 charge.never_left();
@@ -230,6 +239,14 @@ impl Fetch {
             }
         }
     }
+}
+
+/// Makes a connection while the permit is booked.
+async fn booked_and_ready<'l>(lane: &'l Lane, permit: &mut Permit) -> Result<Ready<'l>, Fault> {
+    let connect = async { lane.upstream.ready().await.map_err(|e| Fault::Unsent(e.into_failure())) };
+    let book = async { permit.booked().await.map_err(Fault::Ledger) };
+    let ((), ready) = tokio::try_join!(book, connect)?;
+    Ok(ready)
 }
 
 /// Hands it over and waits for the head; the charge hears of its last byte.
@@ -291,6 +308,7 @@ fn is_worth_another_try(wish: &Wish, tries: u32, outcome: &Result<Option<Answere
 pub(super) struct Sent {
     pub(super) granted: Moment,
     pub(super) exchange: Exchange,
+    pub(super) route: RouteIx,
     pub(super) ticket: Ticket,
     /// The vendor refused the key or the token that was sent, and there is another.
     pub(super) another_key: bool,

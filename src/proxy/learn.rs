@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use http::header::RETRY_AFTER;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::Lane;
 use crate::clock::{Moment, UnixTime};
@@ -15,6 +15,11 @@ use crate::quota::LimitSet;
 
 /// The longest `Retry-After` that is believed.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
+
+const RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const X_RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const X_RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 
 /// What `ratelimit-*` or `x-ratelimit-*` say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,13 +89,12 @@ impl Lane {
 
 impl Reported {
     fn of(headers: &HeaderMap) -> Option<Self> {
-        let number = |name: &str| {
-            let value = headers
-                .get(format!("ratelimit-{name}"))
-                .or_else(|| headers.get(format!("x-ratelimit-{name}")));
+        let number = |names: [&HeaderName; 2]| {
+            let value = names.into_iter().find_map(|name| headers.get(name));
             value?.to_str().ok()?.trim().parse().ok()
         };
-        Some(Self { limit: number("limit")?, remaining: number("remaining")? })
+        let limit = number([&RATELIMIT_LIMIT, &X_RATELIMIT_LIMIT])?;
+        Some(Self { limit, remaining: number([&RATELIMIT_REMAINING, &X_RATELIMIT_REMAINING])? })
     }
 }
 
@@ -106,7 +110,7 @@ pub(super) fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderValue;
 
     use super::*;
 

@@ -34,6 +34,10 @@ impl Leaving {
             is_refresh: in_background,
         }
     }
+
+    pub(super) fn route(&self) -> RouteIx {
+        self.route
+    }
 }
 
 impl Lane {

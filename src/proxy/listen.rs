@@ -3,6 +3,7 @@
 //! Dropping a wait is a caller who hangs up: the place in the queue and the ear on
 //! the flight go with it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
@@ -72,7 +73,7 @@ impl Wish {
             None => u32::from(pays),
         };
         let mut answer = match landed {
-            Ok(Landing::Head(head)) => self.live(&head, listener),
+            Ok(Landing::Head(head)) => self.live(Arc::unwrap_or_clone(head), listener),
             Ok(Landing::Entry(entry)) => self.stored(&Hit::at(entry, self.lane.now()), None).await,
             Err(FlightError::Failed(Fault::Ledger(_))) => return Err(Missed::No(No::Ledger)),
             Err(FlightError::Failed(fault)) => {
@@ -96,6 +97,9 @@ impl Wish {
         answer.outcome = if pays || leads { Outcome::Paid } else { Outcome::Joined };
         answer.reason = why.as_str();
         answer.upstream_time = told.map_or(Duration::ZERO, |told| told.upstream_time);
+        // What was refused is no route that is remembered; it was looked for as one that is.
+        let is_known = |status: http::StatusCode| status.is_success() || status.is_redirection();
+        answer.route = told.filter(|told| is_known(told.status)).and_then(|told| told.route);
         Ok(answer)
     }
 
@@ -149,12 +153,11 @@ impl Wish {
     /// The vendor's answer as it streams in, not coded (see `cache::coding`). Whose
     /// request was sent gets all of the head, the others nothing that is about the one
     /// who asked.
-    fn live(&self, head: &Head, listener: Ear) -> Answer {
-        let mut headers = head.headers.clone();
+    fn live(&self, head: Head, listener: Ear) -> Answer {
+        let Head { mut status, mut headers } = head;
         if !listener.leads() {
             self.policy().strip_for_followers(&mut headers);
         }
-        let mut status = head.status;
         if self.shareable && !self.lane.is_keyless() && coding::is_codable(status, &headers) {
             answer::vary_by_coding(&mut headers);
         }

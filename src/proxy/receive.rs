@@ -46,8 +46,10 @@ pub(super) async fn receive(
     rewrite_location(lane, &mut head.headers);
     let upstream_time = sent.exchange.received.at.since(sent.exchange.sent);
     let price = lane.price_there(&head.headers);
-    let told =
-        |not_stored| Told { granted: sent.granted, upstream_time, status: parts.status, not_stored, price };
+    let told = |not_stored| {
+        let (granted, status, route) = (sent.granted, parts.status, Some(sent.route));
+        Told { granted, upstream_time, status, not_stored, price, route }
+    };
     if let (Some(stale), StatusCode::NOT_MODIFIED) = (stale, head.status) {
         let _ = lead.shared().told.set(told(None));
         if wish.undoes_gzip {

@@ -26,7 +26,7 @@ const SILENCE: Duration = Duration::from_secs(2);
 
 /// Whether callers may stand in the queue already.
 #[derive(Debug)]
-pub(super) struct Gate(watch::Sender<bool>);
+pub(super) struct Gate(Option<watch::Sender<bool>>);
 
 /// Who fetches.
 pub(super) enum Fetches {
@@ -45,18 +45,21 @@ pub(super) enum Fetches {
 impl Gate {
     /// Open where nothing is shared.
     pub(super) fn of(lane: &Lane) -> Self {
-        Self(watch::Sender::new(lane.cache.shared().is_none()))
+        Self(lane.cache.shared().map(|_| watch::Sender::new(false)))
     }
 
     /// From now on callers stand in the queue.
     pub(super) fn open(&self) {
-        self.0.send_replace(true);
+        if let Some(gate) = &self.0 {
+            gate.send_replace(true);
+        }
     }
 
     /// Resolves once it is open; borrows nothing.
     pub(super) fn opened(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut open = self.0.subscribe();
+        let gate = self.0.as_ref().map(watch::Sender::subscribe);
         async move {
+            let Some(mut open) = gate else { return };
             // Dropped with the fetch, which then has landed or failed.
             if open.wait_for(|open| *open).await.is_err() {
                 std::future::pending().await
@@ -159,6 +162,7 @@ impl Wish {
             status: entry.status(),
             not_stored: None,
             price: None,
+            route: None,
         };
         let _ = shared.told.set(told);
         let _ = shared.is_elsewhere.set(());

@@ -11,7 +11,7 @@ use super::super::refusal::Refusal;
 use super::{Desk, Grant, Owed};
 
 /// A grant that is older is looked at once more before the first byte leaves.
-const GRANT_KEEPS: Duration = Duration::from_secs(1);
+pub(in crate::budget) const GRANT_KEEPS: Duration = Duration::from_secs(1);
 
 /// Whether a grant that has grown old may still be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +49,31 @@ impl Desk {
     /// Charges only what nobody else wants or has reserved.
     pub(in crate::budget) fn try_now(&mut self, seat: Seat, set: LimitSet, now: Moment) -> Option<Grant> {
         self.pump(now);
+        self.is_spare(seat, set, now).then(|| self.admit(seat, set, now, now))
+    }
+
+    /// What a bid of `seat` alone would come to at once, where nobody has to be asked, nobody
+    /// waits and nothing of it is reserved: the same, without a place in the queue.
+    pub(in crate::budget) fn admit_at_once(
+        &mut self,
+        seat: Seat,
+        set: LimitSet,
+        now: Moment,
+    ) -> Option<Grant> {
+        self.pump(now);
+        // Who waits for other limits would have to be ranked beside it.
+        if self.claims.are_asked || self.waiting() > 0 || !self.is_spare(seat, set, now) {
+            return None;
+        }
+        self.queue.served_elsewhere(seat, set, &self.books);
+        Some(self.admit(seat, set, now, now))
+    }
+
+    fn is_spare(&mut self, seat: Seat, set: LimitSet, now: Moment) -> bool {
         let is_wanted = self.queue.wanted().any(|(other, _)| set.iter().any(|limit| other.contains(limit)));
         let capped =
             self.books.path(seat).iter().any(|&n| self.books.standing(n, set) == NodeStanding::Capped);
-        let spare = !self.is_held_up(now) && !is_wanted && !capped && self.books.gate(set, now) == Gate::Open;
-        spare.then(|| self.admit(seat, set, now, now))
+        !self.is_held_up(now) && !is_wanted && !capped && self.books.gate(set, now) == Gate::Open
     }
 
     /// The request never left.

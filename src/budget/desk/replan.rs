@@ -108,6 +108,12 @@ impl Desk {
         self.outstanding.len()
     }
 
+    /// Whether what our own wall reads is of use: only edges need it, and only until the
+    /// vendor has told its clock.
+    pub(in crate::budget) fn follows_wall(&self) -> bool {
+        self.books.vendor_clock().is_wall() && self.has_edges()
+    }
+
     /// Whether any limit follows a calendar.
     pub(in crate::budget) fn has_edges(&self) -> bool {
         self.plan.limits.iter().any(|limit| matches!(limit.window, Window::Calendar(_)))

@@ -10,6 +10,21 @@ impl Desk {
         !self.decided.is_empty()
     }
 
+    /// What `bid` has been granted, if nobody has taken it yet.
+    #[cfg(test)]
+    pub(in crate::budget) fn granted(&self, bid: super::BidId) -> Option<super::Grant> {
+        match self.bids.get(&bid)?.state {
+            super::State::Granted(grant) => Some(grant),
+            _ => None,
+        }
+    }
+
+    /// The start tags of all nodes.
+    #[cfg(test)]
+    pub(in crate::budget) fn starts(&self) -> Vec<[u128; 2]> {
+        self.queue.starts(self.plan.divisions.len() + self.plan.consumers.len())
+    }
+
     #[cfg(test)]
     pub(in crate::budget) fn forget_herds(&mut self) {
         self.herds.clear();

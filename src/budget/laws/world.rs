@@ -230,8 +230,15 @@ impl World {
         let deadline = caller.patience.map_or(Moment::NEVER, |patience| self.now + patience);
         let ask = Ask { seat: caller.seat, deadline, urgency: caller.urgency };
         let before = caller.patience.map(|_| self.desk.clone());
+        let is_sole = self.bids.get(&bid) == Some(&index);
+        let at_once = is_sole.then(|| self.at_once(caller.seat, set)).flatten();
         self.desk.forget_herds();
-        match self.desk.enter(bid, ask, self.now) {
+        let entered = self.desk.enter(bid, ask, self.now);
+        if let Some((grant, starts)) = at_once {
+            let same = self.desk.granted(bid).map(|granted| Grant { ticket: grant.ticket, ..granted });
+            assert_eq!((same, self.desk.starts()), (Some(grant), starts), "who need not queue gains nothing");
+        }
+        match entered {
             // Paid for already.
             Ok(id) if self.granted.contains(&bid) => self.desk.leave(id, self.now),
             Ok(id) => {
@@ -261,6 +268,13 @@ impl World {
             Err(Denied::Closed) => assert!(caller.joins),
             Err(Denied::Gone) => unreachable!("the plan stays"),
         }
+    }
+
+    /// What the same caller would have come to without a bid, and how all stand after that.
+    fn at_once(&self, seat: usize, set: LimitSet) -> Option<(Grant, Vec<[u128; 2]>)> {
+        let mut desk = self.desk.clone();
+        let grant = desk.admit_at_once(u32::try_from(seat).unwrap(), set, self.now)?;
+        Some((grant, desk.starts()))
     }
 
     fn send_granted(&mut self, callers: &[Caller]) -> bool {

@@ -174,7 +174,8 @@ impl Lots {
             None => return self.join_or_order(kind, need.max(1), horizon, present),
         };
         let free = open.free;
-        let is_ordered = need > 1 && free < need / 2;
+        // Early enough for the disk, and late enough for few transactions.
+        let is_ordered = need > 1 && free <= need / 4;
         if is_ordered {
             self.order(kind, (need - free, 0), horizon, present);
         }

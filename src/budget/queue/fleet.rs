@@ -103,11 +103,18 @@ impl Queue {
         }
     }
 
-    /// A request of `seat` was served by another replica. To be followed by [`Queue::refresh`].
+    /// A request of `seat` was served by another replica, or before it stood here. To be followed by [`Queue::refresh`].
     pub(in crate::budget) fn served_elsewhere(&mut self, seat: Seat, set: LimitSet, books: &Books) {
         for node in books.path(seat) {
             self.ranks.serve_node(node, group(node, set, books));
         }
+    }
+
+    /// The start tags of the first `nodes`.
+    #[cfg(test)]
+    pub(in crate::budget) fn starts(&self, nodes: usize) -> Vec<[u128; 2]> {
+        let of = |node| [Group::Below, Group::Borrowing].map(|group| self.ranks.start_of(node, group));
+        (0..nodes).map(of).collect()
     }
 
     /// What was [served](Queue::served) at `place` was not, after all. To be followed by [`Queue::refresh`].

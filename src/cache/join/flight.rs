@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
+use smallvec::SmallVec;
 
 use super::{FlightError, Pushed};
 use crate::cache::Head;
@@ -35,7 +36,7 @@ pub(super) struct State<E> {
     held_bytes: usize,
     keeping: Keeping,
     end: Option<Result<(), FlightError<E>>>,
-    seats: Vec<Option<Seat>>,
+    seats: SmallVec<[Option<Seat>; 1]>,
     listeners: usize,
     lead: Option<Waker>,
     /// What this flight has booked of all flights' kept bytes.
@@ -45,8 +46,13 @@ pub(super) struct State<E> {
 /// What the head says.
 #[derive(Clone)]
 pub(super) enum Outcome {
-    Head { head: Arc<Head>, followers: bool },
+    Head {
+        head: Arc<Head>,
+        followers: bool,
+    },
     Entry(Arc<Entry>),
+    /// A head that its only listener has taken.
+    Gone,
 }
 
 enum Keeping {
@@ -99,7 +105,7 @@ impl<T, E> Flight<T, E> {
             held_bytes: 0,
             keeping: Keeping::All { max_bytes: u64::MAX },
             end: None,
-            seats: Vec::new(),
+            seats: SmallVec::new(),
             listeners: 0,
             lead: None,
             booked_bytes: 0,
@@ -202,6 +208,14 @@ impl<E> State<E> {
     pub(super) fn land(&mut self, outcome: Outcome, open_until: Option<Moment>) {
         self.outcome.get_or_insert(outcome);
         self.open_until = open_until;
+    }
+
+    /// Where nobody else listens or may join, the head is the listener's own, who need not copy it.
+    pub(super) fn let_go_of_head(&mut self) {
+        let is_alone = self.seats.iter().flatten().count() == 1;
+        if is_alone && self.open_until.is_none() && self.outcome.is_some() {
+            self.outcome = Some(Outcome::Gone);
+        }
     }
 
     /// Whether who comes at `now` may share it: before the head, or while fresh.
@@ -317,7 +331,7 @@ impl<E> State<E> {
         }
     }
 
-    fn take_wakers(&mut self) -> Vec<Waker> {
+    fn take_wakers(&mut self) -> SmallVec<[Waker; 2]> {
         self.seats.iter_mut().flatten().filter_map(|seat| seat.waker.take()).collect()
     }
 }

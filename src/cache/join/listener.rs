@@ -81,7 +81,12 @@ impl<T, E: Clone> Listener<T, E> {
         let mut state = self.flight.state();
         let landed = match state.outcome() {
             Some(Outcome::Head { followers: false, .. }) if !self.leads => Err(FlightError::GoAlone),
-            Some(Outcome::Head { head, .. }) => Ok(Landing::Head(head.clone())),
+            Some(Outcome::Head { head, .. }) => {
+                let head = head.clone();
+                state.let_go_of_head();
+                Ok(Landing::Head(head))
+            }
+            Some(Outcome::Gone) => Err(FlightError::Abandoned),
             Some(Outcome::Entry(entry)) => Ok(Landing::Entry(entry.clone())),
             None => match state.failure() {
                 Some(failure) => Err(failure),

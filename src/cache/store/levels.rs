@@ -27,6 +27,10 @@ impl Cache {
     }
 
     async fn bring_up_from(&self, level: &Arc<dyn SecondLevel>, key: &Key, clock: Clock) -> bool {
+        // Whatever is known already: mostly there is nothing at all.
+        if level.look(key, &[]).is_none() {
+            return false;
+        }
         let before = self.variants(key);
         if level.look(key, &before).is_none() {
             return false;

@@ -20,13 +20,15 @@ struct World {
     under_way: Vec<Ticket>,
     ended: u32,
     waits: usize,
+    /// Since when something is ordered that nobody waits for yet.
+    ordered: Option<Moment>,
 }
 
 impl World {
     fn new() -> Self {
         let (file, under_way) = (BTreeMap::new(), Vec::new());
         let now = Moment::from_nanos(1_000_000_000);
-        Self { lots: Lots::new(PERIOD), file, now, under_way, ended: 0, waits: 0 }
+        Self { lots: Lots::new(PERIOD), file, now, under_way, ended: 0, waits: 0, ordered: None }
     }
 
     fn present(&self) -> Present {
@@ -54,6 +56,8 @@ impl World {
         if !taken.is_durable {
             self.waits += 1;
             self.save(false);
+        } else if taken.is_ordered {
+            self.ordered = self.ordered.or(Some(self.now));
         }
         self.under_way.push(taken.lot);
     }
@@ -80,6 +84,7 @@ impl World {
             }
         }
         self.lots.written(&drained.lots);
+        self.ordered = None;
     }
 
     fn of(&self, state: State) -> usize {
@@ -174,14 +179,15 @@ fn at_a_high_rate_lots_are_large_and_few() {
         if world.under_way.len() > 64 {
             world.end(each, false);
         }
-        if each % 500 == 0 {
+        // The writer is woken, and the disk takes 5 ms.
+        if world.ordered.is_some_and(|at| world.now.since(at) >= Duration::from_millis(5)) {
             world.save(false);
         }
     }
     assert!(world.waits < 2_500, "the first tenth of a second waits: {}", world.waits);
     let tickets = usize::try_from(world.lots.tickets).unwrap();
     // One pending and one settled for each wait, and per period after that.
-    assert!(tickets - world.waits * 2 < 200, "{tickets} records, {} waits", world.waits);
+    assert!(tickets < world.waits * 2 + 200, "{tickets} records, {} waits", world.waits);
 }
 
 /// Closing gives back what nobody has taken, for a successor.

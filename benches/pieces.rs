@@ -83,7 +83,7 @@ fn pieces() -> anyhow::Result<Vec<Piece>> {
         piece("freshness", move || fresh_of.freshness(&Method::GET, &fresh, now)),
         piece("directives", move || RequestDirectives::of(&headers)),
         piece("identify", move || consumers.identify(Some(caller.as_bytes()), PEER)),
-        piece("key", move || Key::new(scope.clone(), &Method::GET, &target, &keyed, None)),
+        piece("key", move || Key::new(&scope, &Method::GET, &target, &keyed, None)),
         piece("edit-64k", move || {
             let mut editor = dialect.edits(PATH, &answer, &links).map(Editor::new)?;
             let mut out = BytesMut::with_capacity(80 << 10);

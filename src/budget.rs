@@ -13,6 +13,8 @@
 //! same books another plan (`eras`).
 
 mod bid;
+#[cfg(test)]
+mod conformance;
 mod core;
 mod desk;
 mod eras;

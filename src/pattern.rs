@@ -163,11 +163,17 @@ pub fn fold(path: &str) -> Cow<'_, str> {
     Cow::Owned(decoded.to_ascii_lowercase())
 }
 
-/// The segments of a folded path, without a trailing empty one.
+/// The segments of a folded path, without empty ones.
 pub fn segments(folded: &str) -> impl Iterator<Item = &str> {
-    let inner = folded.strip_prefix('/').unwrap_or(folded);
-    let inner = inner.strip_suffix('/').unwrap_or(inner);
-    inner.split('/').filter(|segment| !segment.is_empty())
+    // Byte by byte: they are short, and `str::split` is made for long texts.
+    let mut rest = folded;
+    std::iter::from_fn(move || {
+        let start = rest.bytes().position(|b| b != b'/')?;
+        let from = &rest[start..];
+        let (segment, after) = from.split_at(from.bytes().position(|b| b == b'/').unwrap_or(from.len()));
+        rest = after;
+        Some(segment)
+    })
 }
 
 fn parse_methods(text: &str) -> Result<Methods, BadPattern> {

@@ -76,8 +76,11 @@ impl TokenHash {
 }
 
 impl PartialEq for TokenHash {
+    /// In constant time: every word is looked at, and only what they come to is compared.
     fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        let words = self.0.as_chunks::<8>().0.iter().zip(other.0.as_chunks::<8>().0);
+        let word = |bytes: &[u8; 8]| u64::from_ne_bytes(*bytes);
+        words.fold(0, |differ, (a, b)| differ | (word(a) ^ word(b))).ct_eq(&0).into()
     }
 }
 

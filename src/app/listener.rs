@@ -50,7 +50,6 @@ pub use tls::{Tls, Unfit};
 
 /// The most that a request's head may have; beyond it hyper answers 431.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-const MAX_HEAD_FIELDS: usize = 100;
 /// Requests under way on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 256;
 /// What an HTTP/2 caller may send before we have read it, per stream and in all.
@@ -311,8 +310,9 @@ fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
+        // 100 fields, which is hyper's own bound: given as a number, it would fill a table of
+        // as many for each head
         .max_buf_size(MAX_HEAD_BYTES)
-        .max_headers(MAX_HEAD_FIELDS)
         // the guard does it, from the connection's first byte on and with one timer
         .header_read_timeout(None);
     builder

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::Budget;
@@ -72,7 +73,8 @@ impl Core {
     }
 
     pub(super) fn change_state<T>(&self, change: impl FnOnce(&mut State, Moment) -> T) -> T {
-        let mut state = self.state.lock();
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
         // Read under the lock, so that the core's time never goes back.
         let now = self.clock.now();
         if state.desk.has_edges() {
@@ -80,7 +82,7 @@ impl Core {
             state.desk.follow_wall(now, wall.unwrap_or_else(|| self.clock.wall()));
         }
         state.desk.pump(now);
-        let result = change(&mut state, now);
+        let result = change(state, now);
         state.desk.pump(now);
         if state.desk.take_has_turned_away() {
             self.turned_away.notify_waiters();
@@ -90,7 +92,6 @@ impl Core {
                 signal.notify_one();
             }
         }
-        let state = &mut *state;
         if let (Some(replica), Some(fleet)) = (&mut state.replica, &self.fleet) {
             let nominees = state.desk.take_nominees();
             if !nominees.is_empty() {
@@ -98,14 +99,20 @@ impl Core {
             }
             nominees.into_iter().for_each(|nominee| replica.ask_for_bid(nominee));
         }
-        self.arm(state);
+        let begun = self.arm(state);
+        drop(guard);
+        if let Some((runtime, running)) = begun {
+            // A runtime that shuts down drops it at once, and that takes the lock.
+            runtime.spawn(keep_time(running, self.clock, Arc::clone(&self.rearm)));
+        }
         result
     }
 
-    /// Sees to it that a timer runs while somebody waits, and wakes in time.
-    fn arm(&self, state: &mut State) {
+    /// Sees to it that a timer runs while somebody waits, and wakes in time. Gives the
+    /// one that is to be started.
+    fn arm(&self, state: &mut State) -> Option<(Handle, Running)> {
         if state.desk.waiting() == 0 {
-            return;
+            return None;
         }
         let next = state.desk.next_wake();
         if let Some(armed) = &mut state.timer {
@@ -113,14 +120,14 @@ impl Core {
                 armed.until = next;
                 self.rearm.notify_one();
             }
-            return;
+            return None;
         }
         // Without a runtime nobody can be waiting for an answer either.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let runtime = Handle::try_current().ok()?;
         state.timers += 1;
         let running = Running { core: Weak::clone(&self.me), number: state.timers };
         state.timer = Some(Armed { number: state.timers, until: next });
-        runtime.spawn(keep_time(running, self.clock, Arc::clone(&self.rearm)));
+        Some((runtime, running))
     }
 
     /// When timer `number` has to wake next.

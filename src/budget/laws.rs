@@ -58,6 +58,12 @@ pub(in crate::budget) fn quantity(limit: usize, requests: u32) -> Quantity {
     Quantity { limit, requests: NonZeroU32::new(requests).unwrap() }
 }
 
+/// Jain's index of fairness: 1 where all are served alike.
+pub(in crate::budget) fn jain(served: &[f64]) -> f64 {
+    let (sum, squares) = (served.iter().sum::<f64>(), served.iter().map(|x| x * x).sum::<f64>());
+    sum * sum / (served.len() as f64 * squares)
+}
+
 fn calendar(plan: &mut Plan, limit: usize, millis: u64) {
     plan.limits[limit].window = Window::Calendar(Calendar::Every(Duration::from_millis(millis)));
 }

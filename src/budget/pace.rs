@@ -85,6 +85,12 @@ impl Pacing {
         spacing.before_last = spacing.last.replace(now);
     }
 
+    /// A request that was not booked here was counted by `until`: it cannot have left later.
+    pub(super) fn restore(&mut self, limit: usize, until: Moment) {
+        let spacing = &mut self.spacings[limit];
+        spacing.last = spacing.last.max(Some(until));
+    }
+
     /// The request that was to leave at `booked` never did.
     pub(super) fn refund(&mut self, limit: usize, booked: Moment) {
         let spacing = &mut self.spacings[limit];

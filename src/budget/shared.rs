@@ -103,9 +103,14 @@ impl Shared {
     /// Connects to nothing yet.
     #[must_use]
     pub fn new(options: Options) -> Arc<Self> {
+        Self::by_clock(options, MACHINE_CLOCK)
+    }
+
+    /// `clock` is the script's.
+    pub(super) fn by_clock(options: Options, clock: &str) -> Arc<Self> {
         let Options { server, prefix, process, egress, on_empty, slots } = options;
         let me = format!("{process:016x}");
-        let script = Script::new(&script(MACHINE_CLOCK));
+        let script = Script::new(&script(clock));
         Arc::new(Self { server, prefix, me, egress, on_empty, slots, script })
     }
 

@@ -112,6 +112,31 @@ async fn a_bid_whose_callers_have_gone_is_over() {
     assert_eq!((budget.snapshot().waiting, budget.snapshot().account[0].used), (0, 1));
 }
 
+/// What its tasks hold is given back while it shuts down, and starts no timer any more.
+#[test]
+fn a_runtime_can_end_while_somebody_waits() {
+    let (ended, has_ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let budget = Budget::new(plan(&[(1, 1_000)], 4), Clock::system());
+        for seat in 0..4 {
+            let budget = Arc::clone(&budget);
+            drop(runtime.spawn(async move {
+                let _charge = spend(&budget, seat).await;
+                std::future::pending::<()>().await;
+            }));
+        }
+        runtime.block_on(async {
+            while budget.snapshot().waiting < 3 {
+                tokio::task::yield_now().await;
+            }
+        });
+        drop(runtime);
+        ended.send(budget.snapshot().waiting).unwrap();
+    });
+    assert_eq!(has_ended.recv_timeout(Duration::from_secs(20)), Ok(0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn waiting_for_the_grant_may_be_given_up_and_taken_up_again() {
     let budget = budget(&[(1, 1_000)]);

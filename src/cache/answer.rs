@@ -17,6 +17,7 @@ use http_body::{Body, Frame, SizeHint};
 use super::coding::Coding;
 use super::directives::split;
 use super::entry::{Body as Stored, Entry};
+use super::fields::number;
 use super::freshness::date;
 use super::reuse::Hit;
 use crate::clock::UnixTime;
@@ -26,7 +27,7 @@ use crate::clock::UnixTime;
 pub struct Answer {
     /// The stored status, or 304, 206, 416.
     pub status: StatusCode,
-    /// The stored fields with `Age`, and what belongs to the form.
+    /// The stored fields with `Age`, and what belongs to the form; for a HEAD the length too.
     pub headers: HeaderMap,
     /// The bytes; none for 304, 416 and HEAD.
     pub body: AnswerBody,
@@ -96,7 +97,7 @@ impl Hit {
     pub fn answer(&self, method: &Method, caller: &HeaderMap, as_is: Shape) -> Answer {
         let entry = &self.entry;
         let mut headers = entry.headers();
-        headers.insert(AGE, HeaderValue::from(self.age.as_secs()));
+        headers.insert(AGE, number(self.age.as_secs()));
         let body = match as_is {
             Shape::Stored => entry.body().clone(),
             Shape::Identity => {
@@ -126,10 +127,12 @@ impl Hit {
             StatusCode::RANGE_NOT_SATISFIABLE => insert(&mut headers, format!("bytes */{length}")),
             _ => {}
         }
-        if has_length(status) {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
+        let is_head = *method == Method::HEAD;
+        // Of any other the body's own size says it, to whoever frames it.
+        if is_head && has_length(status) {
+            headers.insert(CONTENT_LENGTH, number(range.end - range.start));
         }
-        let sent = if *method == Method::HEAD { 0..0 } else { range };
+        let sent = if is_head { 0..0 } else { range };
         Answer { status, headers, body: AnswerBody::new(body, sent) }
     }
 }

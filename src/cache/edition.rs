@@ -67,7 +67,8 @@ impl Edition {
     }
 
     fn of_key(&self, key: &Key) -> (u64, Duration) {
-        let matches = |(pattern, _, _): &&(Pattern, u64, Duration)| pattern.matches(key.method(), key.path());
+        let (method, path) = (key.method(), key.path());
+        let matches = |(pattern, _, _): &&(Pattern, u64, Duration)| pattern.matches(&method, path);
         let rule = self.rules.iter().find(matches);
         rule.map_or((self.without_rule, Duration::ZERO), |(_, digest, limited)| (*digest, *limited))
     }

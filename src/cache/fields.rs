@@ -41,6 +41,21 @@ pub(super) fn is_kept(name: &HeaderName, dialect: &Dialect) -> bool {
         && !dialect.is_about_the_asker(name)
 }
 
+/// A number as a field's value: `HeaderValue::from` allocates twice.
+pub(super) fn number(mut of: u64) -> HeaderValue {
+    // From the last digit to the first.
+    let (mut text, mut at) = ([0; 20], 20);
+    loop {
+        at -= 1;
+        text[at] = b'0' + u8::try_from(of % 10).unwrap_or_default();
+        of /= 10;
+        if of == 0 {
+            break;
+        }
+    }
+    HeaderValue::from_bytes(&text[at..]).expect("digits are a field value")
+}
+
 /// `Set-Cookie` and its dead relative.
 pub(super) fn is_cookie(name: &HeaderName) -> bool {
     *name == header::SET_COOKIE || name.as_str() == "set-cookie2"

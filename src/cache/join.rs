@@ -316,7 +316,9 @@ impl<T, E: Clone> Lead<T, E> {
     #[must_use]
     pub fn body(&self, tail: &[Bytes]) -> Option<Body> {
         let mut pieces = self.flight.state().kept_pieces()?;
-        pieces.extend(tail.iter().filter(|piece| !piece.is_empty()).cloned());
+        // Copied, as what was handed on is: a piece is a part of the buffer that it was read into.
+        pieces
+            .extend(tail.iter().filter(|piece| !piece.is_empty()).map(|piece| Bytes::copy_from_slice(piece)));
         Some(Body::of(&pieces))
     }
 

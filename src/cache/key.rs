@@ -9,9 +9,10 @@
 //! GET and HEAD share a key, since a stored GET answers both. They do not share
 //! a flight: the answer to a HEAD has no body to give to a GET.
 
+use std::borrow::Cow;
+use std::cell::RefCell;
 use std::fmt;
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
-use std::ops::Range;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use http::{HeaderMap, HeaderName, Method};
@@ -41,28 +42,19 @@ pub struct Scope {
 pub struct Key {
     /// Of the whole text, by [`OF_THIS_PROCESS`].
     quick: u64,
-    parts: Arc<Parts>,
+    /// Upstream, the vendor key's name, method and path come first; see [`Key::part`].
+    text: Arc<[u8]>,
     head: bool,
-}
-
-struct Parts {
-    scope: Scope,
-    method: Method,
-    text: Box<[u8]>,
-    /// Where in it the path is.
-    path: Range<usize>,
     hash: OnceLock<Hash>,
 }
 
 /// Nobody outside can make keys that meet in a table.
 static OF_THIS_PROCESS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-/// Takes the hash that a [`Key`] has already.
-pub(super) type Hashed = BuildHasherDefault<Taken>;
-
-/// See [`Hashed`].
-#[derive(Default)]
-pub(super) struct Taken(u64);
+thread_local! {
+    /// Where a key is spelt out before its length is known.
+    static SPELT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Names one fetch: requests with the same flight key send the same bytes.
 #[derive(Clone)]
@@ -96,27 +88,29 @@ impl Key {
     /// `body` the canonical body of a cacheable POST.
     #[must_use]
     pub fn new(
-        scope: Scope,
+        scope: &Scope,
         method: &Method,
         target: &Target,
         keyed: &HeaderMap,
         body: Option<&[u8]>,
     ) -> Self {
         let head = method == Method::HEAD;
-        let method = if head { Method::GET } else { method.clone() };
-        let query_bytes = target.query().map_or(0, str::len);
-        let mut text = Vec::with_capacity(192 + target.path().len() + query_bytes);
-        field(&mut text, scope.upstream.as_str().as_bytes());
-        optional(&mut text, scope.key.as_ref().map(|key| key.as_str().as_bytes()));
-        field(&mut text, method.as_str().as_bytes());
-        field(&mut text, target.path().as_bytes());
-        let path = text.len() - target.path().len()..text.len();
-        optional(&mut text, target.query().map(str::as_bytes));
-        headers(&mut text, keyed);
-        optional(&mut text, body);
-        let quick = OF_THIS_PROCESS.hash_one(text.as_slice());
-        let parts = Parts { scope, method, text: text.into(), path, hash: OnceLock::new() };
-        Self { quick, parts: Arc::new(parts), head }
+        let method = if head { &Method::GET } else { method };
+        let (quick, text) = SPELT.with_borrow_mut(|text| {
+            begin(text, scope, method, target.path());
+            short_optional(text, target.query().map(str::as_bytes));
+            let mut names: SmallVec<[&HeaderName; 8]> = keyed.keys().collect();
+            names.sort_unstable_by_key(|name| name.as_str());
+            short_count(text, names.len());
+            for name in names {
+                short(text, name.as_str().as_bytes());
+                short_count(text, keyed.get_all(name).iter().count());
+                keyed.get_all(name).iter().for_each(|value| short(text, value.as_bytes()));
+            }
+            short_optional(text, body);
+            (OF_THIS_PROCESS.hash_one(text.as_slice()), text.as_slice().into())
+        });
+        Self { quick, text, head, hash: OnceLock::new() }
     }
 
     /// The fetch that this request needs, if it sends these headers.
@@ -130,10 +124,10 @@ impl Key {
     }
 
     /// A key as a second level lists it: enough to purge by, without the query.
-    pub(super) fn listed(hash: Hash, scope: Scope, method: Method, path: &str) -> Self {
-        let (text, path) = (path.as_bytes().into(), 0..path.len());
-        let parts = Parts { scope, method, text, path, hash: OnceLock::from(hash) };
-        Self { quick: 0, parts: Arc::new(parts), head: false }
+    pub(super) fn listed(hash: Hash, scope: &Scope, method: &Method, path: &str) -> Self {
+        let mut text = Vec::new();
+        begin(&mut text, scope, method, path);
+        Self { quick: 0, text: text.into(), head: false, hash: OnceLock::from(hash) }
     }
 
     /// The same for a stored answer, which is never one to a HEAD.
@@ -141,38 +135,66 @@ impl Key {
         Self { head: false, ..self.clone() }
     }
 
-    /// Whose answer it is.
+    /// Whose answer it is: the vendor.
     #[must_use]
-    pub fn scope(&self) -> &Scope {
-        &self.parts.scope
+    pub fn upstream(&self) -> &str {
+        self.part(0)
+    }
+
+    /// Whose answer it is.
+    ///
+    /// # Panics
+    /// Never: the names were names when they were put there.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        const NAME: &str = "it was a name when it was put there";
+        let key = Some(self.part(1)).filter(|key| !key.is_empty());
+        Scope { upstream: self.upstream().parse().expect(NAME), key: key.map(|key| key.parse().expect(NAME)) }
     }
 
     /// The path, canonical, without query.
     #[must_use]
     pub fn path(&self) -> &str {
-        std::str::from_utf8(&self.parts.text[self.parts.path.clone()])
-            .expect("it was a str when it was put there")
+        self.part(3)
     }
 
     /// The method; GET also for a HEAD.
+    ///
+    /// # Panics
+    /// Never: it was a method when it was put there.
     #[must_use]
-    pub fn method(&self) -> &Method {
-        &self.parts.method
+    pub fn method(&self) -> Method {
+        Method::from_bytes(self.part(2).as_bytes()).expect("it was a method when it was put there")
     }
 
     pub(super) fn hash(&self) -> Hash {
-        let of = |text| Sha256::new().chain_update(b"weir cache key 1").chain_update(text).finalize().into();
-        *self.parts.hash.get_or_init(|| of(&self.parts.text))
+        let of = |text| Sha256::new().chain_update(b"weir cache key 2").chain_update(text).finalize().into();
+        *self.hash.get_or_init(|| of(&self.text))
+    }
+
+    /// A hash for tables of this process.
+    pub(super) fn quick(&self) -> u64 {
+        self.quick
     }
 
     /// As purges compare it; worked out anew each time, since hits do not ask.
-    pub(super) fn folded_path(&self) -> Box<str> {
+    pub(super) fn folded_path(&self) -> Cow<'_, str> {
         folded(self.path())
     }
 
     /// Bytes on the heap.
     pub(super) fn weight(&self) -> usize {
-        size_of::<Parts>() + self.parts.text.len()
+        2 * size_of::<usize>() + self.text.len()
+    }
+
+    /// The first texts in it, in order: upstream, name of the vendor's key (empty if there
+    /// is none), method, path.
+    fn part(&self, number: usize) -> &str {
+        let mut rest = &*self.text;
+        for _ in 0..number {
+            skip(&mut rest);
+        }
+        std::str::from_utf8(skip(&mut rest)).expect("it was a str when it was put there")
     }
 }
 
@@ -180,37 +202,16 @@ impl PartialEq for Key {
     /// The whole text, in which the scope is: no hash decides what is served to whom
     /// (law 10).
     fn eq(&self, other: &Self) -> bool {
-        self.quick == other.quick && self.parts.text == other.parts.text
+        self.quick == other.quick && self.text == other.text
     }
 }
 
 impl Eq for Key {}
 
-impl std::hash::Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.quick);
-    }
-}
-
-impl Hasher for Taken {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    /// Keys write one number and nothing else; anything would do here.
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = bytes.iter().fold(self.0, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
-    }
-}
-
 impl fmt::Debug for Key {
     /// Without the query, which may hold what callers would not like to be logged.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Key({:?} {} {})", self.parts.scope, self.parts.method, self.path())
+        write!(f, "Key({:?} {} {})", self.scope(), self.method(), self.path())
     }
 }
 
@@ -236,32 +237,84 @@ impl Selector {
     /// Whether `key` is among those meant.
     #[must_use]
     pub fn selects(&self, key: &Key) -> bool {
-        let scope = key.scope();
+        let is_in = |upstream: &UpstreamName| upstream.as_str() == key.upstream();
         match self {
             Self::All => true,
-            Self::Upstream(upstream) => *upstream == scope.upstream,
-            Self::Scope(of) => of == scope,
-            Self::Path(upstream, path) => *upstream == scope.upstream && folded(path) == key.folded_path(),
+            Self::Upstream(upstream) => is_in(upstream),
+            Self::Scope(of) => {
+                is_in(&of.upstream) && of.key.as_ref().map_or("", KeyName::as_str) == key.part(1)
+            }
+            Self::Path(upstream, path) => is_in(upstream) && folded(path) == key.folded_path(),
             Self::Prefix(upstream, prefix) => {
-                *upstream == scope.upstream && key.folded_path().starts_with(&*pattern::fold(prefix))
+                is_in(upstream) && key.folded_path().starts_with(&*pattern::fold(prefix))
             }
-            Self::Resource(upstream, resource) => {
-                *upstream == scope.upstream && resource.touches(&key.folded_path())
-            }
-            Self::Matching(upstream, pattern) => {
-                *upstream == scope.upstream && pattern.matches_path(key.path())
-            }
+            Self::Resource(upstream, resource) => is_in(upstream) && resource.touches(&key.folded_path()),
+            Self::Matching(upstream, pattern) => is_in(upstream) && pattern.matches_path(key.path()),
         }
     }
 }
 
 /// A path as purges compare it: folded like route patterns, no trailing slash.
-pub(super) fn folded(path: &str) -> Box<str> {
-    let path = pattern::fold(path);
-    match path.trim_end_matches('/') {
-        "" => "/".into(),
-        path => path.into(),
+pub(super) fn folded(path: &str) -> Cow<'_, str> {
+    let trimmed = |path: &str| path.trim_end_matches('/').len().max(1).min(path.len());
+    match pattern::fold(path) {
+        Cow::Borrowed(path) => Cow::Borrowed(&path[..trimmed(path)]),
+        Cow::Owned(mut path) => {
+            path.truncate(trimmed(&path));
+            Cow::Owned(path)
+        }
     }
+}
+
+/// Writes what every key begins with, and nothing else, into `text`.
+fn begin(text: &mut Vec<u8>, scope: &Scope, method: &Method, path: &str) {
+    text.clear();
+    short(text, scope.upstream.as_str().as_bytes());
+    // A name is never empty.
+    short(text, scope.key.as_ref().map_or("", KeyName::as_str).as_bytes());
+    short(text, method.as_str().as_bytes());
+    short(text, path.as_bytes());
+}
+
+/// Appends a length and the bytes.
+fn short(text: &mut Vec<u8>, bytes: &[u8]) {
+    short_count(text, bytes.len());
+    text.extend_from_slice(bytes);
+}
+
+/// Appends presence and, if present, length and bytes.
+fn short_optional(text: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    text.push(u8::from(bytes.is_some()));
+    if let Some(bytes) = bytes {
+        short(text, bytes);
+    }
+}
+
+/// Appends a number, seven bits at a time, the lowest first: nearly all are one byte,
+/// and every hit hashes the text.
+fn short_count(text: &mut Vec<u8>, mut count: usize) {
+    let low = |count: usize| u8::try_from(count & 0x7f).unwrap_or_default();
+    while count >= 0x80 {
+        text.push(low(count) | 0x80);
+        count >>= 7;
+    }
+    text.push(low(count));
+}
+
+/// Takes what [`short`] appended from the front.
+fn skip<'a>(text: &mut &'a [u8]) -> &'a [u8] {
+    let (mut len, mut shift) = (0, 0);
+    while let Some((byte, rest)) = text.split_first() {
+        *text = rest;
+        len |= usize::from(byte & 0x7f) << shift;
+        shift += 7;
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    let (bytes, rest) = text.split_at(len.min(text.len()));
+    *text = rest;
+    bytes
 }
 
 /// Appends header fields by name, values in their order.
@@ -298,98 +351,4 @@ fn count(text: &mut Vec<u8>, count: usize) {
 }
 
 #[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-    use http::header::{ACCEPT, ACCEPT_LANGUAGE};
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn scope(upstream: &str, key: Option<&str>) -> Scope {
-        Scope { upstream: upstream.parse().unwrap(), key: key.map(|key| key.parse().unwrap()) }
-    }
-
-    fn key(scope: Scope, method: &Method, path: &str, query: Option<&str>) -> Key {
-        Key::new(scope, method, &Target::parse(path, query).unwrap(), &HeaderMap::new(), None)
-    }
-
-    #[test]
-    fn get_and_head_share_a_key_but_no_flight() {
-        let get = key(scope("u", None), &Method::GET, "/a", None);
-        let head = key(scope("u", None), &Method::HEAD, "/a", None);
-        assert_eq!(get, head);
-        assert_eq!(get.hash(), head.hash());
-        assert_ne!(get.flight(&HeaderMap::new()).hash(), head.flight(&HeaderMap::new()).hash());
-    }
-
-    #[test]
-    fn parts_do_not_run_into_each_other() {
-        let all = [
-            key(scope("a", Some("bc")), &Method::GET, "/d", None),
-            key(scope("ab", Some("c")), &Method::GET, "/d", None),
-            key(scope("abc", None), &Method::GET, "/d", None),
-            key(scope("a", Some("bc")), &Method::GET, "/d", Some("e")),
-            key(scope("a", Some("bc")), &Method::GET, "/de", None),
-            key(scope("a", Some("bc")), &Method::POST, "/d", None),
-        ];
-        for (i, one) in all.iter().enumerate() {
-            for other in &all[i + 1..] {
-                assert_ne!(one.hash(), other.hash(), "{one:?} {other:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn flights_tell_apart_whatever_is_sent() {
-        let key = key(scope("u", None), &Method::GET, "/a", None);
-        let mut one = HeaderMap::new();
-        one.insert(ACCEPT, HeaderValue::from_static("a/b"));
-        one.insert(ACCEPT_LANGUAGE, HeaderValue::from_static("de"));
-        let mut same = HeaderMap::new();
-        same.insert(ACCEPT_LANGUAGE, HeaderValue::from_static("de"));
-        same.insert(ACCEPT, HeaderValue::from_static("a/b"));
-        assert_eq!(key.flight(&one).hash(), key.flight(&same).hash());
-        same.append(ACCEPT, HeaderValue::from_static("c/d"));
-        assert_ne!(key.flight(&one).hash(), key.flight(&same).hash());
-    }
-
-    #[test]
-    fn selectors_mean_what_they_say() {
-        let key = key(scope("cp", Some("main")), &Method::GET, "/api/v4/Tests/", Some("a=1"));
-        let up = |name: &str| name.parse::<UpstreamName>().unwrap();
-        for yes in [
-            Selector::All,
-            Selector::Upstream(up("cp")),
-            Selector::Scope(scope("cp", Some("main"))),
-            Selector::Path(up("cp"), "/api/v4/tests".into()),
-            Selector::Prefix(up("cp"), "/API/v4/".into()),
-        ] {
-            assert!(yes.selects(&key), "{yes:?}");
-        }
-        for no in [
-            Selector::Upstream(up("c")),
-            Selector::Scope(scope("cp", None)),
-            Selector::Path(up("cp"), "/api/v4".into()),
-            Selector::Path(up("x"), "/api/v4/tests".into()),
-            Selector::Prefix(up("cp"), "/api/v5".into()),
-        ] {
-            assert!(!no.selects(&key), "{no:?}");
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(512))]
-
-        /// Law 10: two scopes never share a key, whatever is asked.
-        #[test]
-        fn scopes_never_meet(
-            (a, b) in ("[ab]{1,3}", "[ab]{1,3}"),
-            (ka, kb) in (proptest::option::of("[ab]{1,3}"), proptest::option::of("[ab]{1,3}")),
-            path in "/[ab]{0,3}",
-        ) {
-            let one = key(scope(&a, ka.as_deref()), &Method::GET, &path, None);
-            let two = key(scope(&b, kb.as_deref()), &Method::GET, &path, None);
-            prop_assert_eq!(one.hash() == two.hash(), a == b && ka == kb);
-        }
-    }
-}
+mod tests;

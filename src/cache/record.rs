@@ -88,8 +88,9 @@ pub(super) fn head_of(entry: &Entry, edition: u64, at: &Reading) -> Vec<u8> {
     out.push(source | u8::from(life.validate_always) << 2 | u8::from(life.stale_forbidden) << 3);
     let key = &entry.key;
     out.extend_from_slice(&key.hash());
-    text(&mut out, key.scope().upstream.as_str().as_bytes());
-    text(&mut out, key.scope().key.as_ref().map_or("", |key| key.as_str()).as_bytes());
+    let scope = key.scope();
+    text(&mut out, scope.upstream.as_str().as_bytes());
+    text(&mut out, scope.key.as_ref().map_or("", |key| key.as_str()).as_bytes());
     text(&mut out, key.method().as_str().as_bytes());
     text(&mut out, key.path().as_bytes());
     let (names, values) = entry.vary.parts();
@@ -240,7 +241,7 @@ fn read_key(from: &mut &[u8]) -> Option<Key> {
     };
     let method = Method::from_bytes(read_text(from)?).ok()?;
     let path = std::str::from_utf8(read_text(from)?).ok()?;
-    Some(Key::listed(hash, Scope { upstream, key }, method, path))
+    Some(Key::listed(hash, &Scope { upstream, key }, &method, path))
 }
 
 fn read_fields(from: &mut &[u8]) -> Option<Fields> {

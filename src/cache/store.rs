@@ -1,14 +1,10 @@
 //! The first level: in memory, bounded in bytes; and the way to the second.
 //!
-//! moka holds one slot per key; a slot holds the variants that `Vary` tells
-//! apart. moka's clocks are not used: stale answers are wanted long after they
-//! stop being fresh. It evicts the least recently used rather than by TinyLFU,
-//! which would turn away a new answer in favour of an old one that is asked for
-//! more often: what has just been paid for is not thrown away unread (law 3).
-//!
-//! An ordered index of paths beside it makes a purge cost what it removes. The
-//! two agree because every slot that is put has a number of its own: an eviction
-//! reported late cannot take the place of a successor out of the index.
+//! One slot per key holds the variants that `Vary` tells apart. Stale answers are
+//! wanted long after they stop being fresh, so nothing goes by age. What was used least
+//! lately goes first: not by frequency (TinyLFU), which would turn away a new answer in
+//! favour of an old one that is asked for more often: what has just been paid for is not
+//! thrown away unread (law 3). `slots` says how, and why that is not moka.
 //!
 //! A fill that a purge or a write has overtaken is not stored:
 //! 1. fetch F takes a ticket (the log's length), is sent, and is answered with A;
@@ -22,22 +18,19 @@
 
 pub(super) mod index;
 mod levels;
+mod slots;
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::HeaderMap;
-use moka::notification::RemovalCause;
-use moka::ops::compute::Op;
-use moka::policy::EvictionPolicy;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Mutex as Turn;
 
-use self::index::Index;
+use self::slots::{Slots, Variants};
 use super::entry::Entry;
-use super::key::{Hash, Hashed, Key, Selector};
+use super::key::{Hash, Key, Selector};
 use super::policy::Policy;
 use super::reuse::{Forward, Lookup};
 use super::second::{Level, Name, SecondLevel};
@@ -54,12 +47,11 @@ pub struct CacheLimits {
 
 /// All that is kept.
 pub struct Cache {
-    slots: moka::sync::Cache<Key, Slot, Hashed>,
-    /// Held by whoever changes a slot.
+    slots: RwLock<Slots>,
+    /// Held by whoever is about to change a slot, from the first look at it: so that
+    /// `slots` are locked for the change alone.
     writing: Mutex<()>,
-    index: Arc<Index>,
     gate: RwLock<Log>,
-    next_slot: AtomicU64,
     max_bytes: u64,
     /// The nearest first.
     levels: Vec<Arc<dyn SecondLevel>>,
@@ -89,14 +81,6 @@ pub enum Stored {
     Older,
     /// It weighs more than the whole cache may.
     TooLarge,
-}
-
-/// The variants under one key, the latest first. Cloning copies a pointer.
-#[derive(Clone)]
-struct Slot {
-    number: u64,
-    key: Key,
-    variants: Arc<[Arc<Entry>]>,
 }
 
 /// What was purged or written, since a while.
@@ -138,24 +122,10 @@ impl Cache {
         shared: Option<Arc<Shared>>,
     ) -> Self {
         let as_level = |shared: &Arc<Shared>| Arc::clone(shared) as Arc<dyn SecondLevel>;
-        let index = Arc::new(Index::default());
-        let told = index.clone();
-        let slots = moka::sync::Cache::builder()
-            .max_capacity(limits.max_bytes)
-            .eviction_policy(EvictionPolicy::lru())
-            .weigher(|_, slot: &Slot| u32::try_from(slot.weight_bytes()).unwrap_or(u32::MAX))
-            .eviction_listener(move |_, slot: Slot, cause| {
-                if cause != RemovalCause::Replaced {
-                    told.remove(&slot.key, slot.number);
-                }
-            })
-            .build_with_hasher(Hashed::default());
         Self {
-            slots,
+            slots: RwLock::default(),
             writing: Mutex::default(),
-            index,
             gate: RwLock::default(),
-            next_slot: AtomicU64::new(0),
             max_bytes: limits.max_bytes,
             levels: disk.into_iter().chain(shared.as_ref().map(as_level)).collect(),
             shared,
@@ -180,11 +150,18 @@ impl Cache {
         sent: impl FnOnce() -> &'s HeaderMap,
         now: Now,
     ) -> Lookup {
-        let Some(slot) = self.slots.get(key) else { return Lookup::none(asked, Forward::UriMiss) };
-        let selected = match &*slot.variants {
-            [only] if only.vary.is_nothing() => Some(Arc::clone(only)),
-            _ => slot.select(sent()),
+        let slots = self.slots.read();
+        let Some((variants, is_due)) = slots.look(key, now.at) else {
+            return Lookup::none(asked, Forward::UriMiss);
         };
+        let selected = match variants {
+            [only] if only.vary.is_nothing() => Some(Arc::clone(only)),
+            several => select(several, sent()),
+        };
+        drop(slots);
+        if is_due {
+            self.slots.write().touch(key, now.at);
+        }
         match selected {
             Some(entry) => Lookup::of(entry, policy, asked, now),
             None => Lookup::none(asked, Forward::VaryMiss),
@@ -210,31 +187,19 @@ impl Cache {
         if log.overtook(ticket, entry.key()) {
             return Stored::Overtaken;
         }
-        self.write(|| self.put(entry, below))
-    }
-
-    /// Changes slots. Writes are rare (what they keep was paid for); evicting at once
-    /// keeps the bound exact.
-    fn write<T>(&self, change: impl FnOnce() -> T) -> T {
-        let _alone = self.writing.lock();
-        let changed = change();
-        self.slots.run_pending_tasks();
-        changed
+        self.put(entry, below)
     }
 
     /// Drops one answer, if it is still there: a 304 denied it, or a HEAD did.
     pub fn remove(&self, entry: &Arc<Entry>) {
-        let key = entry.key();
-        self.write(|| {
-            let slot = self.slots.entry(key.stored());
-            slot.and_compute_with(|slot| match slot.map(|slot| slot.into_value()) {
-                Some(slot) => match slot.without(|is| Arc::ptr_eq(is, entry)) {
-                    Some(rest) => Op::Put(Slot { number: self.number(key), ..rest }),
-                    None => Op::Remove,
-                },
-                None => Op::Nop,
-            })
-        });
+        {
+            let _alone = self.writing.lock();
+            let old = Variants::from(self.slots.read().variants(entry.key()));
+            if old.iter().any(|is| Arc::ptr_eq(is, entry)) {
+                let rest = old.into_iter().filter(|is| !Arc::ptr_eq(is, entry)).collect();
+                self.slots.write().put(entry.key(), rest);
+            }
+        }
         self.levels.iter().for_each(|level| level.forget(entry));
     }
 
@@ -257,10 +222,11 @@ impl Cache {
             let levels = self.levels.iter().filter(|level| is_meant(level.level()));
             levels.flat_map(|level| level.purge(selector)).collect()
         };
-        for key in self.index.select(selector) {
-            if let Some(slot) = self.write(|| self.slots.remove(&key)) {
-                gone.extend(slot.variants.iter().map(|entry| entry.name()));
-            }
+        let meant = self.slots.read().select(selector);
+        for key in meant {
+            let _alone = self.writing.lock();
+            let variants = self.slots.write().remove(&key);
+            gone.extend(variants.iter().map(|entry| entry.name()));
         }
         self.on_purge.read().iter().for_each(|tell| tell(selector));
         gone.len() as u64
@@ -276,13 +242,13 @@ impl Cache {
     /// What all entries weigh, in bytes.
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {
-        self.slots.weighted_size()
+        self.slots.read().weight_bytes()
     }
 
     /// How many keys have entries.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.slots.entry_count()
+        self.slots.read().len() as u64
     }
 
     /// Whether nothing is kept.
@@ -292,30 +258,21 @@ impl Cache {
     }
 
     fn put(&self, entry: Arc<Entry>, below: &[Arc<dyn SecondLevel>]) -> Stored {
-        let key = entry.key().clone();
-        let mut stored = Stored::Kept;
-        self.slots.entry(key.stored()).and_compute_with(|slot| {
-            let slot = slot.map(|slot| slot.into_value());
-            let old: &[Arc<Entry>] = slot.as_ref().map_or(&[], |slot| &slot.variants);
-            let is_later = |is: &&Arc<Entry>| is.vary == entry.vary && is.received() > entry.received();
-            if old.iter().any(|is| is_later(&is)) {
-                stored = Stored::Older;
-                return Op::Nop;
-            }
-            let others = old.iter().filter(|is| is.vary != entry.vary).take(MAX_VARIANTS - 1);
-            let variants = std::iter::once(&entry).chain(others).cloned().collect();
-            // Here, so that of two answers the same one is the last in all levels.
-            below.iter().for_each(|level| level.keep(&entry));
-            Op::Put(Slot { number: self.number(&key), key: key.clone(), variants })
-        });
-        stored
-    }
-
-    /// A number for a new slot, known to the index before the slot is there.
-    fn number(&self, key: &Key) -> u64 {
-        let number = self.next_slot.fetch_add(1, Ordering::Relaxed);
-        self.index.add(key, number);
-        number
+        let _alone = self.writing.lock();
+        let key = entry.key();
+        let old = Variants::from(self.slots.read().variants(key));
+        if old.iter().any(|is| is.vary == entry.vary && is.received() > entry.received()) {
+            return Stored::Older;
+        }
+        let others = old.iter().filter(|is| is.vary != entry.vary).take(MAX_VARIANTS - 1);
+        let variants = std::iter::once(&entry).chain(others).cloned().collect();
+        // While nobody else writes, so that of two answers the same one is the last in all levels.
+        below.iter().for_each(|level| level.keep(&entry));
+        let (_old, _gone) = {
+            let mut slots = self.slots.write();
+            (slots.put(key, variants), slots.shrink(self.max_bytes))
+        };
+        Stored::Kept
     }
 }
 
@@ -325,22 +282,10 @@ impl fmt::Debug for Cache {
     }
 }
 
-impl Slot {
-    /// Section 4.1: of those that match, the most recent by `Date`, then by receipt.
-    fn select(&self, sent: &HeaderMap) -> Option<Arc<Entry>> {
-        let matching = self.variants.iter().rev().filter(|entry| entry.vary.matches(sent));
-        matching.max_by_key(|entry| (entry.freshness.date, entry.received())).cloned()
-    }
-
-    fn without(self, gone: impl Fn(&Arc<Entry>) -> bool) -> Option<Self> {
-        let variants: Arc<[_]> = self.variants.iter().filter(|is| !gone(is)).cloned().collect();
-        (!variants.is_empty()).then_some(Self { variants, ..self })
-    }
-
-    fn weight_bytes(&self) -> usize {
-        let entries: usize = self.variants.iter().map(|entry| entry.weight_bytes()).sum();
-        entries + size_of::<Self>()
-    }
+/// Section 4.1: of those that match, the most recent by `Date`, then by receipt.
+fn select(variants: &[Arc<Entry>], sent: &HeaderMap) -> Option<Arc<Entry>> {
+    let matching = variants.iter().rev().filter(|entry| entry.vary.matches(sent));
+    matching.max_by_key(|entry| (entry.freshness.date, entry.received())).cloned()
 }
 
 impl Log {

@@ -177,7 +177,7 @@ fn now(secs: u64) -> Now {
 
 fn key(method: &Method) -> Key {
     let scope = Scope { upstream: "u".parse().unwrap(), key: None };
-    Key::new(scope, method, &Target::parse("/a", None).unwrap(), &HeaderMap::new(), None)
+    Key::new(&scope, method, &Target::parse("/a", None).unwrap(), &HeaderMap::new(), None)
 }
 
 fn asked<'a>(method: &'a Method, caller: &'a HeaderMap) -> Asked<'a> {

@@ -145,7 +145,9 @@ pub(super) fn in_header(
 
 /// What follows the `scheme` (in lower case) in the only `Authorization`.
 pub(super) fn credentials<'a>(headers: &'a HeaderMap, scheme: &[u8]) -> Option<&'a [u8]> {
-    let value = only(headers.get_all(AUTHORIZATION).iter())?.as_bytes();
+    // A look at each name is cheaper than to hash one.
+    let all = headers.iter().filter(|(name, _)| **name == AUTHORIZATION);
+    let value = only(all)?.1.as_bytes();
     let (name, rest) = value.split_at_checked(scheme.len())?;
     let is_it = name.eq_ignore_ascii_case(scheme) && rest.first() == Some(&b' ');
     is_it.then(|| rest.trim_ascii())

@@ -93,7 +93,7 @@ impl Wish {
         if shareable && !lane.is_keyless() {
             shape(&lane, &call.headers, rule.map(|rule| &config.cache[rule]), body.is_some(), &mut keyed);
         }
-        let scope = lane.scopes[vendor_key.unwrap_or_default()].clone();
+        let scope = &lane.scopes[vendor_key.unwrap_or_default()];
         let directives = match caller.access.client_cache_control {
             ClientCacheControl::Honour if !call.is_plain => RequestDirectives::of(&call.headers),
             ClientCacheControl::Honour | ClientCacheControl::Ignore => RequestDirectives::default(),

@@ -1,6 +1,7 @@
 //! A real redis-server (or `WEIR_TEST_REDIS`) for unit tests: on a Unix socket, nothing on
 //! disk. It ends with this process, however that ends.
 
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -37,8 +38,13 @@ impl RedisServer {
         panic!("redis-server does not answer: is it installed?");
     }
 
+    /// Where it listens.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join("socket")
+    }
+
     pub(crate) fn server(&self) -> Server {
-        let url = format!("redis+unix://{}", self.folder.path().join("socket").display());
+        let url = format!("redis+unix://{}", self.socket().display());
         Server::new(&Secret::new(url), None).expect("a path is a URL")
     }
 }

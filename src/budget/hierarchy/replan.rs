@@ -40,7 +40,7 @@ impl Books {
             let set: LimitSet = [limit].into_iter().collect();
             for (&(until, seat), &charges) in charges {
                 let seat = map.seat(seat).unwrap_or(nobody);
-                books.restore((seat, set), charges, until, now);
+                books.recount((seat, set), charges, until, now);
             }
         }
         books

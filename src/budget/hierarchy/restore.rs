@@ -18,9 +18,21 @@ impl Books {
         self.used_by(self.divisions + self.nobody() as usize, limit)
     }
 
-    /// Charges `seat` so many requests that an earlier process sent, counted by `until` at
-    /// the latest, where they still count at `now`.
+    /// Charges `seat` so many requests that another process sent, counted by `until` at the
+    /// latest, where they still count at `now`. What comes next keeps its distance to them.
     pub(in crate::budget) fn restore(
+        &mut self,
+        (seat, set): (Seat, LimitSet),
+        requests: u32,
+        until: Moment,
+        now: Moment,
+    ) {
+        set.iter().for_each(|limit| self.pacing.restore(limit, until.min(now)));
+        self.recount((seat, set), requests, until, now);
+    }
+
+    /// The same for charges whose moment pacing knows already.
+    pub(super) fn recount(
         &mut self,
         (seat, set): (Seat, LimitSet),
         requests: u32,
@@ -47,7 +59,7 @@ impl Books {
         for limit in set.iter() {
             if self.windows[limit].take_out(assumed, seat) {
                 self.each_count(seat, limit, |count| *count -= 1);
-                self.restore((seat, [limit].into_iter().collect()), 1, until, now);
+                self.recount((seat, [limit].into_iter().collect()), 1, until, now);
             }
         }
         self.hold_path(seat, now);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{plan, quantity};
+use super::{jain, plan, quantity};
 use crate::budget::desk::{Ask, BidId, Desk, Flight, Grant, Outcome};
 use crate::budget::hierarchy::{Books, Gate};
 use crate::budget::refusal::Denied;
@@ -78,11 +78,6 @@ fn saturate(
         desk.pump(now);
     }
     served
-}
-
-fn jain(served: &[f64]) -> f64 {
-    let (sum, squares) = (served.iter().sum::<f64>(), served.iter().map(|x| x * x).sum::<f64>());
-    sum * sum / (served.len() as f64 * squares)
 }
 
 /// Eight consumers in two divisions, shares 1 and 2 in turn.

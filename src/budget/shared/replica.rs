@@ -52,7 +52,8 @@ pub(in crate::budget) struct Replica {
     tagged: HashMap<String, Tagged>,
     /// Per seat: division and consumer.
     names: Vec<(String, String)>,
-    seats: HashMap<(String, String), Seat>,
+    /// By consumer, whichever division it was in when it was charged.
+    seats: HashMap<String, Seat>,
     spans: Spans,
     on_empty: OnEmpty,
     /// What this replica has for itself, if anything is set aside.
@@ -81,6 +82,8 @@ pub(in crate::budget) struct Replica {
     must_reset: bool,
     /// Nothing has answered since it was lost.
     is_away: bool,
+    /// A call has neither been answered nor failed.
+    is_calling: bool,
     last_call: Option<Moment>,
     last_answer: Option<Moment>,
     last_sweep: Moment,
@@ -188,7 +191,7 @@ impl Replica {
             schema: SCHEMA,
             keys: plan.limits.iter().map(key).collect(),
             tagged: tagged(plan),
-            seats: names.iter().cloned().zip(0..).collect(),
+            seats: names.iter().map(|(_, consumer)| consumer.clone()).zip(0..).collect(),
             names,
             limits: plan.limits.clone(),
             spans,
@@ -213,6 +216,7 @@ impl Replica {
             has_booked: false,
             must_reset: false,
             is_away: false,
+            is_calling: false,
             last_call: None,
             last_answer: None,
             last_sweep: Moment::ZERO,
@@ -277,30 +281,6 @@ impl Replica {
         told
     }
 
-    /// When the next call is due, with so many waiting here.
-    pub(in crate::budget) fn next_call(&self, waiting: usize) -> Moment {
-        /// A stranger is in a hurry, one who waits may hear of a refund, one who rests must be heard of.
-        const JOINING: Duration = Duration::from_millis(25);
-        const WAITING: Duration = Duration::from_millis(100);
-        const RESTING: Duration = Duration::from_millis(250);
-        let Some(last) = self.last_call else { return Moment::ZERO };
-        match self.phase {
-            Phase::Stranger | Phase::Joining => last,
-            Phase::Member { open: false } => last + JOINING,
-            Phase::Member { open: true } if self.has_work() => Moment::ZERO,
-            Phase::Member { open: true } => {
-                let every = if waiting > 0 { WAITING } else { RESTING };
-                let lapse = self.lapsing.first().map_or(Moment::NEVER, |(at, _)| *at);
-                (last + every).min(lapse.max(last + JOINING))
-            }
-        }
-    }
-
-    /// Whether something has come up that a call should not wait with.
-    pub(in crate::budget) fn has_work(&self) -> bool {
-        !self.asks.is_empty() || !self.outbox.is_empty() || self.lessons.are_untold()
-    }
-
     /// The next call, and what to remember of it until it is answered, or not.
     pub(in crate::budget::shared) fn call(
         &mut self,
@@ -308,6 +288,8 @@ impl Replica {
         now: Moment,
         bound: Duration,
     ) -> (Request, UnderWay) {
+        debug_assert!(!self.is_calling, "one call is under way at a time");
+        self.is_calling = true;
         self.calls += 1;
         self.last_call = Some(now);
         let mut way = UnderWay {

@@ -15,8 +15,6 @@ pub(super) type Id = u64;
 pub(super) const MAX_ROWS: usize = 65_536;
 /// Answers under one key, as in the first level.
 const MAX_VARIANTS: usize = 64;
-/// The slot of every key, as far as the index cares.
-const SLOT: u64 = 0;
 
 /// One answer in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +29,7 @@ pub(super) struct Catalogue {
     keys: HashMap<Hash, Listed>,
     /// The oldest first.
     order: BTreeMap<Id, Name>,
-    index: Index,
+    index: Index<Key>,
     bytes: u64,
     max_bytes: u64,
     next: Id,
@@ -107,7 +105,7 @@ impl Catalogue {
         let at = listed.rows.iter().position(|row| row.variant == variant)?;
         let row = listed.rows.remove(at);
         if listed.rows.is_empty() {
-            self.index.remove(&listed.key, SLOT);
+            self.index.remove(&listed.key);
             self.keys.remove(&hash);
         }
         self.order.remove(&row.id);
@@ -146,7 +144,7 @@ impl Catalogue {
     fn put(&mut self, key: &Key, row: Row) {
         self.skip(row.id);
         let listed = self.keys.entry(key.hash()).or_insert_with(|| {
-            self.index.add(key, SLOT);
+            self.index.put(key.clone());
             Listed { key: key.clone(), rows: Vec::with_capacity(1) }
         });
         listed.rows.push(row);

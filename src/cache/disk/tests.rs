@@ -29,7 +29,7 @@ const ROOMY: u64 = 1 << 30;
 
 fn key(path: &str) -> Key {
     let scope = Scope { upstream: "u".parse().unwrap(), key: None };
-    Key::new(scope, &Method::GET, &Target::parse(path, None).unwrap(), &HeaderMap::new(), None)
+    Key::new(&scope, &Method::GET, &Target::parse(path, None).unwrap(), &HeaderMap::new(), None)
 }
 
 fn path(path: &str) -> Selector {

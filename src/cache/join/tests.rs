@@ -27,7 +27,7 @@ const fn keep(bytes: u64) -> Fate {
 fn key(path: &str) -> FlightKey {
     let scope = Scope { upstream: "u".parse().unwrap(), key: None };
     let target = Target::parse(path, None).unwrap();
-    Key::new(scope, &Method::GET, &target, &HeaderMap::new(), None).flight(&HeaderMap::new())
+    Key::new(&scope, &Method::GET, &target, &HeaderMap::new(), None).flight(&HeaderMap::new())
 }
 
 fn flights() -> Ours {
@@ -102,6 +102,9 @@ fn kept_pieces_pin_no_read_buffer() {
     let (mut lead, _listener) = lead(&flights);
     lead.head(ok(), KEEP, T0);
     let read_buffer = piece(1, 100_000);
+    let stored = lead.body(&[read_buffer.slice(..10)]).unwrap();
+    assert_eq!(stored.len(), 10);
+    assert!(read_buffer.is_unique(), "not even a body of one piece that is still to be handed on");
     push(&mut lead, read_buffer.slice(..10));
     assert!(read_buffer.is_unique());
     assert_eq!(flights.kept_bytes(), 10 + 64);

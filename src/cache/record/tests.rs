@@ -34,7 +34,7 @@ fn rebooted(up: u64, wall: u64) -> Reading {
 
 fn key(path: &str) -> Key {
     let scope = Scope { upstream: "u".parse().unwrap(), key: Some("main".parse().unwrap()) };
-    Key::new(scope, &Method::GET, &Target::parse(path, Some("a=1")).unwrap(), &HeaderMap::new(), None)
+    Key::new(&scope, &Method::GET, &Target::parse(path, Some("a=1")).unwrap(), &HeaderMap::new(), None)
 }
 
 /// Received at 0, fresh for a minute.

@@ -119,6 +119,6 @@ impl Shared {
 
 /// What the seal is bound to.
 fn bond(key: &Key, name: &[u8; 32], field: &[u8]) -> Vec<u8> {
-    let upstream = key.scope().upstream.as_str().as_bytes();
+    let upstream = key.upstream().as_bytes();
     [b"answer\0".as_slice(), &[super::SCHEMA], name, field, upstream].concat()
 }

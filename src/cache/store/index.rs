@@ -1,70 +1,88 @@
 //! Which keys are stored under which path, so that a purge need not look at all.
 
-use std::collections::BTreeMap;
+use std::borrow::{Borrow, Cow};
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::ops::Bound;
+use std::sync::Arc;
 
-use parking_lot::Mutex;
-
+use crate::cache::entry::Entry;
 use crate::cache::key::{Hash, Key, Selector, folded};
-use crate::id::UpstreamName;
 use crate::pattern;
 
-/// Ordered by upstream and path.
-#[derive(Default)]
-pub(in crate::cache) struct Index(Mutex<BTreeMap<Place, Listed>>);
+/// What has a key, in the order of upstream and path. Nothing of a key is copied: its
+/// place is worked out when two are compared.
+pub(in crate::cache) struct Index<T>(BTreeSet<Placed<T>>);
 
-/// A path as purges compare it, then the key's hash.
-type Place = (UpstreamName, Box<str>, Hash);
-
-struct Listed {
-    key: Key,
-    slot: u64,
+/// Whatever is kept under a key.
+pub(in crate::cache) trait Keyed {
+    fn key(&self) -> &Key;
 }
 
-impl Index {
-    pub(in crate::cache) fn add(&self, key: &Key, slot: u64) {
-        self.0.lock().insert(place(key), Listed { key: key.clone(), slot });
+/// A place in the order.
+trait Place {
+    fn upstream(&self) -> &str;
+    /// As purges compare it.
+    fn path(&self) -> Cow<'_, str>;
+    /// Tells apart what lies under one path.
+    fn hash(&self) -> Hash;
+}
+
+struct Placed<T>(T);
+
+/// Before all that lies under this path.
+struct Before<'a> {
+    upstream: &'a str,
+    path: &'a str,
+}
+
+impl<T: Keyed> Index<T> {
+    /// In the place of what there is under the same key.
+    pub(in crate::cache) fn put(&mut self, one: T) {
+        self.0.replace(Placed(one));
     }
 
-    /// Forgets the key if it is still that slot's.
-    pub(in crate::cache) fn remove(&self, key: &Key, slot: u64) {
-        let mut all = self.0.lock();
-        let place = place(key);
-        if all.get(&place).is_some_and(|listed| listed.slot == slot) {
-            all.remove(&place);
-        }
+    pub(in crate::cache) fn remove(&mut self, key: &Key) {
+        let place: &dyn Place = key;
+        self.0.remove(place);
     }
 
     pub(in crate::cache) fn select(&self, selector: &Selector) -> Vec<Key> {
         let (upstream, from) = match selector {
-            Selector::All => return self.0.lock().values().map(|listed| listed.key.clone()).collect(),
+            Selector::All => return self.0.iter().map(|one| one.0.key().clone()).collect(),
             Selector::Upstream(upstream)
             | Selector::Resource(upstream, _)
             | Selector::Matching(upstream, _) => (upstream, "".into()),
             Selector::Scope(scope) => (&scope.upstream, "".into()),
             Selector::Path(upstream, path) => (upstream, folded(path)),
-            Selector::Prefix(upstream, prefix) => (upstream, pattern::fold(prefix).into()),
+            Selector::Prefix(upstream, prefix) => (upstream, pattern::fold(prefix)),
         };
-        let start = (upstream.clone(), from, Hash::default());
-        let all = self.0.lock();
-        all.range((Bound::Included(&start), Bound::Unbounded))
-            .take_while(|((is, path, _), _)| is == upstream && is_within(selector, &start.1, path))
-            .filter(|(_, listed)| selector.selects(&listed.key))
-            .map(|(_, listed)| listed.key.clone())
+        let start: &dyn Place = &Before { upstream: upstream.as_str(), path: &from };
+        let all = self.0.range::<dyn Place, _>((Bound::Included(start), Bound::Unbounded));
+        let keys = all.map(|one| one.0.key());
+        keys.take_while(|key| key.upstream() == upstream.as_str() && is_within(selector, &from, key))
+            .filter(|key| selector.selects(key))
+            .cloned()
             .collect()
     }
 
     #[cfg(test)]
     pub(in crate::cache) fn len(&self) -> usize {
-        self.0.lock().len()
+        self.0.len()
+    }
+}
+
+impl<T> Default for Index<T> {
+    fn default() -> Self {
+        Self(BTreeSet::new())
     }
 }
 
 /// Whether later paths may still be meant.
-fn is_within(selector: &Selector, from: &str, path: &str) -> bool {
+fn is_within(selector: &Selector, from: &str, key: &Key) -> bool {
     match selector {
-        Selector::Path(..) => path == from,
-        Selector::Prefix(..) => path.starts_with(from),
+        Selector::Path(..) => key.folded_path() == from,
+        Selector::Prefix(..) => key.folded_path().starts_with(from),
         Selector::All
         | Selector::Upstream(_)
         | Selector::Scope(_)
@@ -73,6 +91,90 @@ fn is_within(selector: &Selector, from: &str, path: &str) -> bool {
     }
 }
 
-fn place(key: &Key) -> Place {
-    (key.scope().upstream.clone(), key.folded_path(), key.hash())
+impl Keyed for Key {
+    fn key(&self) -> &Key {
+        self
+    }
 }
+
+impl Keyed for Arc<Entry> {
+    fn key(&self) -> &Key {
+        Entry::key(self)
+    }
+}
+
+impl Place for Key {
+    fn upstream(&self) -> &str {
+        Key::upstream(self)
+    }
+
+    fn path(&self) -> Cow<'_, str> {
+        self.folded_path()
+    }
+
+    fn hash(&self) -> Hash {
+        Key::hash(self)
+    }
+}
+
+impl Place for Before<'_> {
+    fn upstream(&self) -> &str {
+        self.upstream
+    }
+
+    fn path(&self) -> Cow<'_, str> {
+        Cow::Borrowed(self.path)
+    }
+
+    fn hash(&self) -> Hash {
+        Hash::default()
+    }
+}
+
+impl<'a, T: Keyed + 'a> Borrow<dyn Place + 'a> for Placed<T> {
+    fn borrow(&self) -> &(dyn Place + 'a) {
+        self.0.key()
+    }
+}
+
+impl Ord for dyn Place + '_ {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_path = || self.path().cmp(&other.path());
+        self.upstream().cmp(other.upstream()).then_with(by_path).then_with(|| self.hash().cmp(&other.hash()))
+    }
+}
+
+impl PartialOrd for dyn Place + '_ {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for dyn Place + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for dyn Place + '_ {}
+
+impl<T: Keyed> Ord for Placed<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let (one, other): (&dyn Place, &dyn Place) = (self.0.key(), other.0.key());
+        one.cmp(other)
+    }
+}
+
+impl<T: Keyed> PartialOrd for Placed<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T: Keyed> PartialEq for Placed<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl<T: Keyed> Eq for Placed<T> {}

@@ -122,7 +122,6 @@ impl Cache {
 
     /// The answers under `key` in the first level.
     fn variants(&self, key: &Key) -> Vec<Variant> {
-        let slot = self.slots.get(key);
-        slot.map(|slot| slot.variants.iter().map(|entry| entry.vary.digest()).collect()).unwrap_or_default()
+        self.slots.read().variants(key).iter().map(|entry| entry.vary.digest()).collect()
     }
 }

@@ -29,12 +29,12 @@ fn now(secs: u64) -> Now {
     Now { at: Moment::ZERO + Duration::from_secs(secs), wall: UnixTime::from_secs(1_767_225_600 + secs) }
 }
 
-fn key(scope: &str, path: &str) -> Key {
+pub(super) fn key(scope: &str, path: &str) -> Key {
     let scope = Scope { upstream: "u".parse().unwrap(), key: Some(scope.parse().unwrap()) };
-    Key::new(scope, &Method::GET, &Target::parse(path, None).unwrap(), &HeaderMap::new(), None)
+    Key::new(&scope, &Method::GET, &Target::parse(path, None).unwrap(), &HeaderMap::new(), None)
 }
 
-fn entry(key: &Key, bytes: usize) -> Arc<Entry> {
+pub(super) fn entry(key: &Key, bytes: usize) -> Arc<Entry> {
     let empty = HeaderMap::new();
     let asked = Asked::new(&Method::GET, &empty, &empty, ClientCacheControl::Honour);
     let exchange = Exchange { sent: now(0).at, received: now(0) };
@@ -64,7 +64,7 @@ fn the_bound_in_bytes_holds_after_each_insert() {
     }
     assert!(cache.weight_bytes() > 180_000, "and is used: {}", cache.weight_bytes());
     assert!(has(&cache, &last), "what has just been paid for stays");
-    assert_eq!(cache.index.len() as u64, cache.len(), "the index forgets what was evicted");
+    assert_eq!(cache.slots.read().indexed() as u64, cache.len(), "the index forgets what was evicted");
     let giant = cache.insert(cache.ticket(), entry(&key("a", "/giant"), 200_000));
     assert_eq!(giant, Stored::TooLarge);
 }
@@ -72,7 +72,7 @@ fn the_bound_in_bytes_holds_after_each_insert() {
 #[test]
 fn purges_remove_what_they_name_and_say_how_many() {
     let up = || "u".parse().unwrap();
-    let scope = |name: &str| Selector::Scope(key(name, "/").scope().clone());
+    let scope = |name: &str| Selector::Scope(key(name, "/").scope());
     for (selector, gone) in [
         (Selector::All, 8),
         (Selector::Upstream(up()), 8),
@@ -95,7 +95,7 @@ fn purges_remove_what_they_name_and_say_how_many() {
             assert_eq!(has(&cache, key), !selector.selects(key), "{selector:?} {key:?}");
         }
         assert_eq!(cache.len(), 8 - gone);
-        assert_eq!(cache.index.len() as u64, 8 - gone);
+        assert_eq!(cache.slots.read().indexed() as u64, 8 - gone);
     }
 }
 
@@ -134,7 +134,7 @@ fn purge_and_fill_race_without_leaving_anything_stale() {
         // Whether a fill came before the purge or after, its answer is gone.
         assert!(stored.iter().all(|s| matches!(s, Stored::Kept | Stored::Overtaken)), "{stored:?}");
         assert!(cache.is_empty(), "{stored:?}");
-        assert_eq!(cache.index.len(), 0);
+        assert_eq!(cache.slots.read().indexed(), 0);
     }
 }
 
@@ -159,12 +159,11 @@ fn index_and_slots_agree_under_load() {
             });
         }
     });
-    cache.slots.run_pending_tasks();
     assert!(cache.weight_bytes() <= 60_000);
-    assert_eq!(cache.index.len() as u64, cache.len());
+    assert_eq!(cache.slots.read().indexed() as u64, cache.len());
     cache.purge(&Selector::All);
     assert!(cache.is_empty());
-    assert_eq!((cache.index.len(), cache.weight_bytes()), (0, 0));
+    assert_eq!((cache.slots.read().indexed(), cache.weight_bytes()), (0, 0));
 }
 
 proptest! {

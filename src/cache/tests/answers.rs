@@ -1,5 +1,6 @@
 //! Forms of one stored answer: 304, 206, 416, HEAD.
 
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use proptest::prelude::*;
 
@@ -19,7 +20,12 @@ fn stored(response: &str) -> Hit {
 
 fn answer(hit: &Hit, request: &str) -> (u16, String, HeaderMap) {
     let (method, caller) = parse_request(request);
-    let answer = hit.answer(&method, &caller, Shape::Stored);
+    let mut answer = hit.answer(&method, &caller, Shape::Stored);
+    // As hyper frames it.
+    if method != Method::HEAD && !matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        let length = answer.body.size_hint().exact().unwrap();
+        assert!(answer.headers.insert("content-length", length.into()).is_none(), "said once");
+    }
     let body = pollster(answer.body);
     (answer.status.as_u16(), body, answer.headers)
 }

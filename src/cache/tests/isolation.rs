@@ -48,7 +48,7 @@ proptest! {
         for visit in visits {
             let path = ["/a", "/a/b", "/ab"][visit.path];
             let target = Target::parse(path, [None, Some("x=1")][visit.query]).unwrap();
-            let key = Key::new(scope(&visit), &method, &target, &HeaderMap::new(), None);
+            let key = Key::new(&scope(&visit), &method, &target, &HeaderMap::new(), None);
             let sent = fields(["accept: a", "accept: b"][visit.accept]);
             let asked = Asked::new(&method, &sent, &sent, ClientCacheControl::Honour);
             let stamp = format!("{:?} {target:?}", scope(&visit));

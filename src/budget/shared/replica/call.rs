@@ -1,9 +1,39 @@
-//! What a call of the script says: what no longer counts, what has changed, who would
+//! When the script is called, and what a call says: what no longer counts, what has changed, who would
 //! leave, and who waits.
 
 use super::*;
 
 impl Replica {
+    /// When the next call is due, with so many waiting here.
+    pub(in crate::budget) fn next_call(&self, waiting: usize) -> Moment {
+        /// A stranger is in a hurry, one who waits may hear of a refund, one who rests must be heard of.
+        const JOINING: Duration = Duration::from_millis(25);
+        const WAITING: Duration = Duration::from_millis(100);
+        const RESTING: Duration = Duration::from_millis(250);
+        let Some(last) = self.last_call else { return Moment::ZERO };
+        match self.phase {
+            Phase::Stranger | Phase::Joining => last,
+            Phase::Member { open: false } => last + JOINING,
+            Phase::Member { open: true } if self.has_work() => Moment::ZERO,
+            Phase::Member { open: true } => {
+                let every = if waiting > 0 { WAITING } else { RESTING };
+                let lapse = self.lapsing.first().map_or(Moment::NEVER, |(at, _)| *at);
+                (last + every).min(lapse.max(last + JOINING))
+            }
+        }
+    }
+
+    /// Whether something has come up that a call should not wait with.
+    pub(in crate::budget) fn has_work(&self) -> bool {
+        !self.asks.is_empty() || !self.outbox.is_empty() || self.lessons.are_untold()
+    }
+
+    /// Whether a call is under way.
+    #[cfg(test)]
+    pub(in crate::budget) fn is_calling(&self) -> bool {
+        self.is_calling
+    }
+
     pub(super) fn cuts(&self, desk: &Desk, now: Moment, skew: &Skew) -> Vec<Limit> {
         let books = desk.books();
         let limit = |(index, key): (usize, &String)| {

@@ -17,6 +17,7 @@ impl Replica {
         (way, reply): (UnderWay, Reply),
         now: Moment,
     ) -> Vec<Fact> {
+        self.is_calling = false;
         let mut facts = Vec::new();
         if std::mem::take(&mut self.is_away) {
             facts.push(Fact::Back);
@@ -59,6 +60,7 @@ impl Replica {
         way: Option<UnderWay>,
         now: Moment,
     ) -> Option<Fact> {
+        self.is_calling = false;
         if let Some(way) = way {
             self.give_back(desk, way, now);
         }
@@ -199,8 +201,7 @@ impl Replica {
         let Some(skew) = self.skew else { return };
         let until = skew.latest(record.until);
         let known = self.charges.get(&id).map(|charge| (charge.state, charge.until));
-        let seat = self.seats.get(&(record.division.clone(), record.consumer.clone())).copied();
-        let seat = seat.unwrap_or(desk.books().nobody());
+        let seat = self.seats.get(&record.consumer).copied().unwrap_or(desk.books().nobody());
         let is_in = |key: &String| record.limits.split(',').any(|of| of == key);
         let set: LimitSet = (0..self.keys.len()).filter(|&limit| is_in(&self.keys[limit])).collect();
         match (known, record.state) {

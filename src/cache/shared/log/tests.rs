@@ -14,7 +14,7 @@ const KEYS: usize = 2;
 fn key(at: usize) -> Key {
     let scope = Scope { upstream: "u".parse().unwrap(), key: None };
     let target = Target::parse(&format!("/{at}"), None).unwrap();
-    Key::new(scope, &Method::GET, &target, &HeaderMap::new(), None)
+    Key::new(&scope, &Method::GET, &target, &HeaderMap::new(), None)
 }
 
 fn selector(at: usize) -> Selector {

@@ -27,7 +27,7 @@ use parking_lot::Mutex;
 use crate::secret::Secret;
 use node::Nodes;
 
-pub use call::{Datum, News};
+pub use call::News;
 
 #[cfg(test)]
 pub(crate) use blocking::Blocking;
@@ -54,8 +54,8 @@ pub enum Answer {
     Nil,
     /// A number; fractions are cut off by the server.
     Int(i64),
-    /// Text, or bytes that are none: then with replacement characters.
-    Text(String),
+    /// Text, or other bytes.
+    Bytes(Vec<u8>),
     /// Several answers.
     List(Vec<Answer>),
 }
@@ -167,11 +167,21 @@ impl Script {
 }
 
 impl Answer {
-    /// The number, if it is one.
+    /// The number, also one in digits.
     #[must_use]
     pub fn int(&self) -> Option<i64> {
         match self {
             Self::Int(number) => Some(*number),
+            Self::Bytes(_) => self.text()?.parse().ok(),
+            Self::Nil | Self::List(_) => None,
+        }
+    }
+
+    /// The bytes, if it is some.
+    #[must_use]
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
             _ => None,
         }
     }
@@ -179,10 +189,7 @@ impl Answer {
     /// The text, if it is one.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            _ => None,
-        }
+        std::str::from_utf8(self.bytes()?).ok()
     }
 
     /// The parts, if it has any.
@@ -198,9 +205,9 @@ impl Answer {
 fn answer(value: Value) -> Answer {
     match value {
         Value::Int(number) => Answer::Int(number),
-        Value::BulkString(bytes) => Answer::Text(String::from_utf8_lossy(&bytes).into_owned()),
-        Value::SimpleString(text) => Answer::Text(text),
-        Value::Okay => Answer::Text("OK".into()),
+        Value::BulkString(bytes) => Answer::Bytes(bytes),
+        Value::SimpleString(text) => Answer::Bytes(text.into_bytes()),
+        Value::Okay => Answer::Bytes(b"OK".to_vec()),
         Value::Array(values) => Answer::List(values.into_iter().map(answer).collect()),
         _ => Answer::Nil,
     }

@@ -6,20 +6,7 @@ use ::redis::Value;
 use ::redis::aio::PubSub;
 use futures_util::StreamExt;
 
-use super::{Connection, Gone, Script, Server, gone};
-
-/// What a script answers, in bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Datum {
-    /// Nothing.
-    Nil,
-    /// A number.
-    Int(i64),
-    /// Bytes.
-    Bytes(Vec<u8>),
-    /// Several answers.
-    List(Vec<Datum>),
-}
+use super::{Answer, Connection, Gone, Script, Server, answer, gone};
 
 /// What is published on one channel, from when it was asked for on.
 pub struct News(PubSub);
@@ -41,7 +28,7 @@ impl Connection {
         keys: &[Vec<u8>],
         arguments: &[Vec<u8>],
         within: Duration,
-    ) -> Result<Datum, Gone> {
+    ) -> Result<Answer, Gone> {
         let mut call = script.0.prepare_invoke();
         for key in keys {
             call.key(key.as_slice());
@@ -50,7 +37,7 @@ impl Connection {
             call.arg(argument.as_slice());
         }
         match tokio::time::timeout(within, call.invoke_async::<Value>(&mut self.link)).await {
-            Ok(Ok(value)) => Ok(datum(value)),
+            Ok(Ok(value)) => Ok(answer(value)),
             Ok(Err(error)) => Err(gone(&error, within)),
             Err(_) => Err(Gone::TimedOut(within)),
         }
@@ -97,47 +84,6 @@ impl News {
     pub async fn next(&mut self) -> Option<Vec<u8>> {
         let message = self.0.on_message().next().await?;
         Some(message.get_payload_bytes().to_vec())
-    }
-}
-
-impl Datum {
-    /// The number, also one in digits.
-    #[must_use]
-    pub fn int(&self) -> Option<i64> {
-        match self {
-            Self::Int(number) => Some(*number),
-            Self::Bytes(bytes) => std::str::from_utf8(bytes).ok()?.parse().ok(),
-            Self::Nil | Self::List(_) => None,
-        }
-    }
-
-    /// The bytes, if it is some.
-    #[must_use]
-    pub fn bytes(&self) -> Option<&[u8]> {
-        match self {
-            Self::Bytes(bytes) => Some(bytes),
-            _ => None,
-        }
-    }
-
-    /// The parts, if it has any.
-    #[must_use]
-    pub fn list(&self) -> Option<&[Self]> {
-        match self {
-            Self::List(list) => Some(list),
-            _ => None,
-        }
-    }
-}
-
-fn datum(value: Value) -> Datum {
-    match value {
-        Value::Int(number) => Datum::Int(number),
-        Value::BulkString(bytes) => Datum::Bytes(bytes),
-        Value::SimpleString(text) => Datum::Bytes(text.into_bytes()),
-        Value::Okay => Datum::Bytes(b"OK".to_vec()),
-        Value::Array(values) => Datum::List(values.into_iter().map(datum).collect()),
-        _ => Datum::Nil,
     }
 }
 

@@ -13,7 +13,9 @@ impl Desk {
     /// From now on `plan` holds. Nobody who waits loses a place in the order of its
     /// consumer; those whose consumer is gone leave.
     pub(in crate::budget) fn replan(&mut self, plan: Plan, now: Moment, wall: UnixTime) -> Era {
-        self.pump(now);
+        // Nobody is admitted any more by the plan that ends: he would leave under the one that
+        // begins, which may have limits that he was not charged to.
+        self.books.advance(now);
         let map = Map::between(&self.plan, &plan);
         let mut books = self.books.replanned((&self.plan, &plan), &map, (now, wall));
         let nobody = books.nobody();

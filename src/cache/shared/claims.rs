@@ -21,7 +21,7 @@ use super::outbox::Order;
 use super::{Shared, millis};
 use crate::cache::entry::Entry;
 use crate::cache::key::Key;
-use crate::redis::Datum;
+use crate::redis::Answer;
 
 /// How long a claim stands that nobody renews.
 const CLAIM: Duration = Duration::from_secs(2);
@@ -110,7 +110,7 @@ impl Shared {
         record: Vec<u8>,
         (at, not_before): (Position, u64),
         is_wanted: bool,
-    ) -> (Turn, Option<Datum>) {
+    ) -> (Turn, Option<Answer>) {
         let owner = format!("{:016x}.{}", self.me, self.next_claim.fetch_add(1, Ordering::Relaxed));
         let arguments = vec![
             if is_wanted { b"1".to_vec() } else { b"0".to_vec() },
@@ -128,8 +128,8 @@ impl Shared {
         let answer = self.ask_turn(&[claim, record], &arguments).await;
         // Whatever comes of it, dropping the claim gives it back.
         let claim = is_wanted.then(|| Claim { shared: Arc::clone(self), name, owner, is_told: false });
-        let Some(Datum::List(mut parts)) = answer else { return (Turn::Unknown, None) };
-        if parts.first().and_then(Datum::int) == Some(0) {
+        let Some(Answer::List(mut parts)) = answer else { return (Turn::Unknown, None) };
+        if parts.first().and_then(Answer::int) == Some(0) {
             return (Turn::Free(claim), parts.pop());
         }
         claim.into_iter().for_each(Claim::never_had);

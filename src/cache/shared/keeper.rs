@@ -11,7 +11,7 @@ use super::{BEAT, Shared, Standing, selector};
 use crate::cache::key::Selector;
 use crate::cache::store::Cache;
 use crate::clock::Moment;
-use crate::redis::{Connection, Datum, Gone, News};
+use crate::redis::{Answer, Connection, Gone, News};
 
 use super::claims::RENEW_EVERY;
 
@@ -210,11 +210,11 @@ impl Shared {
         fixed.into_iter().map(String::into_bytes).chain(entries).collect()
     }
 
-    fn reply(&self, answer: &Datum) -> Option<(u64, Reply)> {
+    fn reply(&self, answer: &Answer) -> Option<(u64, Reply)> {
         let [time, generation, seq, first, told, entries, heads, members] = answer.list()? else {
             return None;
         };
-        let pairs = |list: &Datum, read: &dyn Fn(&[u8]) -> Option<Position>| {
+        let pairs = |list: &Answer, read: &dyn Fn(&[u8]) -> Option<Position>| {
             let pairs = list.list()?.chunks_exact(2);
             pairs
                 .map(|pair| Some((hex(pair[0].bytes()?)?, read(pair[1].bytes()?)?)))

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use super::{LOOK_WITHIN, Shared};
 use crate::clock::Moment;
-use crate::redis::{Connection, Datum, Gone, Script};
+use crate::redis::{Answer, Connection, Gone, Script};
 
 /// How long a fetch that is about to leave waits to hear that nobody else's has.
 const TURN_WITHIN: Duration = Duration::from_millis(100);
@@ -103,7 +103,7 @@ impl Shared {
         script: &Script,
         key: Vec<u8>,
         arguments: &[Vec<u8>],
-    ) -> Option<Datum> {
+    ) -> Option<Answer> {
         if !self.link.is_prompt() {
             return None;
         }
@@ -121,7 +121,7 @@ impl Shared {
     }
 
     /// What is answered to a fetch that is about to leave.
-    pub(super) async fn ask_turn(&self, keys: &[Vec<u8>], arguments: &[Vec<u8>]) -> Option<Datum> {
+    pub(super) async fn ask_turn(&self, keys: &[Vec<u8>], arguments: &[Vec<u8>]) -> Option<Answer> {
         let mut connection = self.link.connection.lock().as_ref().map(Connection::shared)?;
         let sent = self.clock.now();
         let mut call = pin!(connection.call(&self.scripts.turn, keys, arguments, TURN_AT_MOST));

@@ -16,7 +16,7 @@ use crate::cache::Now;
 use crate::cache::entry::Entry;
 use crate::cache::key::{Hash, Key};
 use crate::cache::record::{self, Reading};
-use crate::redis::Datum;
+use crate::redis::Answer;
 
 /// The largest body that replicas share, in bytes.
 pub const MAX_SHARED_BYTES: u64 = 1 << 20;
@@ -77,7 +77,7 @@ impl Shared {
     }
 
     /// What a record's fields and values hold.
-    pub(super) fn opened(&self, key: &Key, found: &Datum) -> Vec<Entry> {
+    pub(super) fn opened(&self, key: &Key, found: &Answer) -> Vec<Entry> {
         let name = self.sealer.name(&key.hash());
         let pairs = found.list().unwrap_or_default().chunks_exact(2);
         let entries = pairs.filter_map(|pair| {

@@ -21,6 +21,7 @@ use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -222,24 +223,33 @@ impl<S> Server<S> {
     {
         let ended = match &self.tls {
             None => self.serve(stream, Peer { address, certificate: None }, stopped).await,
-            Some(tls) => {
-                let shaken = tokio::select! {
-                    shaken = self.handshake(tls, stream) => shaken,
-                    () = self.last_moment(stopped.clone()) => return,
-                };
-                match shaken {
-                    Ok((stream, certificate)) => {
-                        let peer = Peer { address, certificate: certificate.map(Arc::new) };
-                        self.serve(stream, peer, stopped).await
-                    }
-                    Err(error) => Err(error.into()),
-                }
-            }
+            // In a box: or every plain connection has room for what TLS needs.
+            Some(tls) => Box::pin(self.serve_secure(tls, stream, (address, stopped))).await,
         };
         // hyper, or TLS, has told the caller what could be told
         if let Err(error) = ended {
             tracing::debug!(peer = %address, %error, "connection ended");
         }
+    }
+
+    async fn serve_secure<F, B>(
+        &self,
+        tls: &Tls,
+        stream: TcpStream,
+        (address, stopped): (SocketAddr, Stopped),
+    ) -> Result<(), Box<dyn StdError + Send + Sync>>
+    where
+        S: Fn(Request<RequestBody>, Peer) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let (stream, certificate) = tokio::select! {
+            shaken = self.handshake(tls, stream) => shaken?,
+            () = self.last_moment(stopped.clone()) => return Ok(()),
+        };
+        let peer = Peer { address, certificate: certificate.map(Arc::new) };
+        self.serve(stream, peer, stopped).await
     }
 
     async fn serve<IO, F, B>(
@@ -256,7 +266,8 @@ impl<S> Server<S> {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let activity = Activity::new(self.options.clock);
-        to_its_end(self.connection(stream, peer, &activity), &activity, (stopped, &self.options)).await
+        let connection = pin!(self.connection(stream, peer, &activity));
+        to_its_end(connection, &activity, (stopped, &self.options)).await
     }
 
     /// The listener stops, and there was time for a first request.

@@ -1,4 +1,11 @@
 //! Where charges outlive the process: a file of its own, or a Redis shared with others.
+//!
+//! A closed set, and an enum: the two have no one operation in common, because they meet the
+//! desk at different moments. In front of a file the desk alone decides, and what it has
+//! granted is booked before it leaves (`Link::book`). Among replicas the desk can only guess:
+//! who would leave is asked for first, and the script grants it (`Replica::ask_for_bid`).
+//! What they have in common is what callers see; `conformance` and the histories in `laws`
+//! hold both of them to that.
 
 use std::io;
 use std::path::Path;

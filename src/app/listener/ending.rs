@@ -2,7 +2,7 @@
 //! new connection has a moment for its first request.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -21,13 +21,15 @@ pub(super) type Stopped = watch::Receiver<()>;
 /// A connection until it ends by itself or, once the listener stops, what is under way
 /// on it (on a new one, its first request) has ended. Every request polls this; so that
 /// word is listened for once per task, which takes a lock, and from then on only looked at.
+///
+/// It is pinned by whoever calls: a future that takes it over has room for it twice.
 pub(super) async fn to_its_end<C: GracefulConnection>(
-    connection: C,
+    mut connection: Pin<&mut C>,
     activity: &Activity,
     (mut stopped, options): (Stopped, &Options),
 ) -> C::Output {
     let look = stopped.clone();
-    let (mut connection, mut told) = (pin!(connection), pin!(stopped.changed()));
+    let mut told = pin!(stopped.changed());
     let (mut listens, mut patience, mut stops) = (None::<Waker>, None, false);
     poll_fn(|cx| {
         if stops {

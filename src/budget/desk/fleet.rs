@@ -28,6 +28,13 @@ pub(super) struct Claims {
     is_lost: bool,
 }
 
+impl Claims {
+    /// Nobody is nominated before.
+    pub(super) fn paused_until(&self) -> Moment {
+        self.paused_until.unwrap_or(Moment::ZERO)
+    }
+}
+
 /// A bid that would leave now.
 #[derive(Clone, Debug)]
 pub(in crate::budget) struct Nominee {

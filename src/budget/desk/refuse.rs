@@ -38,7 +38,10 @@ impl Desk {
     }
 
     fn forecast(&self, waiter: Waiter, spread: u64, now: Moment) -> (Obstacle, Moment) {
-        forecast(&self.books, &self.queue, waiter, spread, now).expect("who waits is charged to a limit")
+        let (obstacle, at) =
+            forecast(&self.books, &self.queue, waiter, spread, now).expect("who waits is charged to a limit");
+        // Where replicas share the account, nobody is asked for before.
+        (obstacle, at.max(self.claims.paused_until()))
     }
 
     /// Refused before its deadline, because less is free than was thought when it came.

@@ -9,6 +9,8 @@ pub(in crate::budget) enum Vendor {
     Sliding { n: u32, w: u64, log: VecDeque<u64> },
     /// At most `n` arrivals between edges that lie `w` apart, the first at `w - phase`.
     Fixed { n: u32, w: u64, phase: u64, window: u64, count: u32 },
+    /// The same, but each window is reset up to `late` after its edge.
+    Late { n: u32, w: u64, phase: u64, late: u64, window: u64, count: u32 },
     /// Each arrival takes one token of `n`; `n` drip in evenly per `w`. Tokens are counted in 1/w.
     Bucket { n: u32, w: u64, tokens: u128, last: u64 },
     /// Estimates: the window before by the part of it that is still within `w`, and this one.
@@ -22,6 +24,10 @@ impl Vendor {
 
     pub(in crate::budget) fn fixed(n: u32, w: u64, phase: u64) -> Self {
         Self::Fixed { n, w, phase, window: 0, count: 0 }
+    }
+
+    pub(in crate::budget) fn late(n: u32, w: u64, phase: u64, late: u64) -> Self {
+        Self::Late { n, w, phase, late, window: 0, count: 0 }
     }
 
     pub(in crate::budget) fn bucket(n: u32, w: u64) -> Self {
@@ -54,6 +60,17 @@ impl Vendor {
             }
             Self::Fixed { n, w, phase, window, count } => {
                 let here = (at + *phase) / *w;
+                if here != *window {
+                    (*window, *count) = (here, 0);
+                }
+                *count += 1;
+                *count <= *n
+            }
+            Self::Late { n, w, phase, late, window, count } => {
+                let edge = (at + *phase) / *w;
+                // Any number that differs from edge to edge.
+                let delay = (edge.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20) % (*late + 1);
+                let here = if (at + *phase) % *w < delay { edge.saturating_sub(1) } else { edge };
                 if here != *window {
                     (*window, *count) = (here, 0);
                 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 pub(crate) use outsiders::Refused;
 
+use super::History;
 use super::vendor::Vendor;
 use crate::budget::desk::{Ask, BidId, Desk, Flight, Grant, Outcome};
 use crate::budget::hierarchy::Books;
@@ -22,6 +23,8 @@ use crate::quota::{LimitSet, Pace, Plan};
 pub(crate) struct Caller {
     /// Since the caller before.
     pub(crate) gap: Duration,
+    /// Where it asks, if there are several; as often over as it takes.
+    pub(crate) replica: usize,
     pub(crate) seat: usize,
     /// How long it waits at most; none: for ever.
     pub(crate) patience: Option<Duration>,
@@ -113,14 +116,25 @@ impl World {
         }
     }
 
+    /// Where `history` is to happen.
+    pub(crate) fn of(history: &History) -> Self {
+        let mut world = Self::new(&history.plan, history.vendors.clone());
+        world.set_wall(history.wall, history.vendor_at_zero);
+        if let Some(spread) = history.spread {
+            world.teach_spread(spread);
+        }
+        world.drift(history.drift_ppm);
+        world
+    }
+
     /// Our wall's nanoseconds at the start, and the vendor's if it sends dates.
-    pub(crate) fn set_wall(&mut self, wall: u64, vendor_at_zero: Option<u64>) {
+    fn set_wall(&mut self, wall: u64, vendor_at_zero: Option<u64>) {
         let books = Books::new(&self.plan, Moment::ZERO, UnixTime::from_nanos(wall));
         self.desk = Desk::new(self.plan.clone(), books);
         (self.wall, self.vendor_at_zero) = (wall, vendor_at_zero);
     }
 
-    pub(crate) fn teach_spread(&mut self, spread: Duration) {
+    fn teach_spread(&mut self, spread: Duration) {
         self.desk.teach_latency(Duration::ZERO);
         self.desk.teach_latency(spread);
     }

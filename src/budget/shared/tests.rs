@@ -1,7 +1,6 @@
 //! The laws over the shared ledger: several desks, each with a clock of its own, and the
 //! script run by a real redis-server whose clock is turned by hand.
 
-mod caller;
 mod cost;
 mod parts;
 mod versions;
@@ -11,11 +10,11 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::super::laws::history::{self, History, vendors};
 use super::super::laws::vendor::Vendor;
+use super::super::laws::world::{Caller, Fate};
 use super::super::laws::{jain, plan, quantity};
-use crate::quota::Plan;
-use caller::{Caller, Fate, Fault};
-use world::World;
+use world::{Fault, World};
 
 fn caller() -> impl Strategy<Value = Caller> {
     let fate = prop_oneof![6 => Just(Fate::Answered), 2 => Just(Fate::Lost), 1 => Just(Fate::NeverSent)];
@@ -25,10 +24,14 @@ fn caller() -> impl Strategy<Value = Caller> {
             gap: Duration::from_millis(gap),
             replica,
             seat,
+            patience: None,
+            hang_up: None,
             up: Duration::from_millis(up),
             down: Duration::from_millis(down),
             fate,
             set,
+            joins: false,
+            urgency: 3,
         },
     )
 }
@@ -39,14 +42,6 @@ fn callers() -> impl Strategy<Value = Vec<Caller>> {
 
 fn limits() -> impl Strategy<Value = Vec<(u32, u64)>> {
     prop::collection::vec((1u32..6, 500u64..6_000), 1..4)
-}
-
-fn vendors(plan: &Plan, phase: u64) -> Vec<Vec<Vendor>> {
-    let each = plan.limits.iter().map(|limit| {
-        let (n, w) = (limit.requests.get(), u64::try_from(limit.window.length().as_nanos()).unwrap());
-        vec![Vendor::sliding(n, w), Vendor::fixed(n, w, phase % w), Vendor::bucket(n, w)]
-    });
-    each.collect()
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
@@ -82,7 +77,7 @@ proptest! {
         let plan = plan(&limits, 4);
         let mut world = World::new(&plan, 3, vendors(&plan, phase), Duration::from_millis(delay));
         world.run(&callers, &[]);
-        prop_assert!(world.waiting().is_empty(), "{:?}", world.waiting());
+        prop_assert!(world.starved().is_empty(), "{:?}", world.starved());
     }
 
     /// Law 9: whatever dies, freezes, forgets or is cut off, and whenever.
@@ -110,7 +105,24 @@ proptest! {
         world.of_seat_0 = Some(1);
         world.of_division_1 = Some(2);
         world.run(&callers, &[]);
-        prop_assert!(world.waiting().is_empty(), "{:?}", world.waiting());
+        prop_assert!(world.starved().is_empty(), "{:?}", world.starved());
+    }
+}
+
+/// Always there, and answered at once.
+fn greedy(replica: usize, seat: usize) -> Caller {
+    Caller {
+        gap: Duration::ZERO,
+        replica,
+        seat,
+        patience: None,
+        hang_up: None,
+        up: Duration::from_millis(5),
+        down: Duration::from_millis(5),
+        fate: Fate::Answered,
+        set: 1,
+        joins: false,
+        urgency: 3,
     }
 }
 
@@ -119,16 +131,7 @@ proptest! {
 fn nothing_lies_idle_while_somebody_waits_anywhere() {
     let plan = plan(&[(10, 1_000)], 4);
     let mut world = World::new(&plan, 3, vendors(&plan, 0), Duration::from_millis(1));
-    let greedy = |number: usize| Caller {
-        gap: Duration::ZERO,
-        replica: number % 3,
-        seat: number % 4,
-        up: Duration::from_millis(5),
-        down: Duration::from_millis(5),
-        fate: Fate::Answered,
-        set: 1,
-    };
-    let callers: Vec<Caller> = (0..200).map(greedy).collect();
+    let callers: Vec<Caller> = (0..200).map(|number| greedy(number % 3, number % 4)).collect();
     world.run(&callers, &[]);
     // 200 requests are 20 windows, of which the last need not end; each takes W, and L = 10 ms
     // to settle, 2 ms to book.
@@ -151,16 +154,8 @@ proptest! {
         const EACH: usize = 60;
         let plan = plan(&[(requests, 1_000)], 8);
         let mut world = World::new(&plan, 3, vendors(&plan, 0), Duration::from_millis(delay));
-        let greedy = |number: usize| Caller {
-            gap: Duration::ZERO,
-            replica: at[number % 8][number / 8 % at[number % 8].len()],
-            seat: number % 8,
-            up: Duration::from_millis(5),
-            down: Duration::from_millis(5),
-            fate: Fate::Answered,
-            set: 1,
-        };
-        let callers: Vec<Caller> = (0..8 * EACH).map(greedy).collect();
+        let replica = |number: usize| at[number % 8][number / 8 % at[number % 8].len()];
+        let callers: Vec<Caller> = (0..8 * EACH).map(|number| greedy(replica(number), number % 8)).collect();
         world.run(&callers, &[]);
         // The first window opens before anybody knows of the others; then it is counted as long
         // as all of them want more. Divisions share 40:60, their consumers evenly.
@@ -174,5 +169,86 @@ proptest! {
         let by_share = each.iter().enumerate().map(|(seat, served)| served / [0.4, 0.6][seat % 2]);
         let by_share: Vec<f64> = by_share.collect();
         prop_assert!(jain(&by_share) >= 0.985, "{by_share:?}");
+    }
+}
+
+/// The laws' own histories, over replicas: see `laws::history`. They come faster, since each
+/// call is a real one.
+fn holds_over_replicas(history: &History, replicas: usize, delay: u64) -> Result<(), TestCaseError> {
+    let brisk = |caller: &Caller| Caller { gap: caller.gap / 3, ..caller.clone() };
+    let callers: Vec<Caller> = history.callers.iter().map(brisk).collect();
+    let mut world = World::of(history, replicas, Duration::from_millis(delay));
+    world.run(&callers, &[]);
+    prop_assert!(world.starved().is_empty(), "{:?}", world.starved());
+    world.agree(&callers);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(cases(24))]
+
+    #[test]
+    fn callers_who_join_hang_up_or_run_out_of_time(
+        history in history::counting(), replicas in 1usize..4, delay in 0u64..40,
+    ) {
+        holds_over_replicas(&history, replicas, delay)?;
+    }
+
+    #[test]
+    fn a_full_cap_never_blocks_another(
+        history in history::capped(), replicas in 1usize..4, delay in 0u64..40,
+    ) {
+        holds_over_replicas(&history, replicas, delay)?;
+    }
+
+    #[test]
+    fn calendar_edges_hold_for_any_skew(
+        history in history::calendars(), replicas in 1usize..4, delay in 0u64..40,
+    ) {
+        holds_over_replicas(&history, replicas, delay)?;
+    }
+
+    #[test]
+    fn reserves_starve_nobody(history in history::reserved(), replicas in 1usize..4, delay in 0u64..40) {
+        holds_over_replicas(&history, replicas, delay)?;
+    }
+
+    #[test]
+    fn spaced_out_no_estimate_exceeds_the_limit(
+        history in history::even(), replicas in 1usize..4, delay in 0u64..40,
+    ) {
+        holds_over_replicas(&history, replicas, delay)?;
+    }
+
+    #[test]
+    fn slack_covers_clocks_that_drift(
+        history in history::drifting(), replicas in 1usize..4, delay in 0u64..40,
+    ) {
+        holds_over_replicas(&history, replicas, delay)?;
+    }
+
+    #[test]
+    fn slack_covers_windows_that_are_reset_late(
+        history in history::late(), replicas in 1usize..4, delay in 0u64..40,
+    ) {
+        holds_over_replicas(&history, replicas, delay)?;
+    }
+
+    #[test]
+    fn counted_within_is_as_safe_as_the_promise(
+        history in history::promised(), replicas in 1usize..4, delay in 0u64..40,
+    ) {
+        holds_over_replicas(&history, replicas, delay)?;
+    }
+
+    /// Nobody waits, and all of it is counted by all.
+    #[test]
+    fn what_is_only_observed_is_counted_by_all(
+        history in history::counting(), replicas in 1usize..4, delay in 0u64..40,
+    ) {
+        let mut world = World::of(&history, replicas, Duration::from_millis(delay));
+        world.observes = true;
+        world.run(&history.callers, &[]);
+        world.agree(&history.callers);
     }
 }

@@ -15,7 +15,7 @@ pub(crate) enum Refused {
 
 impl World {
     /// The vendors' clocks run so much faster than ours.
-    pub(crate) fn drift(&mut self, ppm: i64) {
+    pub(super) fn drift(&mut self, ppm: i64) {
         self.drift_ppm = ppm;
     }
 

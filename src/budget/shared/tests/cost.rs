@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
+use super::super::super::laws::history::vendors;
 use super::super::super::laws::plan;
-use super::caller::{Caller, Fate};
-use super::vendors;
+use super::super::super::laws::world::Caller;
+use super::greedy;
 use super::world::World;
 
 /// One row: replicas, consumers, limits.
@@ -33,12 +34,10 @@ fn cost(kind: Kind, (replicas, consumers, limits): (usize, usize, usize)) -> (f6
     let mut world = World::new(&plan, replicas, vendors(&plan, 0), Duration::from_micros(500));
     let caller = |at: usize| Caller {
         gap,
-        replica: at % replicas,
-        seat: at / replicas % consumers,
         up: Duration::from_millis(20),
         down: Duration::from_millis(20),
-        fate: Fate::Answered,
         set: u8::MAX,
+        ..greedy(at % replicas, at / replicas % consumers)
     };
     let callers: Vec<Caller> = (0..number).map(caller).collect();
     world.redis.command(&["CONFIG", "RESETSTAT"]);

@@ -3,16 +3,9 @@
 use super::super::SCHEMA;
 use super::*;
 
-fn greedy(number: usize) -> Caller {
-    Caller {
-        gap: Duration::from_millis(100),
-        replica: number % 3,
-        seat: number % 4,
-        up: Duration::from_millis(5),
-        down: Duration::from_millis(5),
-        fate: Fate::Answered,
-        set: 1,
-    }
+/// One caller each tenth of a second.
+fn steady(number: usize) -> Caller {
+    Caller { gap: Duration::from_millis(100), ..greedy(number % 3, number % 4) }
 }
 
 fn version() -> impl Strategy<Value = Fault> {
@@ -44,10 +37,10 @@ proptest! {
 fn replicas_are_updated_one_by_one() {
     let plan = plan(&[(10, 5_000)], 4);
     let mut world = World::new(&plan, 3, vendors(&plan, 0), Duration::from_millis(1));
-    let callers: Vec<Caller> = (0..60).map(greedy).collect();
+    let callers: Vec<Caller> = (0..60).map(steady).collect();
     let at = |replica, secs| (Duration::from_secs(secs), Fault::Version(replica, SCHEMA + 1));
     world.run(&callers, &[at(0, 1), at(1, 2), at(2, 3)]);
-    assert!(world.waiting().is_empty(), "{:?}", world.waiting());
+    assert!(world.starved().is_empty(), "{:?}", world.starved());
     let older = world.slot_key(&format!("{SCHEMA}:*"));
     assert_eq!(world.redis.command(&["KEYS", &older]).list().map(<[_]>::len), Some(0), "all was taken over");
     // Who waited at one that was updated has gone with it.
@@ -60,10 +53,10 @@ fn replicas_are_updated_one_by_one() {
 fn an_older_version_goes_on_when_the_newer_one_is_gone() {
     let plan = plan(&[(10, 1_000)], 4);
     let mut world = World::new(&plan, 3, vendors(&plan, 0), Duration::from_millis(1));
-    let callers: Vec<Caller> = (0..300).map(greedy).collect();
+    let callers: Vec<Caller> = (0..300).map(steady).collect();
     let back = |replica, after| (Duration::from_secs(after), Fault::Version(replica, SCHEMA));
     let faults = [(Duration::from_secs(1), Fault::Version(0, SCHEMA + 1)), back(0, 4)];
     world.run(&callers, &faults);
-    assert!(world.waiting().is_empty(), "{:?}", world.waiting());
+    assert!(world.starved().is_empty(), "{:?}", world.starved());
     assert!(world.last_sent() > Duration::from_secs(4 + 4 + 10), "{:?}", world.last_sent());
 }

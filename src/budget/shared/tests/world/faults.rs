@@ -1,6 +1,28 @@
-//! What goes wrong in a [`World`].
+//! What goes wrong meanwhile.
 
 use super::*;
+
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) enum Fault {
+    Flush,
+    Snapshot,
+    Restore,
+    Crash(usize),
+    /// It begins anew as a version of weir with this schema.
+    Version(usize, u32),
+    Cut(usize, Duration),
+    Freeze(Duration),
+    ClockBack(Duration),
+    ClockForward(Duration),
+}
+
+/// Copies all keys of one prefix to another, in the place of what is there.
+pub(super) const COPY: &str = "
+for _, key in ipairs(redis.call('KEYS', ARGV[1]:match('|(.*)') .. ':*')) do redis.call('DEL', key) end
+local from, to = ARGV[1]:match('^(.*)|(.*)$')
+for _, key in ipairs(redis.call('KEYS', from .. ':*')) do
+  redis.call('COPY', key, to .. key:sub(#from + 1))
+end";
 
 impl World {
     pub(super) fn fail(&mut self, fault: Fault) {
@@ -26,8 +48,8 @@ impl World {
 
     /// Its process is gone with all that it knew, and another begins.
     fn begin_anew(&mut self, index: usize) {
-        let gone: Vec<usize> = self.nodes[index].bids.values().copied().collect();
-        self.waiting.retain(|caller| !gone.contains(caller));
-        self.nodes[index] = self.node();
+        self.waiting.retain(|_, waiting| waiting.node != index);
+        let node = self.node();
+        self.nodes[index] = node;
     }
 }

@@ -112,7 +112,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(cases(2_000))]
+    #![proptest_config(cases(500))]
 
     /// Whatever comes: who is under way is in the file before, with time enough to be given
     /// up; what is booked ahead is no more than a period has seen; what has ended is there

@@ -46,6 +46,8 @@ statements![
     ends::what_was_promised_to_be_counted_early_lapses_early,
     ends::a_kill_forgets_nothing,
     ends::names_that_are_gone_count_at_the_account,
+    ends::a_new_limit_counts_what_was_charged_before_it,
+    ends::a_kill_charges_no_limit_that_did_not_count_it,
     turns::under_saturation_everyone_gets_its_share,
     turns::who_hangs_up_leaves_its_place,
     turns::who_waits_hears_no_at_its_deadline,
@@ -59,11 +61,8 @@ statements![
     pace::who_only_observes_never_waits_and_is_counted,
 ];
 
-statements![only_embedded, crate::budget::conformance::Site::Embedded =>
-    ends::a_new_limit_counts_what_was_charged_before_it,
-];
-
 statements![only_redis, crate::budget::conformance::Site::Redis { replicas: 1 } =>
+    ends::a_new_limit_goes_on_counting_it_after_another_kill,
     loss::what_is_heard_too_late_is_charged_to_nobody,
     loss::while_nothing_answers_nothing_leaves_and_then_it_goes_on,
 ];

@@ -114,3 +114,23 @@ pub(super) async fn a_new_limit_counts_what_was_charged_before_it(site: Site) {
     house.kill_for(plan(&[(10, 20_000), (20, 60_000)], 4), []).await;
     assert_eq!(house.used().await, [3, 3]);
 }
+
+pub(super) async fn a_new_limit_goes_on_counting_it_after_another_kill(site: Site) {
+    let mut house = site.open(plan(&[(10, 20_000)], 4)).await;
+    house.send(0).await.settled();
+    let under_way = house.send(1).await;
+    house.kill_for(plan(&[(10, 20_000), (20, 60_000)], 4), [under_way]).await;
+    house.send(2).await.settled();
+    house.kill([]).await;
+    assert_eq!(house.used().await, [3, 3]);
+    house.pass(LONGEST + 61_000 * MS).await;
+    assert_eq!(house.used().await, [0, 0]);
+}
+
+pub(super) async fn a_kill_charges_no_limit_that_did_not_count_it(site: Site) {
+    let mut house = site.open(plan(&[(10, 20_000), (20, 60_000)], 4)).await;
+    house.send_for([0].into_iter().collect(), 0).await.settled();
+    house.send(1).await.settled();
+    house.kill([]).await;
+    assert_eq!(house.used().await, [2, 1]);
+}

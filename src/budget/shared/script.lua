@@ -15,7 +15,8 @@
 --          u: limit -> what replicas that do not come back may have charged unseen, w: who waits, i: since
 --          when a turn on these limits is kept for another, s: number -> who has that part set
 --          aside, and when it was last heard of, c: limit -> when the vendor's 429 closed it, and until
---          when, p: limits whose pace is even since, b: counted_within, in microseconds, that are broken
+--          when, p: limits whose pace is even since, b: counted_within, in microseconds, that are broken,
+--          k:REPLICA, the limits that its plan has
 -- schema   whose version of all this is in use, and when it was last heard of; the one key that all
 --          versions have in common
 local SCHEMA, STATE, CHARGES, CHANGES, EXPIRY, USED, TAGS = unpack(KEYS, 1, 7)
@@ -53,7 +54,7 @@ load()
 -- that nothing is charged to two ledgers. Of the other's changes nothing is heard from then on:
 -- what it has not settled counts for as long as it can. An older version takes over only from one
 -- that has been silent. What every version has to keep: the key "schema", the names of "state" and
--- "charges", what a charge looks like, and of the state epoch, opens, clock, step, s:, g:, c:, p: and b:.
+-- "charges", what a charge looks like, and of the state epoch, opens, clock, step, s:, g:, c:, p:, b: and k:.
 local machine = wall_clock()
 local version = tonumber(call('HGET', SCHEMA, 'is') or q.schema - 1)
 local heard = tonumber(call('HGET', SCHEMA, 'heard') or '0')
@@ -76,7 +77,7 @@ if version ~= q.schema then
     for i = 2, #KEYS do call('DEL', KEYS[i]) end
     state = {}
     for field, value in pairs(was) do
-      if field == 'clock' or field == 'step' or field:match('^[sgcpb]:') then set(field, value) end
+      if field == 'clock' or field == 'step' or field:match('^[sgcpbk]:') then set(field, value) end
     end
     taken = call('HGETALL', theirs .. 'charges')
     local names = { state = true, charges = true, changes = true, expiry = true, used = true, tags = true }
@@ -105,7 +106,7 @@ end
 if q.reset and q.reset == state.epoch then
   local held = {}
   for field, value in pairs(state) do
-    if field:match('^[spb]:') then held[field] = value end
+    if field:match('^[spbk]:') then held[field] = value end
   end
   for i = 2, #KEYS do call('DEL', KEYS[i]) end
   state = {}
@@ -168,9 +169,19 @@ local function leave(i, member)
   end
 end
 
+local function has(limits, key) return (',' .. limits .. ','):find(',' .. key .. ',', 1, true) end
+local function with(limits, more)
+  for key in more:gmatch('[^,]+') do
+    if not has(limits, key) then limits = limits == '' and key or limits .. ',' .. key end
+  end
+  return limits
+end
+
 -- A change of one charge, as often as it comes. What is settled or gone is never pending again.
 local function put(id, record)
   local old = call('HGET', CHARGES, id)
+  -- A limit that its owner does not know counts it to the end.
+  if old then record = record:match('^(.* )') .. with(record:match('(%S*)$'), old:match('(%S*)$')) end
   local was, is = old and old:sub(1, 1), record:sub(1, 1)
   if old == record or was == 'g' or (was == 's' and is == 'p') or (q.join and was == is) then return end
   if is == 'g' and not old then return end
@@ -215,6 +226,37 @@ if q.join then
       for key in limits:gmatch('[^,]+') do
         local i = index[key]
         if i and kind ~= 'g' and q.limits[i].is_new then enter(i, all[at], untill, weight, division, consumer) end
+      end
+    end
+  end
+  -- A limit that somebody's plan did not have counts all that he has charged.
+  local mine, lacking = '', {}
+  for _, limit in ipairs(q.limits) do mine = with(mine, limit.key) end
+  set('k:' .. q.me, mine)
+  for field, theirs in pairs(state) do
+    if field:sub(1, 2) == 'k:' then
+      for _, limit in ipairs(q.limits) do
+        if not has(theirs, limit.key) then lacking[field:sub(3)] = true end
+      end
+    end
+  end
+  if next(lacking) then
+    local all = call('HGETALL', CHARGES)
+    for at = 1, #all, 2 do
+      local id, owner = all[at], all[at]:match('^(%x+)%-') or ''
+      local kind, untill, weight, division, consumer, limits =
+        all[at + 1]:match('^(%S) (%d+) (%d+) (%S+) (%S+) (%S*)$')
+      local known, more = limits, limits
+      for i, limit in ipairs(lacking[owner] and kind ~= 'g' and q.limits or {}) do
+        if not has(state['k:' .. owner], limit.key) and not has(known, limit.key) then
+          enter(i, id, untill, weight, division, consumer)
+          more = with(more, limit.key)
+        end
+      end
+      if more ~= known then
+        seq = seq + 1
+        call('HSET', CHARGES, id, all[at + 1]:match('^(.* )') .. more)
+        call('ZADD', CHANGES, seq, id)
       end
     end
   end
@@ -537,7 +579,8 @@ for field, value in pairs(state) do
   if field:sub(1, 2) == 'm:' then
     local at = tonumber(value:match('^%d+ (%d+)'))
     if at + ALIVE > now then table.insert(members, field:sub(3)) end
-    if at + KNOWN < now then call('HDEL', STATE, field) end
+    -- What it charged may count for so long after it was last heard of.
+    if at + KNOWN + q.keep < now then call('HDEL', STATE, field, 'k:' .. field:sub(3)) end
   end
 end
 local known_tags = {}

@@ -11,7 +11,7 @@
 //!   up while the one before it was under way. Without any answer for a second the
 //!   ledger is lost: who waits is refused (503), cached answers flow on, and it is
 //!   tried again four times a second.
-//! * Redis empty, older, or with a clock that jumped: see `replica` and `script.lua`. Each
+//! * Redis empty, older, or with a clock that jumped: see `replica` and `script/`. Each
 //!   replica tells the new epoch all it remembers, of every replica's charges, before
 //!   anybody books; for replicas that do not come back, it counts what they may have charged unseen.
 //! * Turns are by share over all replicas: each tells who waits there, and the script deals
@@ -43,7 +43,7 @@ use crate::redis::{Script, Server};
 use aside::{Aside, Fallback};
 pub(super) use replica::{Fact, Replica, Spans};
 
-/// The version of what is in Redis: one at a time, the newest that is there (`script.lua`).
+/// The version of what is in Redis: one at a time, the newest that is there (`script/epoch.lua`).
 const SCHEMA: u32 = 2;
 
 /// The longest that one call, or one attempt to connect, is waited for.
@@ -129,7 +129,13 @@ end
 
 /// The script with a clock before it: properties bring one that they turn by hand.
 fn script(clock: &str) -> String {
-    format!("{clock}{}", include_str!("shared/script.lua"))
+    const PARTS: [&str; 4] = [
+        include_str!("shared/script/epoch.lua"),
+        include_str!("shared/script/charges.lua"),
+        include_str!("shared/script/turns.lua"),
+        include_str!("shared/script/bookings.lua"),
+    ];
+    format!("{clock}{}", PARTS.concat())
 }
 
 impl Budget {

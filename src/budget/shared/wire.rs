@@ -1,4 +1,4 @@
-//! What is said to the script and what it answers; see `script.lua`.
+//! What is said to the script and what it answers; see `script/`.
 
 use serde::Serialize;
 use smallvec::SmallVec;

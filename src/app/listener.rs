@@ -322,8 +322,6 @@ fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
-        // 100 fields, which is hyper's own bound: given as a number, it would fill a table of
-        // as many for each head
         .max_buf_size(MAX_HEAD_BYTES)
         // the guard does it, from the connection's first byte on and with one timer
         .header_read_timeout(None);

@@ -15,6 +15,8 @@ mod body;
 mod doors;
 mod ending;
 mod guard;
+mod outgoing;
+mod streams;
 mod tls;
 
 use std::convert::Infallible;
@@ -29,7 +31,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -44,6 +46,8 @@ use crate::consumer::{self, Certificate};
 use body::Answer;
 use ending::{Stopped, to_its_end};
 use guard::{Activity, Guarded};
+use outgoing::Outgoing;
+use streams::AtOnce;
 
 pub use body::{RequestBody, RequestBodyError};
 pub use doors::Doors;
@@ -206,7 +210,7 @@ async fn accept(
 
 /// What all connections of a listener share.
 struct Server<S> {
-    builder: auto::Builder<TokioExecutor>,
+    builder: auto::Builder<AtOnce>,
     service: S,
     options: Options,
     tls: Option<Arc<Tls>>,
@@ -301,7 +305,7 @@ impl<S> Server<S> {
     {
         let options = self.options;
         let activity = Arc::clone(activity);
-        let stream = Guarded::new(stream, Arc::clone(&activity), &options);
+        let stream = Outgoing::new(Guarded::new(stream, Arc::clone(&activity), &options));
         let service = self.service.clone();
         let each = service_fn(move |request: Request<Incoming>| {
             let exchange = Activity::begin(&activity);
@@ -318,8 +322,8 @@ impl<S> Server<S> {
 
 type Shaken = (tokio_rustls::server::TlsStream<TcpStream>, Option<Certificate>);
 
-fn builder() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn builder() -> auto::Builder<AtOnce> {
+    let mut builder = auto::Builder::new(AtOnce);
     builder
         .http1()
         .max_buf_size(MAX_HEAD_BYTES)

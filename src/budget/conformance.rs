@@ -48,6 +48,7 @@ statements![
     ends::names_that_are_gone_count_at_the_account,
     ends::a_new_limit_counts_what_was_charged_before_it,
     ends::a_new_limit_goes_on_counting_it_after_another_kill,
+    ends::a_new_limit_goes_on_counting_it_for_as_long_as_it_looks_back,
     ends::a_limit_that_comes_back_counts_what_was_charged_meanwhile,
     ends::a_kill_charges_no_limit_that_did_not_count_it,
     turns::under_saturation_everyone_gets_its_share,
@@ -61,10 +62,6 @@ statements![
     pace::evenly_spaced_requests_keep_their_distance,
     pace::a_kill_forgets_no_distance,
     pace::who_only_observes_never_waits_and_is_counted,
-];
-
-statements![only_embedded, crate::budget::conformance::Site::Embedded =>
-    ends::a_new_limit_goes_on_counting_it_for_as_long_as_it_looks_back,
 ];
 
 statements![only_redis, crate::budget::conformance::Site::Redis { replicas: 1 } =>

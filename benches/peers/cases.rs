@@ -17,7 +17,7 @@ pub(crate) enum Work {
 }
 
 /// A stream of requests.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Load {
     pub(crate) paths: Paths,
     pub(crate) wire: Wire,
@@ -57,12 +57,15 @@ pub(crate) enum Odd {
     Connections,
     /// CPU per million hits while 1,000 callers wait for the budget, against the same without (weir only).
     Saturated,
+    /// System calls per request.
+    Calls(Load),
 }
 
 /// All cases, in the order of the table.
 pub(crate) fn all() -> Vec<Case> {
     let load = |paths, wire| Work::Load(Load { paths, wire });
     let case = |name, what, work| Case { name, what, work };
+    let calls = |name, what, (paths, wire)| case(name, what, Work::Odd(Odd::Calls(Load { paths, wire })));
     vec![
         case("hit-1k", "hits on one key of 1 KiB", load(Paths::One(1_024), Wire::Http1)),
         case("hit-16k", "hits on one key of 16 KiB", load(Paths::One(16_384), Wire::Http1)),
@@ -88,5 +91,8 @@ pub(crate) fn all() -> Vec<Case> {
             "CPU-s per million hits without and with 1,000 waiting callers",
             Work::Odd(Odd::Saturated),
         ),
+        calls("calls", "system calls per hit", (Paths::One(1_024), Wire::Http1)),
+        calls("calls-h2", "system calls per hit over HTTP/2", (Paths::One(1_024), Wire::Http2)),
+        calls("calls-pass", "system calls per request passed through", (Paths::Fresh, Wire::Http1)),
     ]
 }

@@ -189,6 +189,11 @@ fn h2load(site: &Site, paths: Paths, url: &str, seconds: u64) -> anyhow::Result<
     })
 }
 
+/// How many requests were answered in so many seconds.
+pub(crate) fn requests(site: &Site, load: &Load, (url, seconds): (&str, u64)) -> anyhow::Result<f64> {
+    Ok(drive(site, load, url, seconds)?.requests)
+}
+
 /// CPU seconds of the server per million requests.
 pub(crate) fn cpu_per_million(
     site: &Site,

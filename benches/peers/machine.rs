@@ -82,7 +82,8 @@ impl Running {
         self.family().into_iter().map(|pid| resident(pid).unwrap_or_default()).sum()
     }
 
-    fn family(&self) -> Vec<u32> {
+    /// It and its descendants.
+    pub(crate) fn family(&self) -> Vec<u32> {
         let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
         for pid in all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {

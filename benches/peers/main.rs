@@ -10,6 +10,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its table")]
 
+mod calls;
 mod cases;
 mod load;
 mod machine;

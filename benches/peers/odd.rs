@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use anyhow::{Context, ensure};
 use weir::clock::Clock;
 
+use super::calls;
 use super::cases::{Load, Odd, Paths, Wire};
 use super::load;
 use super::machine::{pause, until};
@@ -33,7 +34,7 @@ pub(crate) fn turns(site: &Site, peers: &[Peer], odd: Odd, rounds: usize) -> any
     for _ in 0..rounds {
         for peer in peers.iter().copied().filter(|peer| takes(*peer, odd)) {
             let (value, note) = figure(site, peer, odd).with_context(|| format!("{peer:?}"))?;
-            eprintln!("  {peer:?}: {value:.1}{note}");
+            eprintln!("  {peer:?}: {value:.2}{note}");
             figures.push(Figure { peer, value, note });
         }
     }
@@ -46,6 +47,7 @@ fn takes(peer: Peer, odd: Odd) -> bool {
         Odd::Joined | Odd::Objects => peer != Peer::Hyper,
         Odd::Idle | Odd::Start | Odd::Connections => true,
         Odd::Saturated => peer == Peer::Weir,
+        Odd::Calls(load) => peer.speaks(load.wire),
     }
 }
 
@@ -72,6 +74,7 @@ fn figure(site: &Site, peer: Peer, odd: Odd) -> anyhow::Result<(f64, String)> {
             Ok((each as f64, String::new()))
         }
         Odd::Saturated => saturated(site),
+        Odd::Calls(load) => calls::counted(site, peer, &load),
     }
 }
 

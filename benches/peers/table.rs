@@ -76,9 +76,9 @@ impl fmt::Display for Table {
             self.cases.iter().flat_map(|case| self.figures.range((*case, Peer::Hyper)..=(*case, Peer::Weir)))
         {
             let all: Vec<String> =
-                figures.iter().map(|figure| format!("{:.1}{}", figure.value, figure.note)).collect();
+                figures.iter().map(|figure| format!("{:.2}{}", figure.value, figure.note)).collect();
             let middle = median(figures.iter().map(|figure| figure.value));
-            writeln!(f, "| {case} | {peer:?} | {middle:.1} | {} |", all.join(", "))?;
+            writeln!(f, "| {case} | {peer:?} | {middle:.2} | {} |", all.join(", "))?;
         }
         Ok(())
     }

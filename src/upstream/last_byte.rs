@@ -175,7 +175,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Told<S> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.outbox.writes();
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let stream = Pin::new(&mut self.stream);
+        match bufs {
+            // A head without a body, as most are: a `send` costs the kernel less than a list of one.
+            [head] => stream.poll_write(cx, head),
+            _ => stream.poll_write_vectored(cx, bufs),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -35,7 +35,7 @@ const LAST: &str = "last";
 const MARK: &str = "mark";
 
 /// redb's own cache, in bytes: what is read is copied into the first level.
-const CACHE_BYTES: usize = 8 * 1_024 * 1_024;
+const CACHE_BYTES: usize = 2 * 1_024 * 1_024;
 
 /// How the database is reached: a file, or what a test puts in its place.
 pub(super) trait Place: Send {
@@ -83,7 +83,7 @@ pub(super) struct Found {
     pub(super) id: Id,
     pub(super) bytes: u64,
     /// None if it cannot be read.
-    pub(super) head: Option<record::Head>,
+    pub(super) listed: Option<record::Listed>,
 }
 
 impl Place for Folder {
@@ -161,8 +161,8 @@ impl File {
                 let (id, value) = row?;
                 let parts = value.value().split_first_chunk();
                 let bytes = parts.map_or(0, |(bytes, _)| u64::from_be_bytes(*bytes));
-                let head = parts.and_then(|(_, head)| record::Head::read(head).ok());
-                found.push(Found { id: id.value(), bytes, head });
+                let listed = parts.and_then(|(_, head)| record::Listed::read(head).ok());
+                found.push(Found { id: id.value(), bytes, listed });
             }
             Ok(found)
         })
@@ -183,11 +183,11 @@ impl File {
             let heads = read.open_table(HEADS)?;
             let Some(value) = heads.get(id)? else { return Ok(None) };
             let head = value.value().get(8..).unwrap_or_default().to_vec();
-            let mut body = BytesMut::new();
+            let mut body = Vec::new();
             for row in read.open_table(PIECES)?.range((id, 0)..=(id, u32::MAX))? {
                 body.extend_from_slice(row?.1.value());
             }
-            Ok(Some((head, body.freeze())))
+            Ok(Some((head, Bytes::from(body.into_boxed_slice()))))
         })
     }
 

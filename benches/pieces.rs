@@ -72,15 +72,16 @@ fn pieces() -> anyhow::Result<Vec<Piece>> {
     let keyed = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static("application/json"))]);
     let (page, links) = (page()?, Arc::new(links()));
     let answer = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-    let (class_of, check_of, fresh_of) = (dialect.clone(), dialect.clone(), dialect.clone());
-    let (checked, fresh, asked, caller) = (target.clone(), target.clone(), headers.clone(), token(500));
+    let (route_of, check_of, fresh_of) = (dialect.clone(), dialect.clone(), dialect.clone());
+    let (checked, fresh, caller) = (target.clone(), target.clone(), token(500));
+    let route = dialect.route(&Method::GET, PATH);
     let now = Clock::system().wall();
     Ok(vec![
         piece("target", || Target::parse(PATH, Some("pageNumber=2&pageSize=100"))),
         piece("target-respelt", || Target::parse(PATH, Some("b=%41%2Fx&a=1&%7Ec=a%20b"))),
-        piece("class", move || class_of.class(&Method::GET, PATH)),
-        piece("check", move || check_of.check(&Method::GET, &checked, &asked, now)),
-        piece("freshness", move || fresh_of.freshness(&Method::GET, &fresh, now)),
+        piece("route", move || route_of.route(&Method::GET, PATH)),
+        piece("check", move || check_of.check(route, &checked)),
+        piece("freshness", move || fresh_of.freshness(route, (&Method::GET, &fresh), now)),
         piece("directives", move || RequestDirectives::of(&headers)),
         piece("identify", move || consumers.identify(Some(caller.as_bytes()), PEER)),
         piece("key", move || Key::new(&scope, &Method::GET, &target, &keyed, None)),

@@ -113,10 +113,7 @@ impl Budget {
     /// there is one at a time, and that it is the newest that is replanned.
     #[must_use]
     pub fn replanned(&self, plan: Plan, longest: Duration) -> Arc<Self> {
-        let link = self.link.as_ref().map(|link| link.within(longest));
-        if let Some(link) = &link {
-            link.remember_limits(&self.plan, &plan);
-        }
+        let link = self.link.as_ref().map(|link| link.followed((&self.plan, &plan), longest));
         let wall = self.core.clock.wall();
         self.core.change_state(|state, now| {
             let era = state.desk.replan(plan.clone(), now, wall);

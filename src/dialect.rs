@@ -17,6 +17,7 @@ pub mod oauth;
 mod pages;
 mod privx;
 mod resource;
+mod route;
 mod sandbox;
 mod verdict;
 mod weir;
@@ -43,6 +44,7 @@ pub use netskope::body::{Place, Split};
 pub use oauth::OAuth;
 pub use pages::{Next, NotAPage, Pages, Walk};
 pub use resource::Resource;
+pub use route::Route;
 pub use sandbox::Sandbox;
 pub use verdict::{ErrorBody, Keeping, Manner, Signed, UnusableKey, Verdict};
 
@@ -110,14 +112,14 @@ impl Dialect {
         }
     }
 
-    /// The class of a route; what the dialect does not know belongs to its dearest.
+    /// The route that a request is for.
     #[must_use]
-    pub fn class(&self, method: &Method, path: &str) -> RouteClass {
+    pub fn route(&self, method: &Method, path: &str) -> Route {
         match self {
-            Self::Catchpoint(_) => catchpoint::class(method, path),
-            Self::CatchpointV1 => catchpoint_v1::class(method, path),
-            Self::Netskope => netskope::class(path),
-            Self::Sandbox(_) | Self::Privx | Self::Generic(_) | Self::Weir => RouteClass("any"),
+            Self::Catchpoint(_) => catchpoint::route(method, path),
+            Self::CatchpointV1 => catchpoint_v1::class(method, path).into(),
+            Self::Netskope => netskope::class(path).into(),
+            Self::Sandbox(_) | Self::Privx | Self::Generic(_) | Self::Weir => RouteClass("any").into(),
         }
     }
 
@@ -227,9 +229,9 @@ impl Dialect {
 
     /// What is wrong with a request that the documents say is refused.
     #[must_use]
-    pub fn check(&self, method: &Method, target: &Target, headers: &HeaderMap, now: UnixTime) -> Verdict {
+    pub fn check(&self, route: Route, target: &Target) -> Verdict {
         match self {
-            Self::Catchpoint(dialect) => dialect.check(method, target, headers, now),
+            Self::Catchpoint(dialect) => dialect.check(route, target),
             _ => Verdict::Pass,
         }
     }
@@ -371,11 +373,12 @@ impl Dialect {
     }
 
     /// How long an answer stays fresh by what the vendor's documents say of the
-    /// data; none leaves it to the answer's own headers (RFC 9111).
+    /// data at this route; none leaves it to the answer's own headers (RFC 9111).
     #[must_use]
-    pub fn freshness(&self, method: &Method, target: &Target, now: UnixTime) -> Option<Duration> {
+    pub fn freshness(&self, route: Route, asked: (&Method, &Target), now: UnixTime) -> Option<Duration> {
+        let (method, target) = asked;
         match self {
-            Self::Catchpoint(_) => catchpoint::freshness(method, target, now),
+            Self::Catchpoint(_) => catchpoint::freshness(route, target, now),
             Self::CatchpointV1 => catchpoint_v1::freshness(method, target, now),
             Self::Sandbox(_) => sandbox::freshness(method, target),
             Self::Netskope => netskope::freshness(method, target, now),

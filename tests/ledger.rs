@@ -178,7 +178,10 @@ async fn on_a_full_disk_cached_answers_flow_and_nothing_else() {
     assert_eq!((told.status.as_u16(), told.price()), (503, 0), "{told:?}");
     let hit = caller.get(cached).await;
     assert_eq!((hit.status.as_u16(), hit.price()), (200, 0), "{hit:?}");
-    assert!(weir.output().contains("the ledger cannot be written"), "{}", weir.output());
+    weir.logged(|line| {
+        line["message"].as_str().is_some_and(|m| m.starts_with("the ledger cannot be written"))
+    })
+    .await;
     assert_eq!(vendor.total(), 1, "what cannot be booked does not leave");
     weir.fill_disk(false);
     let by = Clock::system().now() + Duration::from_secs(10);
@@ -186,7 +189,7 @@ async fn on_a_full_disk_cached_answers_flow_and_nothing_else() {
         assert!(Clock::system().now() < by, "it does not recover: {}", weir.output());
         rest(Clock::system(), Duration::from_millis(50)).await;
     }
-    assert!(weir.output().contains("the ledger can be written again"), "{}", weir.output());
+    weir.logged(|line| line["message"] == "the ledger can be written again").await;
 }
 
 /// Whoever starts weir again with other names and limits reads what that does to the count.

@@ -47,6 +47,9 @@ statements![
     ends::a_kill_forgets_nothing,
     ends::names_that_are_gone_count_at_the_account,
     ends::a_new_limit_counts_what_was_charged_before_it,
+    ends::a_new_limit_goes_on_counting_it_after_another_kill,
+    ends::a_new_limit_goes_on_counting_it_for_as_long_as_it_looks_back,
+    ends::a_limit_that_comes_back_counts_what_was_charged_meanwhile,
     ends::a_kill_charges_no_limit_that_did_not_count_it,
     turns::under_saturation_everyone_gets_its_share,
     turns::who_hangs_up_leaves_its_place,
@@ -62,7 +65,6 @@ statements![
 ];
 
 statements![only_redis, crate::budget::conformance::Site::Redis { replicas: 1 } =>
-    ends::a_new_limit_goes_on_counting_it_after_another_kill,
     loss::what_is_heard_too_late_is_charged_to_nobody,
     loss::while_nothing_answers_nothing_leaves_and_then_it_goes_on,
 ];

@@ -153,24 +153,46 @@ impl Budget {
         if let Some(limit) = self.plan.limits.iter().position(|limit| limit.name == closed.limit) {
             self.tell(|replica, _| replica.teach(limit));
         }
-        if let Some(link) = &self.link {
-            if closed.spaced_out {
-                link.remember_spacing(&closed.limit);
-            }
-            if let Some(promised) = self.plan.counted_within.filter(|_| closed.withdrawn) {
-                link.remember_broken_promise(promised);
-            }
-            let limit = self.plan.limits.iter().position(|limit| limit.name == closed.limit);
-            if let Some(limit) = limit {
-                self.remember_others(limit);
-                let closed = {
-                    let desk = &self.core.state.lock().desk;
-                    desk.eras().limit(self.era, limit).and_then(|limit| desk.books().closed(limit))
-                };
-                closed.inspect(|until| link.remember_closed(&self.plan.limits[limit].name, *until));
-            }
+        if closed.withdrawn {
+            self.remember_broken_promise();
         }
+        self.remember_lesson(&closed.limit, closed.spaced_out);
         Some(closed)
+    }
+
+    /// The vendor has refused a request of another replica, which closed `limit` at one moment
+    /// until another, if that is news, or has it evenly spaced since.
+    pub(super) fn heed(&self, limit: &LimitName, closing: Option<(Moment, Moment)>, is_even: bool) {
+        let Some(at) = self.plan.limits.iter().position(|known| known.name == *limit) else { return };
+        self.change(|desk, now| desk.heed(at, closing, is_even, now));
+        self.remember_lesson(limit, is_even);
+    }
+
+    /// The vendor has shown another replica that it does not count within `counted_within`.
+    pub(super) fn heed_broken_promise(&self) {
+        self.change(|desk, _| desk.withdraw_promise());
+        self.remember_broken_promise();
+    }
+
+    fn remember_broken_promise(&self) {
+        if let Some((link, promised)) = self.link.as_ref().zip(self.plan.counted_within) {
+            link.remember_broken_promise(promised);
+        }
+    }
+
+    /// A restart must not forget what the vendor has taught of `limit`.
+    fn remember_lesson(&self, limit: &LimitName, is_spaced: bool) {
+        let at = self.plan.limits.iter().position(|known| known.name == *limit);
+        let Some((link, at)) = self.link.as_ref().zip(at) else { return };
+        if is_spaced {
+            link.remember_spacing(limit);
+        }
+        self.remember_others(at);
+        let closed = {
+            let desk = &self.core.state.lock().desk;
+            desk.eras().limit(self.era, at).and_then(|limit| desk.books().closed(limit))
+        };
+        closed.inspect(|until| link.remember_closed(limit, *until));
     }
 
     /// A restart must not forget what others have used.

@@ -19,6 +19,7 @@ mod inbox;
 pub(super) mod lots;
 mod recall;
 mod record;
+mod renewal;
 mod replan;
 pub(super) mod restore;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::clock::{BootId, Clock, Moment, Present, UnixTime};
@@ -43,9 +45,12 @@ use super::desk::Grant;
 use file::{Folder, Place};
 use inbox::{Inbox, Status};
 use lots::{Form, Horizon, Kind, Ticket};
+use renewal::Later;
 use writer::Writer;
 
 pub(super) use record::{Record, Stamp, State};
+#[cfg(test)]
+pub(super) use renewal::Renewal;
 #[cfg(test)]
 pub(super) use restore::restore;
 pub(super) use restore::{Restored, Undated};
@@ -117,6 +122,8 @@ pub struct Link {
     upstream: UpstreamName,
     /// From a booking until its request is given up at the latest.
     longest: Duration,
+    /// What the plans that follow ask of this one's records.
+    later: Later,
 }
 
 /// A charge in the ledger.
@@ -152,7 +159,13 @@ impl Ledger {
             boot,
             past: Arc::clone(&past),
         };
-        std::thread::Builder::new().name("ledger".into()).spawn(move || writer.run())?;
+        // So that the thread tells the time by the same clock as who books: tests turn the runtime's.
+        let runtime = Handle::try_current().ok();
+        let run = move || {
+            let _inside = runtime.as_ref().map(Handle::enter);
+            writer.run();
+        };
+        std::thread::Builder::new().name("ledger".into()).spawn(run)?;
         Ok(Arc::new(Self { inbox, past, options, clock, boot }))
     }
 
@@ -185,7 +198,8 @@ impl Ledger {
     #[must_use]
     pub fn link(self: &Arc<Self>, upstream: UpstreamName, longest: Duration) -> Link {
         let number = self.inbox.number();
-        Link { ledger: Arc::clone(self), number, upstream, longest: longest + BOOKING_TIMEOUT }
+        let (ledger, longest) = (Arc::clone(self), longest + BOOKING_TIMEOUT);
+        Link { ledger, number, upstream, longest, later: Later::default() }
     }
 
     /// Keeps `bytes` under `name` over restarts; on disk soon.
@@ -266,7 +280,9 @@ impl Link {
     }
 
     fn form(&self, plan: &Plan, grant: Grant) -> Form {
-        Form { upstream: self.upstream.clone(), record: form_of(plan, grant, &self.ledger.present()) }
+        let mut record = form_of(plan, grant, &self.ledger.present());
+        self.later.renew(&mut record);
+        Form { upstream: self.upstream.clone(), record }
     }
 }
 

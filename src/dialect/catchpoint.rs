@@ -18,14 +18,15 @@ use http::{HeaderMap, HeaderValue, Method};
 use smallvec::SmallVec;
 
 use super::accept;
-use super::{Edits, ErrorBody, Keeping, Links, Observed, Verdict};
+use super::{Edits, ErrorBody, Keeping, Links, Observed, Route, Verdict};
 use crate::clock::UnixTime;
 use crate::pattern::{fold, segments};
 use crate::quota::{Calendar, Limit, RouteClass, Routes, Scope, Window};
 use crate::target::Target;
 
-use self::routes::{Get, Kept};
+use self::routes::Kept;
 
+pub(super) use self::routes::Get;
 pub use self::usage::Usage;
 pub(super) use self::usage::read as usage;
 
@@ -51,30 +52,34 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const SETTLING: Duration = Duration::from_secs(15 * 60);
 
 impl Catchpoint {
-    pub(super) fn check(&self, method: &Method, target: &Target, _: &HeaderMap, _now: UnixTime) -> Verdict {
-        let path = fold(target.path());
-        let version = Route::of(&path).map_or("", |route| route.version);
-        let listed = |list: &[String]| list.iter().any(|listed| listed == version);
-        if listed(&self.refuse) {
+    pub(super) fn check(&self, route: Route, target: &Target) -> Verdict {
+        if let Some(version) = listed(&self.refuse, target) {
             return Verdict::Forbidden(format!("version {version} of this API is not allowed here"));
         }
-        if let Err(message) = check::query(method, target) {
+        if let Err(message) = route.get.map_or(Ok(()), |get| check::query(get, target)) {
             return Verdict::Invalid(message);
         }
-        if listed(&self.warn) {
+        if let Some(version) = listed(&self.warn, target) {
             return Verdict::Warn(format!("version {version} of this API will not be allowed for long"));
         }
         Verdict::Pass
     }
 }
 
+/// The target's version, if it is one of these. Mostly there are none, and no look is taken.
+fn listed<'v>(versions: &'v [String], target: &Target) -> Option<&'v str> {
+    let path = (!versions.is_empty()).then(|| fold(target.path()))?;
+    let version = Path::of(&path)?.version;
+    versions.iter().map(String::as_str).find(|listed| *listed == version)
+}
+
 /// A path below `/api/VERSION`.
-struct Route<'p> {
+struct Path<'p> {
     version: &'p str,
     segments: SmallVec<[&'p str; 8]>,
 }
 
-impl<'p> Route<'p> {
+impl<'p> Path<'p> {
     /// None if the folded path does not begin like one of this API.
     fn of(folded: &'p str) -> Option<Self> {
         let mut segments = segments(folded);
@@ -83,11 +88,6 @@ impl<'p> Route<'p> {
         let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
         digits.split('.').all(is_number).then(|| Self { version, segments: segments.collect() })
     }
-}
-
-/// The documented GET at this path.
-fn get(path: &str) -> Option<&'static Get> {
-    routes::get(&Route::of(&fold(path))?.segments)
 }
 
 pub(super) fn default_limits() -> Vec<Limit> {
@@ -108,18 +108,23 @@ pub(super) fn default_limits() -> Vec<Limit> {
     ]
 }
 
-pub(super) fn class(method: &Method, path: &str) -> RouteClass {
-    let is_plain = match *method {
-        Method::GET | Method::HEAD => get(path).is_some_and(|get| !get.analytic),
-        _ => Route::of(&fold(path)).is_some_and(|route| routes::is_known_write(method, &route.segments)),
+pub(super) fn route(method: &Method, path: &str) -> Route {
+    let path = fold(path);
+    let Some(Path { segments, .. }) = Path::of(&path) else { return ANALYTIC.into() };
+    let (get, is_plain) = match *method {
+        Method::GET | Method::HEAD => {
+            let get = routes::get(&segments);
+            (get, get.is_some_and(|get| !get.analytic))
+        }
+        _ => (None, routes::is_known_write(method, &segments)),
     };
-    if is_plain { PLAIN } else { ANALYTIC }
+    Route { class: if is_plain { PLAIN } else { ANALYTIC }, get }
 }
 
 pub(super) fn reads(method: &Method, path: &str) -> bool {
     match *method {
         Method::GET | Method::HEAD => true,
-        Method::POST => Route::of(&fold(path)).is_some_and(|route| routes::is_reading_post(&route.segments)),
+        Method::POST => Path::of(&fold(path)).is_some_and(|path| routes::is_reading_post(&path.segments)),
         _ => false,
     }
 }
@@ -168,11 +173,8 @@ pub(super) fn keeping(observed: Option<&Observed>) -> Keeping {
 }
 
 /// The one table of how long answers stay fresh, whatever the vendor's headers say.
-pub(super) fn freshness(method: &Method, target: &Target, now: UnixTime) -> Option<Duration> {
-    if method != Method::GET && method != Method::HEAD {
-        return None;
-    }
-    let get = get(target.path())?;
+pub(super) fn freshness(route: Route, target: &Target, now: UnixTime) -> Option<Duration> {
+    let get = route.get?;
     let seconds = match get.kept {
         Kept::Running => 3,
         Kept::State => 15,

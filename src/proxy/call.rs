@@ -18,10 +18,10 @@ use super::headers;
 use super::refusal::No;
 use super::table::Table;
 use crate::cache::Now;
-use crate::clock::{Moment, UnixTime};
+use crate::clock::Moment;
 use crate::config::{Access, Mount};
 use crate::consumer::{ConsumerIx, Peer};
-use crate::dialect::{OAuth, Place, Verdict};
+use crate::dialect::{OAuth, Place, Route, Verdict};
 use crate::secret::Secret;
 use crate::target::Target;
 use crate::telemetry::trace::Branch;
@@ -33,6 +33,8 @@ pub(super) struct Call {
     pub(super) method: Method,
     /// As the vendor sees it, without the caller's credential.
     pub(super) target: Target,
+    /// What the dialect knows of method and path.
+    pub(super) route: Route,
     /// As received; the credential is gone once the caller is known.
     pub(super) headers: HeaderMap,
     /// See [`headers::are_plain`].
@@ -146,7 +148,7 @@ impl Table {
         exchange.identified(&caller, &self.consumers.config(caller.consumer).name);
         caller.may(call)?;
         self.admit_inbound(&caller)?;
-        self.check(call, &caller, now.wall)?;
+        self.check(call, &caller)?;
         Ok(caller)
     }
 
@@ -193,9 +195,9 @@ impl Table {
     }
 
     /// What the documents say the vendor would refuse costs nothing here.
-    pub(super) fn check(&self, call: &Call, caller: &Caller<'_>, now: UnixTime) -> Result<(), No> {
+    pub(super) fn check(&self, call: &Call, caller: &Caller<'_>) -> Result<(), No> {
         let config = &call.lane.config;
-        match config.dialect.check(&call.method, &call.target, &call.headers, now) {
+        match config.dialect.check(call.route, &call.target) {
             Verdict::Pass => Ok(()),
             Verdict::Warn(what) => {
                 // Who has to change something, once each: a poller would fill the log.
@@ -226,10 +228,12 @@ impl Call {
         has_body: bool,
     ) -> Self {
         let is_plain = headers::are_plain(&headers);
+        let route = lane.config.dialect.route(&method, target.path());
         Self {
             lane,
             method,
             target,
+            route,
             headers,
             is_plain,
             has_body,

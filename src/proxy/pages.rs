@@ -176,7 +176,7 @@ impl Tour<'_> {
         let lane = Arc::clone(&self.lane);
         let call = Call::new(lane, (Method::GET, target), headers, false);
         let now = self.gateway.clock.wall();
-        self.table.check(&call, self.caller, now)?;
+        self.table.check(&call, self.caller)?;
         let wish = Arc::new(Wish::of(call, None, self.caller, now));
         exchange.limits = wish.limits;
         (exchange.tries, exchange.refused_by_vendor) = (0, 0);

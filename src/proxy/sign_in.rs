@@ -224,7 +224,7 @@ impl Lane {
     ) -> Result<(Granted, Moment), Missed> {
         let unavailable = || Missed::Fault(SignInFault::Unavailable, None);
         let sign_in = oauth.sign_in(client).map_err(|_| Missed::Fault(SignInFault::Refused, None))?;
-        let class = self.config.dialect.class(&Method::POST, sign_in.path);
+        let class = self.config.dialect.route(&Method::POST, sign_in.path).class;
         let limits = self.config.plan.limits_for(&Method::POST, sign_in.path, class);
         let (permit, leave, ready) = loop {
             let mut permit = self.admitted(limits, ask).await?;

@@ -73,8 +73,7 @@ impl Wish {
         let dialect = &config.dialect;
         let (method, path) = (&call.method, call.target.path());
         let rule = config.cache.iter().position(|rule| rule.pattern.matches(method, path));
-        let class = dialect.class(method, path);
-        let limits = config.plan.limits_for(method, path, class);
+        let limits = config.plan.limits_for(method, path, call.route.class);
         let (target, settled_ttl) = match rule.map(|rule| &config.cache[rule]) {
             Some(rule) => canonical_target(call.target, rule, now),
             None => (call.target, None),
@@ -88,7 +87,7 @@ impl Wish {
         let shareable = is_read && !guarded && manner == Manner::Shared;
         let division = config.plan.consumers[caller.access.seat].division;
         let vendor_key = config.division_keys[division];
-        let default_ttl = dialect.freshness(method, &target, now);
+        let default_ttl = dialect.freshness(call.route, (method, &target), now);
         let mut keyed = HeaderMap::new();
         if shareable && !lane.is_keyless() {
             shape(&lane, &call.headers, rule.map(|rule| &config.cache[rule]), body.is_some(), &mut keyed);

@@ -17,6 +17,7 @@ use std::time::Duration;
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, RedisError, ServerErrorKind, Value, cmd,
+    from_redis_value_ref,
 };
 
 use super::{Connection, Gone, Server, gone};
@@ -146,21 +147,22 @@ fn moved_to(error: &RedisError) -> Option<Address> {
 
 /// `[from, to, [host, port, …], …], …`: each node once.
 fn addresses(slots: &Value) -> Vec<Address> {
-    let parts = |value: &Value| value.as_sequence().map(<[Value]>::to_vec).unwrap_or_default();
-    let nodes = parts(slots).into_iter().flat_map(|range| parts(&range).into_iter().skip(2));
-    let mut found: Vec<Address> = nodes
-        .filter_map(|node| {
-            let (host, port) = ::redis::from_redis_value::<(Option<String>, u16)>(Value::Array(
-                parts(&node).into_iter().take(2).collect(),
-            ))
-            .ok()?;
-            Some((host.unwrap_or_default(), port))
-        })
-        .collect();
+    let nodes = parts(slots).iter().flat_map(|range| parts(range).iter().skip(2));
+    let mut found: Vec<Address> = nodes.filter_map(address).collect();
     found.sort();
     found.dedup();
     found.truncate(MAX_NODES);
     found
+}
+
+fn address(node: &Value) -> Option<Address> {
+    let [host, port, ..] = parts(node) else { return None };
+    let host: Option<String> = from_redis_value_ref(host).ok()?;
+    Some((host.unwrap_or_default(), from_redis_value_ref(port).ok()?))
+}
+
+fn parts(value: &Value) -> &[Value] {
+    value.as_sequence().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `on_loss = "share:…"`: what is set aside for each replica is used while Redis is away,
 //! and all of it together is never more than the account allows.
 
+use super::learning::all_say;
 use super::loss::Load;
 use super::*;
 use crate::support::load::{alone, fresh_url, pause};
@@ -71,4 +72,37 @@ async fn what_is_set_aside_is_used_without_redis_and_never_too_much_leaves() {
     pause(WINDOW).await;
     drop(load);
     assert_eq!(vendor.refused(), 0, "{}", outputs(&fleet));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_vendor_taught_another_holds_for_what_is_set_aside() {
+    let _alone = alone().await;
+    let options = Options {
+        keys: vec![Key::client("main", VENDOR_KEY)],
+        limits: Some(vec![Limit::analytic(5, Duration::from_secs(60))]),
+        ..Options::default()
+    };
+    let (mut redis, vendor) = (Redis::start(), Emulator::start(options).await.unwrap());
+    let config = set_aside(&config(&vendor, &redis.url(), "", 6)).replace("24/2s", "24/60s");
+    let mut fleet = fleet(&config, 2).await;
+    let ask = async |weir: &Weir| {
+        weir.caller(&token_of("c5")).get_with(&fresh_url(5), &[("prefer", "wait=0")]).await.status.as_u16()
+    };
+    for _ in 0..6 {
+        ask(&fleet[0]).await;
+    }
+    assert_eq!(vendor.refused(), 1);
+    all_say(&fleet, "it is closed", |limit| limit["closed_for"].as_f64().is_some_and(|left| left > 5.0))
+        .await;
+    redis.kill();
+    for life in 0..2 {
+        let goes_on = |line: &serde_json::Value| {
+            line["message"].as_str().is_some_and(|m| m.contains("goes on with what was set aside"))
+        };
+        fleet[1].logged(goes_on).await;
+        assert_eq!(ask(&fleet[1]).await, 429, "{life}: {}", fleet[1].output());
+        assert_eq!(vendor.requests().len(), 6, "{life}: it was told while Redis was there");
+        let folder = fleet.remove(1).kill();
+        fleet.push(Weir::again(folder));
+    }
 }

@@ -5,6 +5,8 @@ use super::loss::{Load, mends, warm};
 use super::*;
 use crate::support::cluster::Cluster;
 use crate::support::load::{alone, pause};
+use crate::support::pki::Authority;
+use crate::support::redis::tls;
 
 const LEDGER: &str = "{weir:catchpoint}";
 const CACHE: &str = "{weir:cache}";
@@ -49,4 +51,23 @@ async fn what_is_shared_and_the_tokens_are_found_in_a_cluster_too() {
     let named = &cluster.nodes[(owner + 1) % 3];
     super::tokens::signs_in_once(named, &cluster.nodes[owner]).await;
     super::sharing::reach_every_replica(&named.url()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_node_is_spoken_to_over_tls() {
+    let _alone = alone().await;
+    let (folder, vendor) = (tempfile::tempdir().unwrap(), vendor().await);
+    let authority = Authority::new(folder.path(), "ca");
+    let pair = authority.issue(folder.path(), "redis", &["127.0.0.1"]);
+    let mut cluster = Cluster::start_with(LEDGER, &tls(&pair, &authority.path)).await;
+    let owner = cluster.owner(LEDGER);
+    let named = cluster.nodes[(owner + 1) % 3].url().replace("redis:", "rediss:");
+    let ca = format!("\", ca = {:?} }}\n", authority.path);
+    let fleet = fleet(&config(&vendor, &named, "", 2).replacen("\" }\n", &ca, 1), 2).await;
+    mends(&fleet).await;
+    assert_ne!(cluster.nodes[owner].command(&["KEYS", "{weir:catchpoint}*"]), "");
+    cluster.nodes[owner].kill();
+    mends(&fleet).await;
+    assert!(cluster.nodes[3].command(&["INFO", "replication"]).contains("role:master"));
+    assert_eq!(vendor.refused(), 0, "{}", outputs(&fleet));
 }

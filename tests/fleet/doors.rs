@@ -25,7 +25,7 @@ async fn a_redis_behind_tls_is_known_by_its_authority_and_its_user_may_do_no_mor
     let authority = Authority::new(folder.path(), "ca");
     let pair = authority.issue(folder.path(), "redis", &["localhost", "127.0.0.1"]);
     std::fs::write(folder.path().join("users.acl"), users()).unwrap();
-    let redis = Redis::behind_tls(&pair, &folder.path().join("users.acl"));
+    let redis = Redis::behind_tls(&pair, &authority.path, &folder.path().join("users.acl"));
     let url = |user: &str| format!("rediss://{user}@127.0.0.1:{}", redis.address().port());
     let (good, ca) = (url(&format!("weir:{PASSWORD}")), authority.path.display().to_string());
 

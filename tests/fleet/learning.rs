@@ -12,7 +12,7 @@ async fn limit_at(weir: &Weir) -> Value {
 }
 
 /// Until all of them say so.
-async fn all_say(fleet: &[Weir], what: &str, so: impl Fn(&Value) -> bool) {
+pub(super) async fn all_say(fleet: &[Weir], what: &str, so: impl Fn(&Value) -> bool) {
     for weir in fleet {
         for attempt in 0.. {
             let limit = limit_at(weir).await;

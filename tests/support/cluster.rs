@@ -17,7 +17,12 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// One in which `stands_by_for` tells whose replica the fourth is, by a key that it has.
     pub(crate) async fn start(stands_by_for: &str) -> Self {
-        let cluster = Self { nodes: (0..4).map(|_| node()).collect() };
+        Self::start_with(stands_by_for, &[]).await
+    }
+
+    /// The same, each node with these words more.
+    pub(crate) async fn start_with(stands_by_for: &str, more: &[String]) -> Self {
+        let cluster = Self { nodes: (0..4).map(|_| node(more)).collect() };
         let nodes = &cluster.nodes;
         for (at, node) in nodes[..3].iter().enumerate() {
             let bound = |at: usize| SLOTS * u32::try_from(at).unwrap() / 3;
@@ -81,7 +86,7 @@ pub(crate) fn is_up(node: &Redis) -> bool {
     node.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
 }
 
-fn node() -> Redis {
+fn node(more: &[String]) -> Redis {
     let bus = free_port().to_string();
     let words = [
         ["--cluster-enabled", "yes"],
@@ -93,7 +98,8 @@ fn node() -> Redis {
         ["--cluster-replica-validity-factor", "0"],
         ["--repl-diskless-sync-delay", "0"],
     ];
-    Redis::start_with(words.as_flattened().iter().map(|word| (*word).to_owned()).collect())
+    let words = words.as_flattened().iter().map(|word| (*word).to_owned());
+    Redis::start_with(words.chain(more.iter().cloned()).collect())
 }
 
 fn says_ok(node: &Redis, words: &[&str]) {

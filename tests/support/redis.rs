@@ -30,17 +30,9 @@ impl Redis {
     }
 
     /// It speaks TLS alone, and knows the users of this file.
-    pub(crate) fn behind_tls(pair: &Pair, users: &Path) -> Self {
-        let text = |path: &Path| path.display().to_string();
-        let (cert, key) = (text(&pair.cert), text(&pair.key));
-        let words = [
-            ["--tls-cert-file", &cert],
-            ["--tls-key-file", &key],
-            ["--tls-ca-cert-file", &cert],
-            ["--tls-auth-clients", "no"],
-            ["--aclfile", &text(users)],
-        ];
-        Self::start_with(words.as_flattened().iter().map(|word| (*word).to_owned()).collect())
+    pub(crate) fn behind_tls(pair: &Pair, ca: &Path, users: &Path) -> Self {
+        let users = ["--aclfile".to_owned(), users.display().to_string()];
+        Self::start_with([tls(pair, ca).as_slice(), &users].concat())
     }
 
     pub(crate) fn start_with(more: Vec<String>) -> Self {
@@ -89,10 +81,27 @@ impl Redis {
 
     /// What redis-cli prints.
     pub(crate) fn command(&self, words: &[&str]) -> String {
-        let output =
-            Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(words).output().unwrap();
+        let mut client = Command::new("redis-cli");
+        if let Some(at) = self.more.iter().position(|word| word == "--tls-ca-cert-file") {
+            client.args(["--tls", "--cacert", &self.more[at + 1]]);
+        }
+        let output = client.args(["-p", &self.port.to_string()]).args(words).output().unwrap();
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
+}
+
+/// What has a server speak TLS alone, to other servers too, who are known by `ca`.
+pub(crate) fn tls(pair: &Pair, ca: &Path) -> Vec<String> {
+    let text = |path: &Path| path.display().to_string();
+    let words = [
+        ["--tls-cert-file", &text(&pair.cert)],
+        ["--tls-key-file", &text(&pair.key)],
+        ["--tls-ca-cert-file", &text(ca)],
+        ["--tls-auth-clients", "no"],
+        ["--tls-cluster", "yes"],
+        ["--tls-replication", "yes"],
+    ];
+    words.as_flattened().iter().map(|word| (*word).to_owned()).collect()
 }
 
 /// Free now, and below those that the system gives to who asks for any.

@@ -127,6 +127,38 @@ pub(super) async fn a_new_limit_goes_on_counting_it_after_another_kill(site: Sit
     assert_eq!(house.used().await, [0, 0]);
 }
 
+pub(super) async fn a_new_limit_goes_on_counting_it_for_as_long_as_it_looks_back(site: Site) {
+    let mut house = site.open(plan(&[(10, 20_000)], 4)).await;
+    house.send(0).await.settled();
+    let charged = house.now();
+    house.kill_for(plan(&[(10, 20_000), (20, 1_000_000)], 4), []).await;
+    // Long after the first limit needs it no more.
+    house.pass(200_000 * MS).await;
+    for seat in [1, 2] {
+        house.send(seat).await.settled();
+        house.kill([]).await;
+    }
+    assert_eq!(house.used().await, [2, 3]);
+    // So far ahead, clocks may part by more.
+    house.pass_until(charged + 1_001_000 * MS).await;
+    assert_eq!(house.used().await, [0, 2]);
+}
+
+pub(super) async fn a_limit_that_comes_back_counts_what_was_charged_meanwhile(site: Site) {
+    let (with, without) = (plan(&[(10, 20_000), (20, 60_000)], 4), plan(&[(10, 20_000)], 4));
+    let mut house = site.open(with.clone()).await;
+    house.send(0).await.settled();
+    house.kill_for(without.clone(), []).await;
+    house.send(1).await.settled();
+    for plan in [&with, &without, &with, &with] {
+        house.kill_for(plan.clone(), []).await;
+    }
+    assert_eq!(house.used().await, [2, 2]);
+    house.send(2).await.settled();
+    house.kill([]).await;
+    assert_eq!((house.used().await, house.used_by_consumers(1).await), (vec![3, 3], vec![1, 1, 1, 0]));
+}
+
 pub(super) async fn a_kill_charges_no_limit_that_did_not_count_it(site: Site) {
     let mut house = site.open(plan(&[(10, 20_000), (20, 60_000)], 4)).await;
     house.send_for([0].into_iter().collect(), 0).await.settled();

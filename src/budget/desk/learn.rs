@@ -100,23 +100,23 @@ impl Desk {
                 if space_out {
                     self.books.pacing_mut().even_out(limit);
                 }
-                self.close_window(limit, lasts, now);
+                self.close_window(limit, (now, now + lasts), now);
                 (limit, lasts, space_out)
             }
         };
         Some(Closed { limit: self.plan.limits[limit].name.clone(), lasts, spaced_out, withdrawn })
     }
 
-    /// Nothing leaves on `limit` before `lasts` is over, and others are thought to have
-    /// used what was free. A calendar window stays closed until its edge: what is
+    /// The vendor closed `limit` at one moment, and nothing leaves on it before the other;
+    /// others are thought to have used what was free. A calendar window stays closed until its edge: what is
     /// spent there comes back with it alone.
-    fn close_window(&mut self, limit: usize, lasts: Duration, now: Moment) {
+    fn close_window(&mut self, limit: usize, (at, open_at): (Moment, Moment), now: Moment) {
         let until = match self.books.window(limit).life() {
             Some(life) => {
-                self.books.close(limit, now + lasts);
-                (now + lasts) - life
+                self.books.close(limit, open_at);
+                open_at - life
             }
-            None => now,
+            None => at,
         };
         // Where the account is shared, all replicas are told so by its ledger.
         if !self.claims.are_asked {
@@ -159,17 +159,13 @@ impl Desk {
         let closing = closing.filter(|(_, open_at)| *open_at > now);
         if let Some((at, open_at)) = closing {
             self.lessons.heed(limit, at, open_at);
-            if self.books.window(limit).life().is_some() {
-                self.books.close(limit, open_at);
-            }
-        }
-        let is_news = is_spaced || closing.is_some();
-        if is_news {
+            self.close_window(limit, (at, open_at), now);
+        } else if is_spaced {
             self.turn_away(now);
             self.dirty = true;
             self.pump(now);
         }
-        is_news
+        is_spaced || closing.is_some()
     }
 
     fn suspect(&self, limit: usize) -> Suspect {

@@ -10,13 +10,15 @@ use std::path::{Path, PathBuf};
 
 use redb::backends::FileBackend;
 use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition,
 };
 
 use super::record::Record;
+use super::renewal::Renewal;
 
 /// By upstream and charge.
 const CHARGES: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("charges");
+type Charges<'a> = Table<'a, (&'static str, u64), &'static [u8]>;
 /// What else survives a restart, by name.
 const NOTES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("notes");
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
@@ -61,9 +63,12 @@ pub(super) struct Content {
     pub(super) notes: HashMap<String, Vec<u8>>,
 }
 
-/// What one transaction changes.
+/// What one transaction changes, in this order.
 #[derive(Debug, Default)]
 pub(super) struct Batch<'a> {
+    /// Charges that nobody needs any more.
+    pub(super) old: Vec<(&'a str, u64)>,
+    pub(super) renewals: &'a [Renewal],
     /// With `None`: forgotten.
     pub(super) charges: Vec<(&'a str, u64, Option<&'a Record>)>,
     pub(super) notes: Vec<(&'a str, &'a [u8])>,
@@ -144,9 +149,7 @@ pub(super) fn read(database: &Database) -> Result<Content, Trouble> {
         for row in read.open_table(CHARGES)?.iter()? {
             let (key, value) = row?;
             let (upstream, id) = key.value();
-            let record = Record::decode(value.value())
-                .map_err(|_| Trouble::Broken(format!("charge {id} of {upstream} cannot be read")))?;
-            content.charges.push((upstream.to_owned(), id, record));
+            content.charges.push((upstream.to_owned(), id, decode((upstream, id), value.value())?));
         }
         for row in read.open_table(NOTES)?.iter()? {
             let (key, value) = row?;
@@ -156,12 +159,22 @@ pub(super) fn read(database: &Database) -> Result<Content, Trouble> {
     })
 }
 
-/// All of it, or nothing. When it returns, it is on the disk.
-pub(super) fn write(database: &Database, batch: &Batch<'_>) -> Result<(), Trouble> {
+/// What has been renewed, by charge: whose they are, and what they are now.
+pub(super) type Renewed = HashMap<u64, (String, Record)>;
+
+/// All of it, or nothing. When it returns, it is on the disk. Gives what has been renewed.
+pub(super) fn write(database: &Database, batch: &Batch<'_>) -> Result<Renewed, Trouble> {
     careful(|| {
         let write = database.begin_write()?;
+        let mut renewed = Renewed::new();
         {
             let mut charges = write.open_table(CHARGES)?;
+            for &key in &batch.old {
+                charges.remove(key)?;
+            }
+            for renewal in batch.renewals {
+                renewed.extend(renew(&mut charges, renewal)?);
+            }
             for &(upstream, id, record) in &batch.charges {
                 match record {
                     Some(record) => drop(charges.insert((upstream, id), record.encode().as_slice())?),
@@ -174,8 +187,28 @@ pub(super) fn write(database: &Database, batch: &Batch<'_>) -> Result<(), Troubl
             }
         }
         write.commit()?;
-        Ok(())
+        Ok(renewed)
     })
+}
+
+fn renew(charges: &mut Charges<'_>, renewal: &Renewal) -> Result<Renewed, Trouble> {
+    let upstream = renewal.upstream.as_str();
+    let mut renewed = Renewed::new();
+    for row in charges.range((upstream, 0)..=(upstream, u64::MAX))? {
+        let (key, value) = row?;
+        let mut record = decode(key.value(), value.value())?;
+        if renewal.renew(&mut record) {
+            renewed.insert(key.value().1, (upstream.to_owned(), record));
+        }
+    }
+    for (id, (_, record)) in &renewed {
+        charges.insert((upstream, *id), record.encode().as_slice())?;
+    }
+    Ok(renewed)
+}
+
+fn decode((upstream, id): (&str, u64), bytes: &[u8]) -> Result<Record, Trouble> {
+    Record::decode(bytes).map_err(|_| Trouble::Broken(format!("charge {id} of {upstream} cannot be read")))
 }
 
 /// redb may panic over pages that nobody but a broken disk could have written.

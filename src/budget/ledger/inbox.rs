@@ -11,6 +11,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::lots::{Form, Horizon, Kind, Lots, Ticket};
 use super::record::{Record, Stamp};
+use super::renewal::Renewal;
 use super::{LedgerDown, OpenError};
 use crate::clock::{BootId, Clock};
 use crate::id::UpstreamName;
@@ -61,6 +62,8 @@ pub(super) type Place = (Ticket, Option<oneshot::Receiver<Result<(), LedgerDown>
 /// What goes into one transaction.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
+    /// Of what is in the file already.
+    pub(super) renewals: Vec<Renewal>,
     /// With `None`: it never left, or no longer counts.
     pub(super) charges: BTreeMap<Ticket, (UpstreamName, Option<Record>)>,
     pub(super) notes: HashMap<String, Vec<u8>>,
@@ -149,6 +152,16 @@ impl Inbox {
         }
     }
 
+    /// What was booked before the link of this number is renewed, in one transaction with `note`.
+    pub(super) fn renew(&self, renewal: Renewal, before: u64, note: Option<(String, Vec<u8>)>) {
+        let mut contents = self.contents.lock();
+        contents.lots.renew(&renewal, before);
+        contents.pending.renew(&renewal);
+        contents.pending.renewals.push(renewal);
+        contents.pending.notes.extend(note);
+        self.arrived.notify_one();
+    }
+
     /// From now on no booking is taken; what waits is written, and the file let go.
     pub(super) fn close(&self) {
         self.contents.lock().closing = true;
@@ -220,9 +233,12 @@ impl Inbox {
     }
 
     /// For the writer: these could not be written. Bookings fail; the rest is tried again.
-    pub(super) fn give_back(&self, failed: Changes) {
-        let Changes { mut charges, notes, .. } = failed;
+    pub(super) fn give_back(&self, mut failed: Changes) {
         let mut contents = self.contents.lock();
+        // What has come since is about what failed, too.
+        contents.pending.renewals.iter().for_each(|renewal| failed.renew(renewal));
+        let Changes { mut charges, notes, renewals, .. } = failed;
+        contents.pending.renewals.splice(..0, renewals);
         // Whether it was written is not known after a failure, so it is taken back.
         for (lot, upstream) in contents.lots.failed() {
             charges.insert(lot, (upstream, None));
@@ -248,6 +264,14 @@ impl Contents {
 
 impl Changes {
     pub(super) fn is_empty(&self) -> bool {
-        self.charges.is_empty() && self.notes.is_empty()
+        self.charges.is_empty() && self.notes.is_empty() && self.renewals.is_empty()
+    }
+
+    fn renew(&mut self, renewal: &Renewal) {
+        for (upstream, record) in self.charges.values_mut() {
+            if let Some(record) = record.as_mut().filter(|_| *upstream == renewal.upstream) {
+                renewal.renew(record);
+            }
+        }
     }
 }

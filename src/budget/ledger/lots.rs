@@ -12,6 +12,7 @@
 //!   counts from the last of them.
 
 mod pace;
+mod renew;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

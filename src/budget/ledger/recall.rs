@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::renewal::Renewal;
 use super::restore::{self, restore};
 use super::{Link, record};
 use crate::budget::Budget;
@@ -51,11 +52,12 @@ impl Budget {
             );
             self.change(|desk, _| desk.withdraw_promise());
         }
+        let renewal = Renewal::new(&link.upstream, &self.plan, restored.news);
         let spent: Vec<_> = restored.spent.iter().map(|(limit, _)| *limit).collect();
         self.change(|desk, now| desk.open_books(restored, now));
         spent.into_iter().for_each(|limit| self.remember_others(limit));
         // Last, so that no crash leaves a limit known of which it is not known that it is spent.
-        ledger.remember(&restore::limits_name(&link.upstream), &restore::known_limits(&self.plan));
+        ledger.renew(renewal, link.number, Some(restore::known_limits(&self.plan)));
         for (index, limit) in self.plan.limits.iter().enumerate() {
             if self.plan.pace == Pace::Auto && link.is_spaced(&limit.name) {
                 tracing::warn!(upstream = %link.upstream, limit = %limit.name, "evenly spaced, as learnt before the restart");

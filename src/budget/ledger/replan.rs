@@ -3,26 +3,35 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{BOOKING_TIMEOUT, Link, restore};
+use super::renewal::Renewal;
+use super::{BOOKING_TIMEOUT, Ledger, Link, restore};
 use crate::id::BadName;
 use crate::quota::Plan;
 
 impl Link {
-    /// The same for a budget whose requests take up to `longest`.
-    pub(in crate::budget) fn within(&self, longest: Duration) -> Self {
+    /// Another plan follows, whose requests take up to `longest`: its limits count what is
+    /// written already, and what is yet to be written under the old one.
+    pub(in crate::budget) fn followed(&self, (old, new): (&Plan, &Plan), longest: Duration) -> Self {
         let (ledger, upstream) = (Arc::clone(&self.ledger), self.upstream.clone());
         let number = ledger.inbox.number();
-        Self { ledger, number, upstream, longest: longest + BOOKING_TIMEOUT }
-    }
-
-    /// Another plan follows: what it has and the old one had not, the file has not
-    /// seen, since what is in flight or settled is not written anew.
-    pub(in crate::budget) fn remember_limits(&self, old: &Plan, new: &Plan) {
-        let name = restore::limits_name(&self.upstream);
+        let renewal = Renewal::between(&upstream, old, new);
+        let later = self.later.begin(renewal.clone());
         // Before it is loaded, what the file has seen is not known and not changed.
-        if self.ledger.remembered(&name).is_some() {
-            self.ledger.remember(&name, &restore::common_limits(old, new));
+        let is_loaded = ledger.remembered(&restore::limits_name(&upstream)).is_some();
+        ledger.renew(renewal, number, is_loaded.then(|| restore::known_limits(new)));
+        Self { ledger, number, upstream, longest: longest + BOOKING_TIMEOUT, later }
+    }
+}
+
+impl Ledger {
+    /// What was booked before the link of this number is renewed, on disk too; no later than
+    /// that the file has `seen` its limits.
+    pub(super) fn renew(&self, renewal: Renewal, before: u64, seen: Option<Vec<u8>>) {
+        let seen = seen.map(|seen| (restore::limits_name(&renewal.upstream), seen));
+        if let Some((name, bytes)) = &seen {
+            self.past.lock().notes.insert(name.clone(), bytes.clone());
         }
+        self.inbox.renew(renewal, before, seen);
     }
 }
 

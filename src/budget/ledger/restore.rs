@@ -10,7 +10,6 @@ use crate::quota::{Limit, LimitSet, Plan, Routes, Window};
 
 use super::record::{Record, Stamp, State, nanos};
 use super::{Origin, Past};
-use crate::budget::eras;
 use crate::budget::log::Seat;
 use crate::budget::vendor_clock::Dated;
 
@@ -18,6 +17,8 @@ use crate::budget::vendor_clock::Dated;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::budget) struct Restored {
     pub(in crate::budget) charges: Vec<Charged>,
+    /// Limits that have not been seen before: all that is remembered counts on them.
+    pub(in crate::budget) news: LimitSet,
     /// Limits of which all counts as used, and by when it was; to be remembered, so that
     /// another restart does not forget it.
     pub(in crate::budget) spent: Vec<(usize, Moment)>,
@@ -70,6 +71,7 @@ pub(in crate::budget) fn restore(
     let is_known = |name: &str| known.as_ref().is_some_and(|known| horizon(known, name).is_some());
     let news: LimitSet =
         plan.limits.iter().enumerate().filter(|(_, l)| !is_known(l.name.as_str())).map(|(i, _)| i).collect();
+    restored.news = news;
     restored.charges = charges(plan, records, news, present, &mut restored.remarks);
     for (limit, named) in plan.limits.iter().enumerate() {
         let bytes = past.notes.get(&others_name(upstream, &named.name));
@@ -212,19 +214,6 @@ fn horizon(known: &str, name: &str) -> Option<Option<Duration>> {
     let lines = known.lines().map(|line| line.split_once(' ').unwrap_or((line, "")));
     let millis = lines.filter(|(seen, _)| *seen == name).map(|(_, millis)| millis).next()?;
     Some(millis.parse().ok().map(Duration::from_millis))
-}
-
-/// What both plans have, and with the same meaning, is what the ledger has seen.
-pub(in crate::budget) fn common_limits(old: &Plan, new: &Plan) -> Vec<u8> {
-    let is_common = |limit: &&Limit| {
-        old.limits.iter().any(|known| known.name == limit.name && eras::is_covered(limit, known))
-    };
-    new.limits
-        .iter()
-        .filter(is_common)
-        .flat_map(|limit| [limit.name.as_str(), "\n"])
-        .collect::<String>()
-        .into_bytes()
 }
 
 pub(in crate::budget) fn limits_name(upstream: &UpstreamName) -> String {

@@ -1,5 +1,7 @@
 //! The ledger on real files and on a disk that can be full.
 
+mod renewals;
+
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicBool, Ordering};

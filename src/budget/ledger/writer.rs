@@ -11,7 +11,7 @@ use super::file::{self, Batch, Content, Place, Trouble};
 use super::inbox::{Changes, Inbox, Status, Work};
 use super::record::{Record, State, nanos};
 use super::{OpenError, Options, Origin, Past};
-use crate::clock::{BootId, Clock};
+use crate::clock::{BootId, Clock, Present};
 use crate::id::UpstreamName;
 
 /// How often a successor asks whether its predecessor has let go.
@@ -48,12 +48,7 @@ impl Writer {
             stale: BTreeMap::new(),
         };
         let now = self.clock.present(self.boot);
-        for (upstream, id, record) in &content.charges {
-            let is_settled_here = record.state == State::Settled && record.at.moment(&now).is_some();
-            let from_now = now.since_boot + nanos(record.linger).saturating_add(nanos(record.keep));
-            let at = if is_settled_here { record.forgettable() } else { from_now };
-            book.stale.insert((at, *id), upstream.clone());
-        }
+        content.charges.iter().for_each(|(upstream, id, record)| book.expire(upstream, (*id, record), &now));
         *self.past.lock() = past_of(content, origin);
         self.inbox.tell(Status::Ready);
         let mut pause = RETRY.0;
@@ -154,28 +149,45 @@ impl Writer {
             Some(database) => database,
             None => book.database.insert(self.place.open()?),
         };
-        let now = self.clock.present(self.boot).since_boot;
-        let old: Vec<_> =
-            book.stale.range(..(now, 0)).take(MAX_FORGOTTEN).map(|(at, of)| (*at, of.clone())).collect();
-        let mut batch = Batch::default();
-        for ((_, id), upstream) in &old {
-            batch.charges.push((upstream, *id, None));
-        }
+        let now = self.clock.present(self.boot);
+        let due = book.stale.range(..(now.since_boot, 0)).take(MAX_FORGOTTEN);
+        let old: Vec<_> = due.map(|(at, of)| (*at, of.clone())).collect();
+        let mut batch = Batch { renewals: &changes.renewals, ..Batch::default() };
+        batch.old.extend(old.iter().map(|((_, id), upstream)| (upstream.as_str(), *id)));
         for (ticket, (upstream, record)) in &changes.charges {
             batch.charges.push((upstream.as_str(), book.base + ticket, record.as_ref()));
         }
         batch.notes.extend(changes.notes.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())));
-        file::write(database, &batch)?;
+        let renewed = file::write(database, &batch)?;
         for (at, _) in old {
             book.stale.remove(&at);
         }
+        if !renewed.is_empty() {
+            book.stale.retain(|(_, id), _| !renewed.contains_key(id));
+        }
+        for (id, (upstream, record)) in &renewed {
+            book.expire(upstream, (*id, record), &now);
+        }
         for (ticket, (upstream, record)) in &changes.charges {
-            if let Some(record) = record.as_ref().filter(|record| record.state == State::Settled) {
-                let at = record.forgettable();
-                book.stale.insert((at, book.base + ticket), upstream.as_str().to_owned());
+            if let Some(record) = record {
+                book.expire(upstream.as_str(), (book.base + ticket, record), &now);
             }
         }
         Ok(())
+    }
+}
+
+impl Book {
+    /// A record may be forgotten when it counts no more; of this process, once it has ended.
+    fn expire(&mut self, upstream: &str, (id, record): (u64, &Record), now: &Present) {
+        let at = match record.state {
+            State::Settled if record.at.moment(now).is_some() => record.forgettable(),
+            State::Pending if id > self.base => return,
+            State::Settled | State::Pending => {
+                now.since_boot + nanos(record.linger).saturating_add(nanos(record.keep))
+            }
+        };
+        self.stale.insert((at, id), upstream.to_owned());
     }
 }
 

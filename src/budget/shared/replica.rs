@@ -159,9 +159,12 @@ pub(in crate::budget) enum Fact {
     /// Another replica was refused by the vendor: this limit is closed, or spaced, here too.
     Taught {
         limit: LimitName,
-        lasts: Duration,
+        /// Closed then, and until then; if that is news.
+        closing: Option<(Moment, Moment)>,
         even: bool,
     },
+    /// Another replica has found that the vendor does not count within `counted_within`.
+    PromiseBroken,
     /// It was reached again.
     Back,
     /// It has not been reached for too long.

@@ -132,9 +132,18 @@ impl Fleet {
             Fact::ClockJumped(by) => {
                 tracing::error!(%upstream, by_s = by.as_secs_f64(), "redis's clock jumped forward; its ledger is begun anew");
             }
-            Fact::Taught { limit, lasts, even } => {
-                let closed_s = lasts.as_secs_f64();
+            Fact::Taught { limit, closing, even } => {
+                let closed_s = closing.map(|(at, until)| until.since(at).as_secs_f64());
                 tracing::warn!(%upstream, %limit, closed_s, spaced_out = even, "the vendor answered another weir 429: this window is closed here too");
+                if let Some(fallback) = &self.aside {
+                    fallback.budget.heed(limit, *closing, *even);
+                }
+            }
+            Fact::PromiseBroken => {
+                tracing::warn!(%upstream, "the vendor has broken counted_within at another weir, so it does not hold here either; unset it, or set a longer one");
+                if let Some(fallback) = &self.aside {
+                    fallback.budget.heed_broken_promise();
+                }
             }
             Fact::Back => tracing::info!(%upstream, "redis answers again"),
             Fact::Lost => {

@@ -1,19 +1,13 @@
 //! What the documents say is refused, found before it costs anything. Where they
 //! leave a doubt, the vendor decides.
 
-use http::Method;
-
 use super::routes::Get;
 use super::times::{self, Time};
 use crate::clock::UnixTime;
 use crate::target::Target;
 
-/// Whether the query is one that the documents allow; otherwise why not.
-pub(super) fn query(method: &Method, target: &Target) -> Result<(), String> {
-    if method != Method::GET && method != Method::HEAD {
-        return Ok(());
-    }
-    let Some(get) = super::get(target.path()) else { return Ok(()) };
+/// Whether the query is one that the documents allow for this GET; otherwise why not.
+pub(super) fn query(get: &Get, target: &Target) -> Result<(), String> {
     times(target, get)?;
     range(target, get)?;
     pages(target, get)

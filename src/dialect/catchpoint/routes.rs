@@ -8,7 +8,7 @@ use http::Method;
 
 /// One documented GET.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Get {
+pub(in crate::dialect) struct Get {
     /// `{ids}` is a list of numbers, `{token}` any one segment.
     pub(super) path: &'static str,
     /// Counts against the account's minute, hour and day.

@@ -6,6 +6,10 @@ use super::*;
 
 const NOW: UnixTime = UnixTime::from_secs(1_769_853_600); // 2026-01-31T10:00:00Z
 
+fn class(method: &Method, path: &str) -> RouteClass {
+    route(method, path).class
+}
+
 /// A path below `/api/v2` with numbers and tokens filled in.
 fn filled(path: &str) -> String {
     format!("/api/v2/{}", path.replace("{ids}", "12,3").replace("{token}", "aB3-x"))
@@ -14,7 +18,7 @@ fn filled(path: &str) -> String {
 fn check_with(dialect: &Catchpoint, target: &str) -> Verdict {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let target = Target::parse(path, Some(query)).unwrap();
-    dialect.check(&Method::GET, &target, &HeaderMap::new(), NOW)
+    dialect.check(route(&Method::GET, target.path()), &target)
 }
 
 fn check(target: &str) -> Verdict {
@@ -23,7 +27,8 @@ fn check(target: &str) -> Verdict {
 
 fn fresh(target: &str) -> Option<u64> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    freshness(&Method::GET, &Target::parse(path, Some(query)).unwrap(), NOW).map(|d| d.as_secs())
+    let target = Target::parse(path, Some(query)).unwrap();
+    freshness(route(&Method::GET, path), &target, NOW).map(|d| d.as_secs())
 }
 
 /// As UPSTREAMS has it, word for word.
@@ -64,7 +69,7 @@ fn every_documented_get_has_its_class() {
             assert_eq!(class(&Method::HEAD, &path), wanted, "{path}");
         }
         // No earlier line of the table takes the request away.
-        let found = super::get(&filled(get.path)).unwrap();
+        let found = route(&Method::GET, &filled(get.path)).get.unwrap();
         assert!(found.path == get.path, "{} is hidden by {}", get.path, found.path);
     }
     assert!(ANALYTIC_ROUTES.iter().all(|path| listed.contains(path)));
@@ -236,7 +241,7 @@ fn what_the_documents_refuse_costs_nothing() {
         );
     }
     let target = Target::parse("/api/v2/tests", Some("pageSize=x")).unwrap();
-    assert_eq!(Catchpoint::default().check(&Method::POST, &target, &HeaderMap::new(), NOW), Verdict::Pass);
+    assert_eq!(Catchpoint::default().check(route(&Method::POST, target.path()), &target), Verdict::Pass);
 }
 
 #[test]
@@ -260,7 +265,7 @@ fn freshness_follows_the_data() {
     assert_eq!(fresh("/api/v2/tests/records/waterfall/data/x"), Some(86_400));
     assert_eq!(fresh("/api/v2/unknown"), None);
     let target = Target::parse("/api/v2/tests", None).unwrap();
-    assert_eq!(freshness(&Method::POST, &target, NOW), None);
+    assert_eq!(freshness(route(&Method::POST, target.path()), &target, NOW), None);
 }
 
 #[test]

@@ -77,10 +77,11 @@ impl Replica {
         now: Moment,
     ) -> Vec<Fact> {
         let Some(skew) = self.skew else { return Vec::new() };
-        if is_broken {
-            desk.withdraw_promise();
-        }
         let mut facts = Vec::new();
+        if is_broken && desk.counted_within().is_some() {
+            desk.withdraw_promise();
+            facts.push(Fact::PromiseBroken);
+        }
         for Taught { key, closed, opens, even } in taught {
             let Some(limit) = self.keys.iter().position(|known| *known == key) else { continue };
             let known = self.lessons.heard.entry(limit).or_default();
@@ -89,7 +90,7 @@ impl Replica {
             let closing = is_new.then(|| (skew.latest(closed), skew.latest(opens)));
             if desk.heed(limit, closing, even, now) {
                 let name = self.limits[limit].name.clone();
-                facts.push(Fact::Taught { limit: name, lasts: skew.latest(opens).since(now), even });
+                facts.push(Fact::Taught { limit: name, closing, even });
             }
         }
         facts

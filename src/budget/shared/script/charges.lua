@@ -36,6 +36,9 @@ local function with(limits, more)
   return limits
 end
 
+-- Never shorter than before: it may count on a limit that its owner does not know.
+local function keep_until(id, untill) call('ZADD', EXPIRY, 'GT', text(untill + q.keep), id) end
+
 -- A change of one charge, as often as it comes. What is settled or gone is never pending again.
 local function put(id, record)
   local old = call('HGET', CHARGES, id)
@@ -56,7 +59,7 @@ local function put(id, record)
   seq = seq + 1
   call('HSET', CHARGES, id, record)
   call('ZADD', CHANGES, seq, id)
-  call('ZADD', EXPIRY, text((is == 'g' and now or tonumber(untill)) + q.keep), id)
+  keep_until(id, is == 'g' and now or tonumber(untill))
 end
 
 if q.join then
@@ -71,52 +74,42 @@ if q.join then
     local field = 'u:' .. unseen.key
     if tonumber(state[field] or '0') < unseen.weight then set(field, tostring(unseen.weight)) end
   end
-  -- A limit that this version of the plan is the first to know counts what is charged already.
-  local any_new = false
+  -- Each limit counts all that was charged by owners whose plan lacked it. Where its window is
+  -- empty (what another version had is taken over without), it counts what names it, too.
+  local mine, lacking, is_due = '', {}, false
   for i, limit in ipairs(q.limits) do
-    limit.is_new = call('EXISTS', KEYS[FIRST_WINDOW + i]) == 0
-    any_new = any_new or limit.is_new
+    mine = with(mine, limit.key)
+    limit.is_empty = call('EXISTS', KEYS[FIRST_WINDOW + i]) == 0
+    is_due = is_due or limit.is_empty
   end
-  if any_new then
-    local all = call('HGETALL', CHARGES)
-    for at = 1, #all, 2 do
-      local kind, untill, weight, division, consumer, limits =
-        all[at + 1]:match('^(%S) (%d+) (%d+) (%S+) (%S+) (%S*)$')
-      for key in limits:gmatch('[^,]+') do
-        local i = index[key]
-        if i and kind ~= 'g' and q.limits[i].is_new then enter(i, all[at], untill, weight, division, consumer) end
-      end
-    end
-  end
-  -- A limit that somebody's plan did not have counts all that he has charged.
-  local mine, lacking = '', {}
-  for _, limit in ipairs(q.limits) do mine = with(mine, limit.key) end
   set('k:' .. q.me, mine)
   for field, theirs in pairs(state) do
     if field:sub(1, 2) == 'k:' then
       for _, limit in ipairs(q.limits) do
-        if not has(theirs, limit.key) then lacking[field:sub(3)] = true end
+        if not has(theirs, limit.key) then
+          lacking[field:sub(3)] = theirs
+          is_due = true
+        end
       end
     end
   end
-  if next(lacking) then
-    local all = call('HGETALL', CHARGES)
-    for at = 1, #all, 2 do
-      local id, owner = all[at], all[at]:match('^(%x+)%-') or ''
-      local kind, untill, weight, division, consumer, limits =
-        all[at + 1]:match('^(%S) (%d+) (%d+) (%S+) (%S+) (%S*)$')
-      local known, more = limits, limits
-      for i, limit in ipairs(lacking[owner] and kind ~= 'g' and q.limits or {}) do
-        if not has(state['k:' .. owner], limit.key) and not has(known, limit.key) then
-          enter(i, id, untill, weight, division, consumer)
-          more = with(more, limit.key)
-        end
-      end
-      if more ~= known then
-        seq = seq + 1
-        call('HSET', CHARGES, id, all[at + 1]:match('^(.* )') .. more)
-        call('ZADD', CHANGES, seq, id)
-      end
+  local all = is_due and call('HGETALL', CHARGES) or {}
+  for at = 1, #all, 2 do
+    local id, theirs = all[at], lacking[all[at]:match('^(%x+)%-') or '']
+    local kind, untill, weight, division, consumer, limits =
+      all[at + 1]:match('^(%S) (%d+) (%d+) (%S+) (%S+) (%S*)$')
+    local more = limits
+    for i, limit in ipairs(kind ~= 'g' and q.limits or {}) do
+      local is_named = has(limits, limit.key)
+      local is_lacked = not is_named and theirs and not has(theirs, limit.key)
+      if is_lacked then more = with(more, limit.key) end
+      if is_lacked or (is_named and limit.is_empty) then enter(i, id, untill, weight, division, consumer) end
+    end
+    if more ~= limits then
+      seq = seq + 1
+      call('HSET', CHARGES, id, all[at + 1]:match('^(.* )') .. more)
+      call('ZADD', CHANGES, seq, id)
+      keep_until(id, tonumber(untill))
     end
   end
 end

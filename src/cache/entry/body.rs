@@ -32,7 +32,7 @@ const BLOCK_BYTES: usize = 64 * 1024;
 
 impl Body {
     /// A body from its pieces, which must not pin foreign buffers (see
-    /// [`super::join`], which copies). Small ones are put together.
+    /// [`crate::cache::join`], which copies). Small ones are put together.
     #[must_use]
     pub fn of(pieces: impl Into<Vec<Bytes>>) -> Self {
         let mut pieces = pieces.into();

@@ -87,13 +87,21 @@ impl Catalogue {
         self.next = self.next.max(id + 1);
     }
 
-    /// A row that was in the file; whether it is wanted still.
-    pub(super) fn restore(&mut self, row: Row) -> bool {
-        let is_superseded = self.rows(row.name.0).any(|is| is.name == row.name);
-        if !is_superseded {
-            self.put(row);
+    /// The rows that were in the file; which of them are not wanted any more.
+    pub(super) fn restore(&mut self, rows: Vec<Row>) -> Vec<Id> {
+        let (mut all, mut unwanted) = (Vec::new(), Vec::new());
+        for row in rows {
+            self.skip(row.id);
+            let is_superseded = self.rows(row.name.0).any(|is| is.name == row.name);
+            if is_superseded {
+                unwanted.push(row.id);
+            } else {
+                all.push(self.list(row));
+            }
         }
-        !is_superseded
+        self.order.append(&mut all.iter().cloned().map(ByAge).collect());
+        self.index.fill(all);
+        unwanted
     }
 
     /// Takes out the oldest until the bounds are met.
@@ -152,13 +160,18 @@ impl Catalogue {
 
     fn put(&mut self, row: Row) {
         self.skip(row.id);
+        let row = self.list(row);
+        self.index.put(Arc::clone(&row));
+        self.order.insert(ByAge(row));
+    }
+
+    fn list(&mut self, row: Row) -> Arc<Row> {
         self.bytes += row.bytes;
         let row = Arc::new(row);
         let hasher = &self.hasher;
         let hash = |row: &Arc<Row>| hasher.hash_one(row.name.0);
         self.keys.insert_unique(hash(&row), Arc::clone(&row), hash);
-        self.index.put(Arc::clone(&row));
-        self.order.insert(ByAge(row));
+        row
     }
 
     fn take(&mut self, row: &Arc<Row>) {
@@ -292,6 +305,18 @@ mod tests {
                 rows.sort_unstable();
                 let want: Vec<_> = list.iter().filter(|row| row.1.0 == name.0).map(|row| row.0).collect();
                 prop_assert_eq!(rows, want);
+            }
+            let row = |&(id, name, bytes, key): &_| Row { id, name, bytes, key: text(key) };
+            let mut again = Catalogue::new(200);
+            let more = Row { id: 1_000, ..row(list.first().unwrap_or(&(1, (9, 9), 1, 1))) };
+            let superseded: Vec<Id> = list.iter().take(1).map(|_| 1_000).collect();
+            prop_assert_eq!(again.restore(list.iter().map(row).chain([more]).collect()), superseded);
+            prop_assert_eq!(again.next, 1_001);
+            if !list.is_empty() {
+                prop_assert_eq!(again.bytes(), catalogue.bytes());
+                let selector = Selector::Prefix("u".parse().unwrap(), "/1/".into());
+                prop_assert_eq!(again.purge(&selector), catalogue.purge(&selector));
+                prop_assert_eq!((again.len(), again.index.len()), (catalogue.len(), catalogue.index.len()));
             }
         }
     }

@@ -233,14 +233,18 @@ impl Inbox {
         // Of use only to who knows of no purge yet.
         state.found_mark = mark.filter(|_| self.phase() == Phase::Opening);
         let deferred = std::mem::take(&mut state.deferred);
+        let mut rows = Vec::with_capacity(found.len());
         for Found { id, bytes, listed } in found {
-            let wanted = listed.filter(|listed| !deferred.iter().any(|deferred| deferred.means(listed)));
-            let row = |Listed { name, key }| Row { id, name, bytes, key };
-            if !wanted.is_some_and(|listed| state.catalogue.restore(row(listed))) {
-                state.catalogue.skip(id);
-                state.deletes.push(id);
+            match listed.filter(|listed| !deferred.iter().any(|deferred| deferred.means(listed))) {
+                Some(Listed { name, key }) => rows.push(Row { id, name, bytes, key }),
+                None => {
+                    state.catalogue.skip(id);
+                    state.deletes.push(id);
+                }
             }
         }
+        let superseded = state.catalogue.restore(rows);
+        state.deletes.extend(superseded);
         let too_many = state.catalogue.make_room();
         state.deletes.extend(too_many);
         state.queued_bytes = 0;

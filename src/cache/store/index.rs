@@ -45,6 +45,12 @@ impl<T: Keyed> Index<T> {
         self.0.replace(Placed(one));
     }
 
+    /// Puts in many: their places are worked out once, and not whenever two are compared.
+    pub(in crate::cache) fn fill(&mut self, mut all: Vec<T>) {
+        all.sort_by_cached_key(|one| format!("{}\0{}", one.key().upstream(), one.key().folded_path()));
+        self.0.append(&mut all.into_iter().map(Placed).collect());
+    }
+
     pub(in crate::cache) fn remove(&mut self, one: &T) {
         let place: &dyn Place = &Placed(one.clone());
         self.0.remove(place);

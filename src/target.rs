@@ -153,12 +153,8 @@ impl Target {
     /// What is left below the mount `/x` (empty for all); none if this path is not under it.
     #[must_use]
     pub fn strip_mount(&self, mount: &str) -> Option<Self> {
-        let rest = self.path.strip_prefix(mount)?;
-        let path = match rest.bytes().next() {
-            None => "/",
-            Some(b'/') => rest,
-            Some(_) => return None,
-        };
+        let rest = self.path.get(mount.len()..).filter(|_| is_under(&self.path, mount))?;
+        let path = if rest.is_empty() { "/" } else { rest };
         Some(Self { path: path.into(), query: self.query.clone() })
     }
 
@@ -198,6 +194,12 @@ impl fmt::Debug for Target {
         let names: Vec<&str> = self.pairs().map(|(name, _)| name).collect();
         write!(f, "{:?} ?{names:?}", self.path)
     }
+}
+
+/// Whether a path is that of the mount `/x` (empty for all) or below it: whole segments.
+#[must_use]
+pub fn is_under(path: &str, mount: &str) -> bool {
+    matches!(path.as_bytes().get(mount.len()), None | Some(b'/')) && path.starts_with(mount)
 }
 
 fn canonical_path(raw: &str) -> Result<Cow<'_, str>, BadTarget> {

@@ -5,6 +5,7 @@
 //! path) is escaped here; a trace id is hex digits.
 
 mod histogram;
+mod log;
 pub mod otlp;
 mod refusals;
 pub mod route;
@@ -14,28 +15,19 @@ pub mod usage;
 mod vendor;
 
 use std::fmt::{self, Write};
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use tracing_subscriber::EnvFilter;
 
 use crate::id::RequestId;
 
+use log::ACCESS;
+
 pub use histogram::Histogram;
+pub use log::{LogFormat, Logging, lost_lines, start};
 pub use refusals::{Refusals, Refused};
 pub use tally::{Account, Cell, Counts, Drained, Tally};
 pub use vendor::VendorCounts;
-
-/// How log lines are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One line of `key=value` pairs.
-    #[default]
-    Text,
-    /// One JSON object per line.
-    Json,
-}
 
 /// How an exchange ended, in one word for log, metric and usage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -129,11 +121,11 @@ impl Exchange<'_> {
     /// Writes the line, if anybody wants it. `took` is from the request head to the
     /// response head.
     pub fn log(&self, took: impl FnOnce() -> Duration) {
-        if !tracing::enabled!(target: "weir::access", tracing::Level::INFO) {
+        if !tracing::enabled!(target: ACCESS, tracing::Level::INFO) {
             return;
         }
         tracing::info!(
-            target: "weir::access",
+            target: ACCESS,
             id = %self.id,
             consumer = self.consumer.unwrap_or("-"),
             upstream = self.upstream.unwrap_or("-"),
@@ -157,30 +149,15 @@ struct Printable<'a>(&'a str);
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.bytes().all(|b| b.is_ascii_graphic() && b != b'\\') {
+            return f.write_str(self.0);
+        }
         self.0.chars().try_for_each(|c| match c {
             '\\' => f.write_str("\\\\"),
             c if c.is_ascii_graphic() => f.write_char(c),
             c => write!(f, "{}", c.escape_unicode()),
         })
     }
-}
-
-/// Starts logging to stderr. `filter` is a tracing filter (`info`, `weir::access=off,info`).
-///
-/// # Errors
-/// The filter cannot be read, or logging was started before.
-pub fn start(format: LogFormat, filter: &str) -> Result<(), String> {
-    let filter =
-        EnvFilter::try_new(filter).map_err(|e| format!("the log filter '{filter}' cannot be read: {e}"))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    match format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-    }
-    .map_err(|e| format!("logging cannot be started: {e}"))
 }
 
 fn milliseconds(of: Duration) -> f64 {

@@ -219,6 +219,11 @@ impl Weir {
         self.output.lock().unwrap().clone()
     }
 
+    /// Waits until it has said so in the log: lines leave by a thread of their own.
+    pub(crate) async fn says(&self, words: &str) {
+        until(&format!("it says {words:?}"), || self.output().contains(words)).await;
+    }
+
     /// Lines of the JSON log that satisfy `wanted`, once there is one.
     pub(crate) async fn logged(&self, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
         let mut found = Vec::new();
@@ -250,6 +255,10 @@ impl Weir {
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         let status = self.process.wait().unwrap();
         assert!(status.success(), "{status}\n{}", self.output());
+        // Its last lines may still be in the pipe.
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
         self.output()
     }
 }

@@ -6,11 +6,14 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 
 use super::cases::{Load, Paths, Wire};
-use super::machine::{Cpu, Running};
+use super::machine::{Cpu, Running, until};
 use super::peer::{Peer, Site, TOKEN};
 
 /// Connections that the load generator holds.
 const CONNECTIONS: usize = 64;
+
+/// No access log says less of a request.
+const LEAST_LINE_BYTES: f64 = 60.0;
 
 /// One peer's turn in one round.
 #[derive(Clone, Copy, Debug)]
@@ -67,9 +70,14 @@ fn turn(
     (peer, server): (Peer, &Running),
     (url, seconds): (&str, u64),
 ) -> anyhow::Result<Turn> {
-    let before = server.cpu();
+    let before = (server.cpu(), site.logged_bytes(peer));
     let counted = drive(site, load, url, seconds)?;
-    let used = server.cpu().since(before);
+    let used = server.cpu().since(before.0);
+    if let Some(before) = before.1 {
+        let least = before as f64 + counted.requests * LEAST_LINE_BYTES;
+        let written = || site.logged_bytes(peer).filter(|written| *written as f64 >= least);
+        until(&format!("{peer:?}'s access log"), written)?;
+    }
     let per = |cpu: f64| cpu * 1e6 / counted.requests;
     Ok(Turn {
         peer,

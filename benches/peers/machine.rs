@@ -1,7 +1,7 @@
 //! Which CPU a process runs on, and what it has used: from /proc.
 
 use std::collections::BTreeMap;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::Context;
 
@@ -107,12 +107,12 @@ impl Drop for Running {
         let _ = Command::new("kill").arg(self.0.id().to_string()).status();
         for _ in 0..50 {
             if matches!(self.0.try_wait(), Ok(Some(_))) {
-                return;
+                break;
             }
             pause(20);
         }
         for pid in family {
-            let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+            let _ = Command::new("kill").args(["-9", &pid.to_string()]).stderr(Stdio::null()).status();
         }
         let _ = self.0.wait();
     }

@@ -94,6 +94,20 @@ impl Site {
         Ok(Self { setup, access_log, folder, _origin: origin })
     }
 
+    /// How much a peer has written to its access log; none where it writes none.
+    pub(crate) fn logged_bytes(&self, peer: Peer) -> Option<u64> {
+        let name = match peer {
+            Peer::Hyper => return None,
+            _ if !self.access_log => return None,
+            Peer::Nginx => "nginx.log",
+            Peer::Varnish => "varnish.log",
+            Peer::Envoy => "envoy.log",
+            // To its standard output or error, which are a file.
+            Peer::Haproxy | Peer::Weir => &format!("{peer:?}.out"),
+        };
+        Some(std::fs::metadata(self.folder().join(name)).map_or(0, |file| file.len()))
+    }
+
     pub(crate) fn setup(&self) -> SetUp {
         self.setup
     }
@@ -153,7 +167,16 @@ impl Site {
                 command.args(["-f", conf]);
             }
             Peer::Varnish => {
-                command = self.setup.server("varnishd");
+                command = match self.access_log {
+                    true => {
+                        // The log is another program's work. It waits for the memory that both share.
+                        let mut both = self.setup.server("sh");
+                        let script = r#"varnishncsa -t off -n "$1/varnish" -w "$1/varnish.log" & shift; exec varnishd "$@""#;
+                        both.args(["-c", script, "sh", &folder]);
+                        both
+                    }
+                    false => self.setup.server("varnishd"),
+                };
                 let listen = |wire| format!("127.0.0.1:{}", peer.port(wire));
                 command.args(["-F", "-f", conf, "-n", &format!("{folder}/varnish"), "-s", "malloc,1g"]);
                 command.args(["-p", "feature=+http2", "-p", "thread_pools=1"]);
@@ -167,6 +190,7 @@ impl Site {
                     .context("no Envoy; run benches/peers/run")?;
                 command = self.setup.server(found);
                 command.args(["-c", conf, "--concurrency", &workers, "--disable-hot-restart", "-l", "error"]);
+                command.args(["--file-flush-interval-msec", "1000"]);
             }
             Peer::Weir => {
                 command = self.setup.server(weir()?.to_str().context("weir's path is not UTF-8")?);
@@ -190,7 +214,8 @@ impl Site {
             .replace("{http2}", &peer.port(Wire::Http2).to_string())
             .replace("{admin}", &(peer.port(Wire::Http1) + 5).to_string())
             .replace("{workers}", &self.setup.workers().to_string())
-            .replace("{nginx_log}", &log(&format!("{folder}/nginx.log"), "off"))
+            .replace("{nginx_log}", &log(&format!("{folder}/nginx.log combined buffer=64k flush=1s"), "off"))
+            .replace("{envoy_log}", &log(&envoy_log(&folder), "[]"))
             .replace("{haproxy_log}", &log("log stdout format raw local0\n    option httplog", "no log"));
         let file = self.folder().join(name);
         std::fs::write(&file, text)?;
@@ -205,6 +230,12 @@ pub(crate) fn weir() -> anyhow::Result<PathBuf> {
     let file = PathBuf::from(file);
     ensure!(file.exists(), "{} is not built", file.display());
     Ok(file)
+}
+
+/// Envoy's own format, to a file, which it writes 64 KiB at a time.
+fn envoy_log(folder: &str) -> String {
+    let kind = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog";
+    format!(r#"[{{ name: file, typed_config: {{ "@type": {kind}, path: "{folder}/envoy.log" }} }}]"#)
 }
 
 fn certify(folder: &Path) -> anyhow::Result<()> {

@@ -122,6 +122,12 @@ impl Page<'_> {
         Ok(())
     }
 
+    /// One count without labels.
+    fn counter(&mut self, name: &str, help: &str, count: f64) -> fmt::Result {
+        let counter = ConstCounter::new(count);
+        counter.encode(self.0.encode_descriptor(name, help, None, counter.metric_type())?)
+    }
+
     /// One number without labels.
     fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: f64) -> fmt::Result {
         let gauge = ConstGauge::new(value);

@@ -15,6 +15,8 @@ mod body;
 mod doors;
 mod ending;
 mod guard;
+mod outgoing;
+mod streams;
 mod tls;
 
 use std::convert::Infallible;
@@ -29,7 +31,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -44,6 +46,8 @@ use crate::consumer::{self, Certificate};
 use body::Answer;
 use ending::{Stopped, to_its_end};
 use guard::{Activity, Guarded};
+use outgoing::Outgoing;
+use streams::AtOnce;
 
 pub use body::{RequestBody, RequestBodyError};
 pub use doors::Doors;
@@ -68,6 +72,35 @@ const PING_AFTER: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Before accepting again when the system refuses (no file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// What answers requests: any function from a request and its peer to the future of a
+/// response, which is dropped when the caller hangs up.
+pub trait Service: Clone + Send + Sync + 'static {
+    /// The body of a response.
+    type Body: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static;
+
+    /// What becomes a response.
+    type Future: Future<Output = Response<Self::Body>> + Send + 'static;
+
+    /// Answers one request.
+    fn answer(&self, request: Request<RequestBody>, peer: Peer) -> Self::Future;
+}
+
+impl<S, F, B> Service for S
+where
+    S: Fn(Request<RequestBody>, Peer) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
+    type Body = B;
+    type Future = F;
+
+    fn answer(&self, request: Request<RequestBody>, peer: Peer) -> F {
+        self(request, peer)
+    }
+}
 
 /// How long callers may take, and how many there may be.
 #[derive(Clone, Copy, Debug)]
@@ -130,18 +163,12 @@ pub fn adopt(listener: std::net::TcpListener) -> io::Result<TcpListener> {
 /// Serves the connections of a [`bind`], plain or (with `tls`) over TLS, until `shutdown`
 /// resolves and what was under way has ended. The service's future is dropped when its
 /// caller hangs up.
-pub fn serve<S, F, B>(
+pub fn serve<S: Service>(
     (listener, tls): (TcpListener, Option<Arc<Tls>>),
     service: S,
     options: Options,
     shutdown: impl Future<Output = ()> + Send + 'static,
-) -> JoinHandle<Drained>
-where
-    S: Fn(Request<RequestBody>, Peer) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
-{
+) -> JoinHandle<Drained> {
     let server = Arc::new(Server { builder: builder(), service, options, tls });
     tokio::spawn(async move {
         let mut shutdown = std::pin::pin!(shutdown);
@@ -206,21 +233,15 @@ async fn accept(
 
 /// What all connections of a listener share.
 struct Server<S> {
-    builder: auto::Builder<TokioExecutor>,
+    builder: auto::Builder<AtOnce>,
     service: S,
     options: Options,
     tls: Option<Arc<Tls>>,
 }
 
-impl<S> Server<S> {
+impl<S: Service> Server<S> {
     /// A connection from its first byte to its last.
-    async fn converse<F, B>(&self, stream: TcpStream, address: SocketAddr, stopped: Stopped)
-    where
-        S: Fn(Request<RequestBody>, Peer) -> F + Clone + Send + Sync + 'static,
-        F: Future<Output = Response<B>> + Send + 'static,
-        B: Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<Box<dyn StdError + Send + Sync>>,
-    {
+    async fn converse(&self, stream: TcpStream, address: SocketAddr, stopped: Stopped) {
         let ended = match &self.tls {
             None => self.serve(stream, Peer { address, certificate: None }, stopped).await,
             // In a box: or every plain connection has room for what TLS needs.
@@ -232,18 +253,12 @@ impl<S> Server<S> {
         }
     }
 
-    async fn serve_secure<F, B>(
+    async fn serve_secure(
         &self,
         tls: &Tls,
         stream: TcpStream,
         (address, stopped): (SocketAddr, Stopped),
-    ) -> Result<(), Box<dyn StdError + Send + Sync>>
-    where
-        S: Fn(Request<RequestBody>, Peer) -> F + Clone + Send + Sync + 'static,
-        F: Future<Output = Response<B>> + Send + 'static,
-        B: Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<Box<dyn StdError + Send + Sync>>,
-    {
+    ) -> Result<(), BoxError> {
         let (stream, certificate) = tokio::select! {
             shaken = self.handshake(tls, stream) => shaken?,
             () = self.last_moment(stopped.clone()) => return Ok(()),
@@ -252,19 +267,12 @@ impl<S> Server<S> {
         self.serve(stream, peer, stopped).await
     }
 
-    async fn serve<IO, F, B>(
+    async fn serve(
         &self,
-        stream: IO,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: Peer,
         stopped: Stopped,
-    ) -> Result<(), Box<dyn StdError + Send + Sync>>
-    where
-        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        S: Fn(Request<RequestBody>, Peer) -> F + Clone + Send + Sync + 'static,
-        F: Future<Output = Response<B>> + Send + 'static,
-        B: Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<Box<dyn StdError + Send + Sync>>,
-    {
+    ) -> Result<(), BoxError> {
         let activity = Activity::new(self.options.clock);
         let connection = pin!(self.connection(stream, peer, &activity));
         to_its_end(connection, &activity, (stopped, &self.options)).await
@@ -286,27 +294,20 @@ impl<S> Server<S> {
         }
     }
 
-    fn connection<IO, F, B>(
+    fn connection<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
         stream: IO,
         peer: Peer,
         activity: &Arc<Activity>,
-    ) -> impl GracefulConnection<Error = Box<dyn StdError + Send + Sync>> + Send + use<S, IO, F, B>
-    where
-        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        S: Fn(Request<RequestBody>, Peer) -> F + Clone + Send + Sync + 'static,
-        F: Future<Output = Response<B>> + Send + 'static,
-        B: Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<Box<dyn StdError + Send + Sync>>,
-    {
+    ) -> impl GracefulConnection<Error = BoxError> + Send + use<S, IO> {
         let options = self.options;
         let activity = Arc::clone(activity);
-        let stream = Guarded::new(stream, Arc::clone(&activity), &options);
+        let stream = Outgoing::new(Guarded::new(stream, Arc::clone(&activity), &options));
         let service = self.service.clone();
         let each = service_fn(move |request: Request<Incoming>| {
             let exchange = Activity::begin(&activity);
             let request = request.map(|body| RequestBody::new(body, options.clock, options.body_timeout));
-            let answer = service(request, peer.clone());
+            let answer = service.answer(request, peer.clone());
             async move {
                 let response = answer.await;
                 Ok::<_, Infallible>(response.map(|body| Answer::new(body, exchange)))
@@ -318,8 +319,8 @@ impl<S> Server<S> {
 
 type Shaken = (tokio_rustls::server::TlsStream<TcpStream>, Option<Certificate>);
 
-fn builder() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn builder() -> auto::Builder<AtOnce> {
+    let mut builder = auto::Builder::new(AtOnce);
     builder
         .http1()
         .max_buf_size(MAX_HEAD_BYTES)

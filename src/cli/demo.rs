@@ -21,7 +21,7 @@ pub(super) struct Args {
 pub(super) fn main(args: Args) -> Result<(), Failure> {
     let mut out = std::io::stdout();
     let view = if out.is_terminal() { View::Live } else { View::Lines };
-    telemetry::start(LogFormat::Text, "error").map_err(|e| Failure::Running(anyhow!(e)))?;
+    let _logging = telemetry::start(LogFormat::Text, "error").map_err(|e| Failure::Running(anyhow!(e)))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let print = move |text: &str| writeln!(out, "{text}").and_then(|()| out.flush());
     let outcome = runtime.block_on(demo::run(Duration::from_secs(args.seconds), view, print))?;

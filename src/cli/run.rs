@@ -7,7 +7,7 @@ use anyhow::Context;
 use super::output::{self, Failure};
 use crate::app::{App, Origin, Setup, Sockets};
 use crate::config;
-use crate::telemetry::{self, LogFormat};
+use crate::telemetry::{self, LogFormat, Logging};
 
 /// Serve until a signal says stop.
 #[derive(Debug, clap::Args)]
@@ -39,7 +39,7 @@ enum Format {
 
 impl LogArgs {
     /// Starts logging as asked.
-    pub(super) fn start(&self) -> Result<(), Failure> {
+    pub(super) fn start(&self) -> Result<Logging, Failure> {
         let format = match self.format {
             Format::Text => LogFormat::Text,
             Format::Json => LogFormat::Json,
@@ -55,7 +55,8 @@ pub(super) fn main(args: Args) -> Result<(), Failure> {
         .context("what LISTEN_FDS names cannot be listened on")?;
     let config =
         config::load(&args.config, output::environment()).map_err(|e| Failure::Usage(e.to_string()))?;
-    args.log.start()?;
+    // Its end is the last of all: what is said up to then gets out.
+    let _logging = args.log.start()?;
     let origin = Some(Origin { file: args.config, env: output::environment().collect() });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

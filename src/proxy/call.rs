@@ -23,7 +23,7 @@ use crate::config::{Access, Mount};
 use crate::consumer::{ConsumerIx, Peer};
 use crate::dialect::{OAuth, Place, Route, Verdict};
 use crate::secret::Secret;
-use crate::target::Target;
+use crate::target::{Target, is_under};
 use crate::telemetry::trace::Branch;
 use crate::token::Kind;
 
@@ -126,14 +126,11 @@ impl Table {
             Mount::Host(name) => host.is_some_and(|host| host.eq_ignore_ascii_case(name)),
             Mount::Prefix(_) => false,
         });
-        let prefix = |lane: &&Arc<Lane>| match &lane.config.mount {
-            Mount::Prefix(prefix) => {
-                let rest = path.strip_prefix(prefix.as_str())?;
-                (rest.is_empty() || rest.starts_with('/')).then_some(prefix.len())
-            }
-            Mount::Host(_) => None,
-        };
-        by_host.or_else(|| self.lanes.iter().filter(|lane| prefix(lane).is_some()).max_by_key(prefix))
+        let by_prefix = self.lanes.iter().filter_map(|lane| match &lane.config.mount {
+            Mount::Prefix(prefix) if is_under(path, prefix) => Some((prefix.len(), lane)),
+            Mount::Prefix(_) | Mount::Host(_) => None,
+        });
+        by_host.or_else(|| by_prefix.max_by_key(|(length, _)| *length).map(|(_, lane)| lane))
     }
 
     /// Identify, allow, inbound rate, check.

@@ -29,7 +29,7 @@ async fn a_lower_limit_than_configured_is_a_wait_and_not_a_429() {
     // Whoever was sent back to the queue paid for that too, and is told so.
     let prices: u32 = replies.iter().map(crate::support::Reply::price).sum();
     assert_eq!(u64::from(prices), 12 + vendor.refused());
-    assert!(weir.output().contains("the vendor answered 429"), "{}", weir.output());
+    weir.says("the vendor answered 429").await;
 }
 
 /// What the dashboard says of the only limit, while the vendor has closed its window;
@@ -174,7 +174,7 @@ async fn the_next_key_takes_over_when_the_vendor_refuses_the_first() {
     assert_eq!(caller.get(&fresh_url(0)).await.price(), 1, "the refused one is not tried again");
     let used: Vec<_> = vendor.requests().iter().map(|seen| seen.status.unwrap().as_u16()).collect();
     assert_eq!(used, [200, 401, 200, 200]);
-    assert!(weir.output().contains("the vendor refuses this key"), "{}", weir.output());
+    weir.says("the vendor refuses this key").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

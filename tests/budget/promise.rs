@@ -76,7 +76,7 @@ async fn the_first_429_takes_the_promise_back() {
     assert!(replies.iter().all(|reply| reply.status == 200), "callers wait instead of seeing 429");
     let refused = vendor.refused();
     assert!(refused > 0, "the vendor was to break it");
-    assert!(weir.output().contains("counted_within is broken"), "{}", weir.output());
+    weir.says("counted_within is broken").await;
     assert_eq!(weir.status().await["counted_within"], serde_json::Value::Null);
     let weir = Weir::again(weir.kill());
     assert!(weir.output().contains("has broken counted_within before the restart"), "{}", weir.output());

@@ -132,7 +132,7 @@ async fn consumers_come_and_go_and_what_was_spent_stays_spent() {
     weir.rewrite(&format!("[server]\nshutdown_grace = \"7s\"\n{more}"));
     weir.signal(rustix::process::Signal::HUP);
     until("it is reloaded", || weir.output().contains("reloaded: the new configuration holds")).await;
-    assert!(weir.output().contains("server.shutdown_grace has changed: that holds after a restart"));
+    weir.says("server.shutdown_grace has changed: that holds after a restart").await;
     assert_eq!(grafana.get("/api/v2/nodes/all?name=b").await.status, 401, "its consumer is gone");
     let late = weir.caller(&token_of("late"));
     let now = [("prefer", "wait=0")];

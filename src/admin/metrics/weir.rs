@@ -6,6 +6,7 @@ use prometheus_client::registry::Unit;
 
 use super::{Page, Reading, float};
 use crate::cache::{Cache, SharedTally};
+use crate::telemetry;
 
 pub(super) fn write(page: &mut Page<'_>, reading: &Reading) -> fmt::Result {
     keys(page, reading)?;
@@ -29,6 +30,8 @@ pub(super) fn write(page: &mut Page<'_>, reading: &Reading) -> fmt::Result {
             .map(|(result, count)| ([("result", result.to_owned())], float(count)));
         page.counters("trace_spans", "Spans that the collector took, and that were lost", &mut by_result)?;
     }
+    let help = "Log lines that were lost: nobody took those before them from stderr";
+    page.counter("log_lines_lost", help, float(telemetry::lost_lines()))?;
     let version = [("version", env!("CARGO_PKG_VERSION").to_owned())];
     page.gauges("build_info", "Which weir this is", None, &mut std::iter::once((version, 1.0)))
 }

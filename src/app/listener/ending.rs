@@ -32,6 +32,7 @@ pub(super) async fn to_its_end<C: GracefulConnection>(
     let mut told = pin!(stopped.changed());
     let (mut listens, mut patience, mut stops) = (None::<Waker>, None, false);
     poll_fn(|cx| {
+        activity.begin_turn();
         if stops {
             return connection.as_mut().poll(cx);
         }

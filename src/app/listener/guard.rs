@@ -10,7 +10,6 @@
 //! * a write that blocks must go on within `write_timeout`;
 //! * otherwise it is we who are slow, and nobody is cut.
 
-use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,15 +27,6 @@ use super::Options;
 /// A write of fewer bytes is no progress of an answer: HTTP/2 answers a ping in 17.
 const PROGRESS_BYTES: usize = 64;
 
-/// Of an answer in several pieces that is not larger, the pieces are put together: copying
-/// them costs less than the kernel's way through a list of pieces.
-const GATHER_BYTES: usize = 4 * 1024;
-
-thread_local! {
-    /// Where they are put together; one for all connections of a thread.
-    static GATHERED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
 /// `moved`, when no head has begun.
 const NO_HEAD: u64 = u64::MAX;
 
@@ -46,6 +36,8 @@ pub(super) struct Activity {
     clock: Clock,
     /// Whether anything has been asked yet.
     begun: AtomicBool,
+    /// How often the connection's task had its turn.
+    turn: AtomicU64,
     under_way: AtomicUsize,
     /// Of these, those whose answer waits for the caller to take more of it.
     wait_for_caller: AtomicUsize,
@@ -91,6 +83,7 @@ impl Activity {
         Arc::new(Self {
             clock,
             begun: AtomicBool::new(false),
+            turn: AtomicU64::new(0),
             under_way: AtomicUsize::new(0),
             wait_for_caller: AtomicUsize::new(0),
             moved_nanos: AtomicU64::new(clock.now().as_nanos()),
@@ -108,6 +101,11 @@ impl Activity {
     /// Whether anything has been asked yet.
     pub(super) fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Relaxed)
+    }
+
+    /// The connection's task has its next turn.
+    pub(super) fn begin_turn(&self) {
+        self.turn.fetch_add(1, Ordering::Relaxed);
     }
 
     fn moved(&self) {
@@ -160,6 +158,21 @@ impl<IO> Guarded<IO> {
             write: Silence::new(options.clock, options.write_timeout),
             protocol: Protocol::Unknown,
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn get_ref(&self) -> &IO {
+        &self.inner
+    }
+
+    /// Which turn the connection's task is in.
+    pub(super) fn turn(&self) -> u64 {
+        self.activity.turn.load(Ordering::Relaxed)
+    }
+
+    /// Whether the caller has begun as HTTP/2 does.
+    pub(super) fn is_http2(&self) -> bool {
+        self.protocol == Protocol::Http2
     }
 
     /// When the caller will have been too slow, as things are; none if it is our turn.
@@ -270,15 +283,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Guarded<IO> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let inner = Pin::new(&mut self.inner);
-        let wrote = match bufs.len() > 1 && bufs.iter().map(|buf| buf.len()).sum::<usize>() <= GATHER_BYTES {
-            true => GATHERED.with_borrow_mut(|whole| {
-                whole.clear();
-                bufs.iter().for_each(|buf| whole.extend_from_slice(buf));
-                inner.poll_write(cx, whole)
-            }),
-            false => inner.poll_write_vectored(cx, bufs),
-        };
+        let wrote = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
         self.written(cx, wrote)
     }
 

@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn every_form_says_the_same() {
         let plain: Vec<u8> = (0..5_000_u32).flat_map(|n| format!("{{\"id\":{n}}},").into_bytes()).collect();
-        let body = Body::of(&plain.chunks(1_000).map(Bytes::copy_from_slice).collect::<Vec<_>>());
+        let body = Body::of(plain.chunks(1_000).map(Bytes::copy_from_slice).collect::<Vec<_>>());
         for coding in MADE {
             let coded = coding.encode(&body).unwrap().blocks().concat();
             assert!(coded.len() * 2 < plain.len(), "{coding:?}: {}", coded.len());

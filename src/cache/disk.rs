@@ -216,7 +216,7 @@ impl Shared {
     }
 
     /// Reads the rows' answers. Blocks.
-    fn read(&self, key: &Key, rows: &[Row]) -> Vec<Entry> {
+    fn read(&self, key: &Key, rows: &[Arc<Row>]) -> Vec<Entry> {
         let mut entries = Vec::new();
         for row in rows {
             let read = self.file.read().as_ref().map(|file| file.read(row.id));
@@ -225,7 +225,7 @@ impl Shared {
                 None | Some(Ok(None)) => {}
                 Some(Ok(Some((head, body)))) => match self.entry(key, &head, body) {
                     Some(entry) => entries.push(entry),
-                    None => self.inbox.forget((key.hash(), row.variant)),
+                    None => self.inbox.forget(row.name),
                 },
                 Some(Err(trouble)) => self.inbox.report(&trouble),
             }

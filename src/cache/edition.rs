@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::key::Key;
+use super::key::Text;
 use crate::config::Upstream;
 use crate::id::UpstreamName;
 use crate::pattern::Pattern;
@@ -41,13 +41,13 @@ impl Editions {
     }
 
     /// What would decide about `key` now; none for an upstream that is no more.
-    pub(super) fn edition(&self, key: &Key) -> Option<u64> {
+    pub(super) fn edition(&self, key: &Text) -> Option<u64> {
         let edition = self.0.get(&key.scope().upstream)?;
         Some(edition.of_key(key).0)
     }
 
     /// The same, and for how long an answer is of use when it is stale and the budget says no.
-    pub(super) fn edition_and_limited(&self, key: &Key) -> Option<(u64, Duration)> {
+    pub(super) fn edition_and_limited(&self, key: &Text) -> Option<(u64, Duration)> {
         self.0.get(&key.scope().upstream).map(|edition| edition.of_key(key))
     }
 }
@@ -66,7 +66,7 @@ impl Edition {
         }
     }
 
-    fn of_key(&self, key: &Key) -> (u64, Duration) {
+    fn of_key(&self, key: &Text) -> (u64, Duration) {
         let (method, path) = (key.method(), key.path());
         let matches = |(pattern, _, _): &&(Pattern, u64, Duration)| pattern.matches(&method, path);
         let rule = self.rules.iter().find(matches);

@@ -19,9 +19,9 @@ pub struct Freshness {
     /// The answer's `Date`, or when it came.
     pub(super) date: UnixTime,
     /// `corrected_initial_age`.
-    pub(super) initial_age: Duration,
+    pub(super) initial_age: Span,
     /// `freshness_lifetime`, measured in age.
-    pub(super) lifetime: Duration,
+    pub(super) lifetime: Span,
     /// Who set the lifetime.
     pub(super) source: Source,
     /// `no-cache`: never without validation (section 5.2.2.4).
@@ -29,10 +29,18 @@ pub struct Freshness {
     /// `must-revalidate` and its kin: never stale (section 4.2.4).
     pub(super) stale_forbidden: bool,
     /// RFC 5861, section 3.
-    pub(super) stale_while_revalidate: Duration,
+    pub(super) stale_while_revalidate: Seconds,
     /// RFC 5861, section 4.
-    pub(super) stale_if_error: Duration,
+    pub(super) stale_if_error: Seconds,
 }
+
+/// A duration in half the room: in nanoseconds, 584 years at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Span(u64);
+
+/// What a directive gives in whole seconds, 136 years at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Seconds(u32);
 
 /// Who set a lifetime, in the order in which they outrank each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,25 +57,25 @@ impl Freshness {
     /// Section 4.2.3: `current_age`.
     #[must_use]
     pub fn age(&self, now: Now) -> Duration {
-        self.initial_age.saturating_add(now.at.since(self.received.at))
+        self.age_span(now).get()
     }
 
     /// Section 4.2: `freshness_lifetime > current_age`.
     #[must_use]
     pub fn is_fresh(&self, now: Now) -> bool {
-        self.lifetime > self.age(now)
+        self.lifetime > self.age_span(now)
     }
 
     /// How long it will stay fresh; zero if it is stale.
     #[must_use]
     pub fn remaining(&self, now: Now) -> Duration {
-        self.lifetime.saturating_sub(self.age(now))
+        self.lifetime.less(self.age_span(now)).get()
     }
 
     /// How long it has been stale; zero if it is fresh.
     #[must_use]
     pub fn staleness(&self, now: Now) -> Duration {
-        self.age(now).saturating_sub(self.lifetime)
+        self.age_span(now).less(self.lifetime).get()
     }
 
     /// When it stops being fresh.
@@ -80,6 +88,35 @@ impl Freshness {
     #[must_use]
     pub fn source(&self) -> Source {
         self.source
+    }
+
+    fn age_span(&self, now: Now) -> Span {
+        let here = now.at.as_nanos().saturating_sub(self.received.at.as_nanos());
+        Span(self.initial_age.0.saturating_add(here))
+    }
+}
+
+impl Span {
+    pub(super) fn of(time: Duration) -> Self {
+        Self(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn get(self) -> Duration {
+        Duration::from_nanos(self.0)
+    }
+
+    fn less(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+}
+
+impl Seconds {
+    pub(super) fn of(time: Duration) -> Self {
+        Self(u32::try_from(time.as_secs()).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn get(self) -> Duration {
+        Duration::from_secs(self.0.into())
     }
 }
 

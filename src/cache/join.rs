@@ -194,7 +194,7 @@ impl<T, E: Clone> Flights<T, E> {
     pub fn shut(&self, selector: &Selector) -> usize {
         let mut open = self.board.open.lock();
         let before = open.len();
-        open.retain(|flight, _| !selector.selects(flight.key()));
+        open.retain(|flight, _| !selector.selects(flight.key().text()));
         before - open.len()
     }
 
@@ -311,7 +311,7 @@ impl<T, E: Clone> Lead<T, E> {
         // Copied, as what was handed on is: a piece is a part of the buffer that it was read into.
         pieces
             .extend(tail.iter().filter(|piece| !piece.is_empty()).map(|piece| Bytes::copy_from_slice(piece)));
-        Some(Body::of(&pieces))
+        Some(Body::of(pieces))
     }
 
     /// The body is complete.

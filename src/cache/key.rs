@@ -10,14 +10,14 @@
 //! a flight: the answer to a HEAD has no body to give to a GET.
 
 mod hashed;
+mod text;
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
@@ -27,6 +27,10 @@ use crate::pattern::{self, Pattern};
 use crate::target::Target;
 
 pub(super) use self::hashed::Hashed;
+pub use self::text::Text;
+pub(super) use self::text::folded;
+use self::text::short;
+use self::text::{begin, short_count, short_optional};
 
 /// SHA-256 of what the thing is made of.
 pub(super) type Hash = [u8; 32];
@@ -46,14 +50,19 @@ pub struct Scope {
 pub struct Key {
     /// Of the whole text, by [`OF_THIS_PROCESS`].
     quick: u64,
-    /// Upstream, the vendor key's name, method and path come first; see [`Key::part`].
-    text: Arc<[u8]>,
+    text: Text,
     head: bool,
+    /// The text's, as soon as somebody has asked for it.
     hash: OnceLock<Hash>,
 }
 
 /// Nobody outside can make keys that meet in a table.
 static OF_THIS_PROCESS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// What keys are found by in memory.
+fn quick(text: &[u8]) -> u64 {
+    OF_THIS_PROCESS.hash_one(text)
+}
 
 thread_local! {
     /// Where a key is spelt out before its length is known.
@@ -106,16 +115,17 @@ impl Key {
         let (quick, text) = SPELT.with_borrow_mut(|text| {
             begin(text, scope, method, target.path());
             short_optional(text, target.query().map(str::as_bytes));
-            let mut names: SmallVec<[&HeaderName; 8]> = keyed.keys().collect();
-            names.sort_unstable_by_key(|name| name.as_str());
-            short_count(text, names.len());
-            for name in names {
-                short(text, name.as_str().as_bytes());
-                short_count(text, keyed.get_all(name).iter().count());
-                keyed.get_all(name).iter().for_each(|value| short(text, value.as_bytes()));
+            // Those of one name stay in their order; to look each name up is to hash it.
+            let mut lines: SmallVec<[(&HeaderName, &HeaderValue); 8]> = keyed.iter().collect();
+            lines.sort_by_key(|(name, _)| name.as_str());
+            short_count(text, keyed.keys_len());
+            for of_one in lines.chunk_by(|(one, _), (other, _)| one == other) {
+                short(text, of_one[0].0.as_str().as_bytes());
+                short_count(text, of_one.len());
+                of_one.iter().for_each(|(_, value)| short(text, value.as_bytes()));
             }
             short_optional(text, body);
-            (OF_THIS_PROCESS.hash_one(text.as_slice()), text.as_slice().into())
+            (quick(text), Text::of(text))
         });
         Self { quick, text, head, hash: OnceLock::new() }
     }
@@ -129,73 +139,18 @@ impl Key {
         FlightKey { quick, key: self.clone(), sent: text.into() }
     }
 
-    /// A key as a second level lists it: enough to purge by, without the query.
-    pub(super) fn listed(hash: Hash, scope: &Scope, method: &Method, path: &str) -> Self {
-        let mut text = Vec::new();
-        begin(&mut text, scope, method, path);
-        Self { quick: 0, text: text.into(), head: false, hash: OnceLock::from(hash) }
-    }
-
-    /// The same for a stored answer, which is never one to a HEAD.
-    pub(super) fn stored(&self) -> Self {
-        Self { head: false, ..self.clone() }
-    }
-
-    /// Whose answer it is: the vendor.
+    /// What is kept of it.
     #[must_use]
-    pub fn upstream(&self) -> &str {
-        self.part(0)
+    pub fn text(&self) -> &Text {
+        &self.text
     }
 
-    /// Whose answer it is.
-    ///
-    /// # Panics
-    /// Never: the names were names when they were put there.
-    #[must_use]
-    pub fn scope(&self) -> Scope {
-        const NAME: &str = "it was a name when it was put there";
-        let key = Some(self.part(1)).filter(|key| !key.is_empty());
-        Scope { upstream: self.upstream().parse().expect(NAME), key: key.map(|key| key.parse().expect(NAME)) }
-    }
-
-    /// The path, canonical, without query.
-    #[must_use]
-    pub fn path(&self) -> &str {
-        self.part(3)
-    }
-
-    /// The method; GET also for a HEAD.
-    ///
-    /// # Panics
-    /// Never: it was a method when it was put there.
-    #[must_use]
-    pub fn method(&self) -> Method {
-        Method::from_bytes(self.part(2).as_bytes()).expect("it was a method when it was put there")
+    pub(super) fn quick(&self) -> u64 {
+        self.quick
     }
 
     pub(super) fn hash(&self) -> Hash {
-        let of = |text| Sha256::new().chain_update(b"weir cache key 2").chain_update(text).finalize().into();
-        *self.hash.get_or_init(|| of(&self.text))
-    }
-
-    /// As purges compare it; worked out anew each time, since hits do not ask.
-    pub(super) fn folded_path(&self) -> Cow<'_, str> {
-        folded(self.path())
-    }
-
-    /// Bytes on the heap.
-    pub(super) fn weight(&self) -> usize {
-        2 * size_of::<usize>() + self.text.len()
-    }
-
-    /// The first texts in it, in order: upstream, name of the vendor's key (empty if there
-    /// is none), method, path.
-    fn part(&self, number: usize) -> &str {
-        let mut rest = &*self.text;
-        for _ in 0..number {
-            skip(&mut rest);
-        }
-        std::str::from_utf8(skip(&mut rest)).expect("it was a str when it was put there")
+        *self.hash.get_or_init(|| self.text.hash())
     }
 }
 
@@ -216,9 +171,8 @@ impl std::hash::Hash for Key {
 }
 
 impl fmt::Debug for Key {
-    /// Without the query, which may hold what callers would not like to be logged.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Key({:?} {} {})", self.scope(), self.method(), self.path())
+        write!(f, "Key({:?})", self.text)
     }
 }
 
@@ -269,13 +223,13 @@ impl fmt::Debug for FlightKey {
 impl Selector {
     /// Whether `key` is among those meant.
     #[must_use]
-    pub fn selects(&self, key: &Key) -> bool {
+    pub fn selects(&self, key: &Text) -> bool {
         let is_in = |upstream: &UpstreamName| upstream.as_str() == key.upstream();
         match self {
             Self::All => true,
             Self::Upstream(upstream) => is_in(upstream),
             Self::Scope(of) => {
-                is_in(&of.upstream) && of.key.as_ref().map_or("", KeyName::as_str) == key.part(1)
+                is_in(&of.upstream) && of.key.as_ref().map_or("", KeyName::as_str) == key.key_name()
             }
             Self::Path(upstream, path) => is_in(upstream) && folded(path) == key.folded_path(),
             Self::Prefix(upstream, prefix) => {
@@ -285,69 +239,6 @@ impl Selector {
             Self::Matching(upstream, pattern) => is_in(upstream) && pattern.matches_path(key.path()),
         }
     }
-}
-
-/// A path as purges compare it: folded like route patterns, no trailing slash.
-pub(super) fn folded(path: &str) -> Cow<'_, str> {
-    let trimmed = |path: &str| path.trim_end_matches('/').len().max(1).min(path.len());
-    match pattern::fold(path) {
-        Cow::Borrowed(path) => Cow::Borrowed(&path[..trimmed(path)]),
-        Cow::Owned(mut path) => {
-            path.truncate(trimmed(&path));
-            Cow::Owned(path)
-        }
-    }
-}
-
-/// Writes what every key begins with, and nothing else, into `text`.
-fn begin(text: &mut Vec<u8>, scope: &Scope, method: &Method, path: &str) {
-    text.clear();
-    short(text, scope.upstream.as_str().as_bytes());
-    // A name is never empty.
-    short(text, scope.key.as_ref().map_or("", KeyName::as_str).as_bytes());
-    short(text, method.as_str().as_bytes());
-    short(text, path.as_bytes());
-}
-
-/// Appends a length and the bytes.
-fn short(text: &mut Vec<u8>, bytes: &[u8]) {
-    short_count(text, bytes.len());
-    text.extend_from_slice(bytes);
-}
-
-/// Appends presence and, if present, length and bytes.
-fn short_optional(text: &mut Vec<u8>, bytes: Option<&[u8]>) {
-    text.push(u8::from(bytes.is_some()));
-    if let Some(bytes) = bytes {
-        short(text, bytes);
-    }
-}
-
-/// Appends a number, seven bits at a time, the lowest first: nearly all are one byte,
-/// and every hit hashes the text.
-fn short_count(text: &mut Vec<u8>, mut count: usize) {
-    let low = |count: usize| u8::try_from(count & 0x7f).unwrap_or_default();
-    while count >= 0x80 {
-        text.push(low(count) | 0x80);
-        count >>= 7;
-    }
-    text.push(low(count));
-}
-
-/// Takes what [`short`] appended from the front.
-fn skip<'a>(text: &mut &'a [u8]) -> &'a [u8] {
-    let (mut len, mut shift) = (0, 0);
-    while let Some((byte, rest)) = text.split_first() {
-        *text = rest;
-        len |= usize::from(byte & 0x7f) << shift;
-        shift += 7;
-        if byte & 0x80 == 0 {
-            break;
-        }
-    }
-    let (bytes, rest) = text.split_at(len.min(text.len()));
-    *text = rest;
-    bytes
 }
 
 /// Appends header fields by name, values in their order.

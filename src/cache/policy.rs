@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::directives::{Delta, ResponseDirectives};
 use super::fields::{self, Seen};
-use super::freshness::{self, Freshness, Source};
+use super::freshness::{self, Freshness, Seconds, Source, Span};
 use super::vary::Vary;
 use super::{Asked, Exchange, Head};
 
@@ -215,16 +215,17 @@ impl Policy<'_> {
         let validate_always = by_headers && said.no_cache.all();
         // Section 5.2.2.10: `s-maxage` implies `proxy-revalidate`.
         let proxies = said.proxy_revalidate || said.s_maxage != Delta::Absent;
+        let granted = |delta: Delta| Seconds::of(delta.granted().unwrap_or_default());
         Freshness {
             received: exchange.received,
             date: freshness::date_value(seen, exchange.received.wall),
-            initial_age,
-            lifetime,
+            initial_age: Span::of(initial_age),
+            lifetime: Span::of(lifetime),
             source: ranked.source,
             validate_always,
             stale_forbidden: by_headers && (said.must_revalidate || (shared && proxies)),
-            stale_while_revalidate: said.stale_while_revalidate.granted().unwrap_or_default(),
-            stale_if_error: said.stale_if_error.granted().unwrap_or_default(),
+            stale_while_revalidate: granted(said.stale_while_revalidate),
+            stale_if_error: granted(said.stale_if_error),
         }
     }
 
@@ -237,7 +238,7 @@ impl Policy<'_> {
         let reusable = freshness.is_fresh(exchange.received) && !freshness.validate_always;
         let validators = [ETAG, LAST_MODIFIED].iter().any(|name| head.headers.contains_key(name));
         let may_be_stale = !freshness.stale_forbidden && !freshness.validate_always;
-        let by_header = freshness.stale_while_revalidate.max(freshness.stale_if_error);
+        let by_header = freshness.stale_while_revalidate.max(freshness.stale_if_error).get();
         reusable
             || (validators && head.status.is_success())
             || by_rule

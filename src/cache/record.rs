@@ -23,14 +23,19 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::Now;
 use super::entry::{Body, Entry, Fields, Mark};
-use super::freshness::{Freshness, Source};
-use super::key::{Hash, Key, Scope};
-use super::second::{Name, Variant};
+use super::freshness::{Freshness, Seconds, Source, Span};
+use super::key::{Hash, Key, Scope, Text};
+use super::second::{self, Name};
 use super::vary::Vary;
 use crate::clock::{BootId, Moment, Present, UnixTime};
 
 /// The layout. Whatever changes in it, or in what an entry is, makes another.
 const VERSION: u8 = 1;
+
+/// Of a head before its key: edition, boot, eight numbers, flags.
+const LIFE_BYTES: usize = 8 + 16 + 7 * 8 + 1;
+/// Of a head beside its texts, their lengths included.
+const FIXED_BYTES: usize = 1 + LIFE_BYTES + 32 + 4 * 8 + (8 + 32) + 2 + 8 + 8 + 2 * 4;
 
 /// All clocks at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -45,11 +50,19 @@ pub(super) struct Reading {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Garbled;
 
+/// Of a head that was read, what a second level lists.
+pub(super) struct Listed {
+    pub(super) name: Name,
+    /// Enough to purge by.
+    pub(super) key: Text,
+}
+
 /// A head that was read.
 pub(super) struct Head {
-    /// Enough to purge by.
-    pub(super) key: Key,
-    pub(super) vary: Vary,
+    /// Without the query, which `hash` covers.
+    pub(super) key: Text,
+    hash: Hash,
+    vary: Vary,
     /// What decided when it was kept.
     pub(super) edition: u64,
     pub(super) body_bytes: usize,
@@ -77,8 +90,11 @@ pub(super) fn head_of(entry: &Entry, edition: u64, at: &Reading) -> Vec<u8> {
     number(&mut out, at.present.since_boot.saturating_sub(nanos(at.present.now.since(life.received.at))));
     number(&mut out, life.received.wall.as_nanos());
     number(&mut out, life.date.as_nanos());
-    for time in [life.initial_age, life.lifetime, life.stale_while_revalidate, life.stale_if_error] {
+    for time in [life.initial_age.get(), life.lifetime.get()] {
         number(&mut out, nanos(time));
+    }
+    for time in [life.stale_while_revalidate, life.stale_if_error] {
+        number(&mut out, nanos(time.get()));
     }
     let source = match life.source {
         Source::Rule => 0,
@@ -86,6 +102,7 @@ pub(super) fn head_of(entry: &Entry, edition: u64, at: &Reading) -> Vec<u8> {
         Source::Headers => 2,
     };
     out.push(source | u8::from(life.validate_always) << 2 | u8::from(life.stale_forbidden) << 3);
+    debug_assert_eq!(out.len(), 1 + LIFE_BYTES);
     let key = &entry.key;
     out.extend_from_slice(&key.hash());
     let scope = key.scope();
@@ -110,28 +127,43 @@ pub(super) fn head_of(entry: &Entry, edition: u64, at: &Reading) -> Vec<u8> {
     out
 }
 
+/// What [`head_of`] gives is no longer than this.
+pub(super) fn head_bytes(entry: &Entry) -> usize {
+    let (names, _) = entry.vary.parts();
+    let names = names.iter().map(|name| 8 + name.as_str().len());
+    let fields = entry.fields.iter().map(|(name, value)| 16 + name.as_str().len() + value.len());
+    FIXED_BYTES + entry.key.weight() + names.chain(fields).sum::<usize>()
+}
+
+impl Listed {
+    /// Reads what is to be listed.
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, Garbled> {
+        let mut rest = whole(bytes)?;
+        let read = |from: &mut &[u8]| {
+            take::<LIFE_BYTES>(from)?;
+            let (hash, key) = read_key(from)?;
+            Some(Self { name: (second::short(&hash), read_vary(from)?.digest()), key })
+        };
+        read(&mut rest).ok_or(Garbled)
+    }
+}
+
 impl Head {
     /// Reads a head.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, Garbled> {
-        let (head, whole) = bytes.split_last_chunk::<4>().ok_or(Garbled)?;
-        if sum([head]) != u32::from_be_bytes(*whole) {
-            return Err(Garbled);
-        }
-        let mut rest = head;
+        let mut rest = whole(bytes)?;
         Self::parse(&mut rest).filter(|_| rest.is_empty()).ok_or(Garbled)
     }
 
+    /// What follows the version.
     fn parse(from: &mut &[u8]) -> Option<Self> {
-        if take::<1>(from)? != [VERSION] {
-            return None;
-        }
         let edition = read_number(from)?;
         let boot = BootId(take(from)?);
         let stamp = Stamp { boot, since_boot: read_number(from)?, wall: read_wall(from)? };
         let date = read_wall(from)?;
         let mut time = || read_number(from).map(Duration::from_nanos);
-        let (initial_age, lifetime) = (time()?, time()?);
-        let (stale_while_revalidate, stale_if_error) = (time()?, time()?);
+        let (initial_age, lifetime) = (Span::of(time()?), Span::of(time()?));
+        let (stale_while_revalidate, stale_if_error) = (Seconds::of(time()?), Seconds::of(time()?));
         let [flags] = take(from)?;
         let source = match flags & 3 {
             0 => Source::Rule,
@@ -150,26 +182,13 @@ impl Head {
             stale_while_revalidate,
             stale_if_error,
         };
-        let key = read_key(from)?;
-        let names = read_number(from)?;
-        let names = (0..names).map(|_| HeaderName::from_bytes(read_text(from)?).ok());
-        let names = names.collect::<Option<Vec<_>>>()?;
-        let vary = Vary::restored(names, take(from)?);
+        let (hash, key) = read_key(from)?;
+        let vary = read_vary(from)?;
         let status = StatusCode::from_u16(u16::from_be_bytes(take(from)?)).ok()?;
         let fields = read_fields(from)?;
         let body_bytes = usize::try_from(read_number(from)?).ok()?;
         let body_sum = u32::from_be_bytes(take(from)?);
-        Some(Self { key, vary, edition, body_bytes, life, stamp, status, fields, body_sum })
-    }
-
-    /// Its name.
-    pub(super) fn name(&self) -> Name {
-        (self.key.hash(), self.variant())
-    }
-
-    /// Which of the answers under its key.
-    pub(super) fn variant(&self) -> Variant {
-        self.vary.digest()
+        Some(Self { key, hash, vary, edition, body_bytes, life, stamp, status, fields, body_sum })
     }
 
     /// The entry under `key`, which is what was looked for, with its age as of now.
@@ -198,19 +217,16 @@ impl Head {
     }
 
     fn entry_at(self, key: &Key, body: Bytes, at: Moment) -> Result<Entry, Garbled> {
-        let is_asked_for = self.key.hash() == key.hash()
-            && self.key.scope() == key.scope()
-            && self.key.method() == key.method()
-            && self.key.path() == key.path();
+        let is_asked_for = self.hash == key.hash() && key.text().is_listed_as(&self.key);
         if !is_asked_for || body.len() != self.body_bytes || sum([&body[..]]) != self.body_sum {
             return Err(Garbled);
         }
         let freshness = Freshness { received: Now { at, wall: self.stamp.wall }, ..self.life };
         Ok(Entry {
-            key: key.stored(),
+            key: key.text().clone(),
             status: self.status,
             fields: self.fields,
-            body: Body::of(&[body]),
+            body: Body::of([body]),
             vary: self.vary,
             freshness,
             mark: Mark::default(),
@@ -232,7 +248,16 @@ impl Stamp {
     }
 }
 
-fn read_key(from: &mut &[u8]) -> Option<Key> {
+/// What a head that is whole holds after its version.
+fn whole(bytes: &[u8]) -> Result<&[u8], Garbled> {
+    let (head, whole) = bytes.split_last_chunk::<4>().ok_or(Garbled)?;
+    match head.split_first() {
+        Some((&VERSION, rest)) if sum([head]) == u32::from_be_bytes(*whole) => Ok(rest),
+        _ => Err(Garbled),
+    }
+}
+
+fn read_key(from: &mut &[u8]) -> Option<(Hash, Text)> {
     let hash: Hash = take(from)?;
     let upstream = std::str::from_utf8(read_text(from)?).ok()?.parse().ok()?;
     let key = match std::str::from_utf8(read_text(from)?).ok()? {
@@ -241,7 +266,14 @@ fn read_key(from: &mut &[u8]) -> Option<Key> {
     };
     let method = Method::from_bytes(read_text(from)?).ok()?;
     let path = std::str::from_utf8(read_text(from)?).ok()?;
-    Some(Key::listed(hash, &Scope { upstream, key }, &method, path))
+    Some((hash, Text::listed(&Scope { upstream, key }, &method, path)))
+}
+
+fn read_vary(from: &mut &[u8]) -> Option<Vary> {
+    let names = read_number(from)?;
+    let names = (0..names).map(|_| HeaderName::from_bytes(read_text(from)?).ok());
+    let names = names.collect::<Option<Vec<_>>>()?;
+    Some(Vary::restored(take(from)?, names))
 }
 
 fn read_fields(from: &mut &[u8]) -> Option<Fields> {

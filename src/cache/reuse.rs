@@ -163,11 +163,11 @@ impl Windows {
         let vendor_allows = !life.stale_forbidden && !life.validate_always;
         let theirs = |window: Duration| Some(window).filter(|w| vendor_allows && !w.is_zero());
         let rule = policy.rule;
-        let on_error = theirs(life.stale_if_error).max(asked.stale_if_error.and_then(theirs));
+        let on_error = theirs(life.stale_if_error.get()).max(asked.stale_if_error.and_then(theirs));
         Self {
             revalidating: rule
                 .and_then(|rule| rule.stale_while_revalidate)
-                .or_else(|| theirs(life.stale_while_revalidate)),
+                .or_else(|| theirs(life.stale_while_revalidate.get())),
             error: rule.and_then(|rule| rule.stale_if_error).or(on_error),
             limited: rule.and_then(|rule| rule.stale_if_limited),
         }

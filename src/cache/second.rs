@@ -31,8 +31,17 @@ pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// Which of the answers under one key: the digest of what `Vary` selected it by.
 pub type Variant = u64;
 
+/// The beginning of a key's hash: tells keys apart wherever to mistake one for another costs
+/// warmth and no more. What is served is compared whole.
+pub type Short = u64;
+
 /// One answer's name in both levels.
-pub type Name = (Hash, Variant);
+pub type Name = (Short, Variant);
+
+/// The beginning of `hash`.
+pub(super) fn short(hash: &Hash) -> Short {
+    hash.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
 
 /// Which second level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -295,8 +295,7 @@ impl SecondLevel for Shared {
     }
 
     fn forget(&self, entry: &Entry) {
-        let (hash, _) = entry.name();
-        self.order(Order::Forget(self.key("r", &self.sealer.name(&hash))));
+        self.order(Order::Forget(self.key("r", &self.sealer.name(&entry.key.hash()))));
     }
 
     fn purge(&self, selector: &Selector) -> Vec<Name> {

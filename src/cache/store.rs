@@ -26,7 +26,7 @@ use tokio::sync::Mutex as Turn;
 
 use self::slots::Slots;
 use super::entry::Entry;
-use super::key::{Hash, Key, Selector};
+use super::key::{Hash, Key, Selector, Text};
 use super::policy::Policy;
 use super::reuse::{Forward, Lookup};
 use super::second::{Level, Name, SecondLevel};
@@ -145,7 +145,7 @@ impl Cache {
         sent: impl FnOnce() -> &'s HeaderMap,
         now: Now,
     ) -> Lookup {
-        let variants = self.slots.variants(key);
+        let variants = self.slots.variants(key.quick(), key.text());
         let selected = match variants.as_slice() {
             [] => return Lookup::none(asked, Forward::UriMiss),
             [only] if only.vary.is_nothing() => Some(Arc::clone(only)),
@@ -183,10 +183,11 @@ impl Cache {
     pub fn remove(&self, entry: &Arc<Entry>) {
         {
             let _alone = self.writing.lock();
-            let old = self.slots.variants(entry.key());
+            let (quick, key) = (entry.key().quick(), entry.key());
+            let old = self.slots.variants(quick, key);
             if old.iter().any(|is| Arc::ptr_eq(is, entry)) {
                 let rest = old.into_iter().filter(|is| !Arc::ptr_eq(is, entry)).collect();
-                self.slots.put(entry.key(), rest);
+                self.slots.put(quick, key, rest);
             }
         }
         self.levels.iter().for_each(|level| level.forget(entry));
@@ -211,9 +212,9 @@ impl Cache {
             let levels = self.levels.iter().filter(|level| is_meant(level.level()));
             levels.flat_map(|level| level.purge(selector)).collect()
         };
-        for key in self.slots.select(selector) {
+        for first in self.slots.select(selector) {
             let _alone = self.writing.lock();
-            let variants = self.slots.remove(&key);
+            let variants = self.slots.remove(first.key().quick(), first.key());
             gone.extend(variants.iter().map(|entry| entry.name()));
         }
         self.on_purge.read().iter().for_each(|tell| tell(selector));
@@ -247,8 +248,8 @@ impl Cache {
 
     fn put(&self, entry: Arc<Entry>, below: &[Arc<dyn SecondLevel>]) -> Stored {
         let _alone = self.writing.lock();
-        let key = entry.key();
-        let old = self.slots.variants(key);
+        let (quick, key) = (entry.key().quick(), entry.key());
+        let old = self.slots.variants(quick, key);
         if old.iter().any(|is| is.vary == entry.vary && is.received() > entry.received()) {
             return Stored::Older;
         }
@@ -256,7 +257,7 @@ impl Cache {
         let variants = std::iter::once(&entry).chain(others).cloned().collect();
         // While nobody else writes, so that of two answers the same one is the last in all levels.
         below.iter().for_each(|level| level.keep(&entry));
-        self.slots.put(key, variants);
+        self.slots.put(quick, key, variants);
         Stored::Kept
     }
 }
@@ -284,7 +285,7 @@ impl Log {
 
     /// Whether anything since the ticket selects the key; what is no longer known
     /// is taken to.
-    fn overtook(&self, ticket: Ticket, key: &Key) -> bool {
+    fn overtook(&self, ticket: Ticket, key: &Text) -> bool {
         let since = usize::try_from(self.count - ticket.0).unwrap_or(usize::MAX);
         since > self.recent.len() || self.recent.iter().rev().take(since).any(|s| s.selects(key))
     }

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use super::answer::weakly_equal;
 use super::entry::{Entry, Fields, Mark};
 use super::fields;
+use super::freshness::Span;
 use super::policy::{NotStored, Policy};
 use super::{Asked, Exchange, Head};
 
@@ -111,7 +112,7 @@ impl Entry {
             body_asked.method = &http::Method::GET;
         }
         let admitted = policy.admit(&body_asked, &merged, exchange);
-        match admitted.and_then(|storable| storable.entry(self.key(), self.body().clone())) {
+        match admitted.and_then(|storable| storable.entry_of(self.key(), self.body().clone())) {
             Ok(entry) => Refreshed::Updated(entry),
             Err(why) => Refreshed::Once(self.once(policy, &merged, exchange), why),
         }
@@ -153,7 +154,7 @@ impl Entry {
         let fields: Vec<_> = merged.headers.iter().filter(|(name, _)| kept(name)).collect();
         let mut freshness = self.freshness.clone();
         freshness.received = exchange.received;
-        freshness.initial_age = exchange.received.at.since(exchange.sent);
+        freshness.initial_age = Span::of(exchange.received.at.since(exchange.sent));
         Self {
             key: self.key.clone(),
             status: self.status,

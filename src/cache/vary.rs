@@ -5,6 +5,7 @@
 //! credential into the cache (law 12).
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -15,11 +16,21 @@ use super::key::{self, Hash};
 
 /// The fields an answer was selected by, and what they were.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Vary {
-    /// Sorted, each once; none if there was no `Vary`.
+pub(super) struct Vary(Option<Box<Selecting>>);
+
+/// What only few answers have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Selecting {
+    /// Sorted, each once.
     names: Box<[HeaderName]>,
     values: Hash,
 }
+
+/// The hash of no values at all.
+static OF_NOTHING: LazyLock<Hash> = LazyLock::new(|| values(&[], &HeaderMap::new()));
+
+/// How answers that vary by nothing are named.
+static NOTHING: LazyLock<u64> = LazyLock::new(|| digest(&[], &OF_NOTHING));
 
 /// The answer depends on something that no request field tells (`Vary: *`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,42 +52,47 @@ impl Vary {
         }
         names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         names.dedup();
-        Ok(Self { values: values(&names, sent), names: names.into() })
+        Ok(Self::restored(values(&names, sent), names))
     }
 
     /// Whether every request selects this answer.
     pub(super) fn is_nothing(&self) -> bool {
-        self.names.is_empty()
+        self.0.is_none()
     }
 
     /// Whether a request that would send `sent` selects this answer.
     pub(super) fn matches(&self, sent: &HeaderMap) -> bool {
-        self.is_nothing() || self.values == values(&self.names, sent)
+        self.0.as_ref().is_none_or(|by| by.values == values(&by.names, sent))
     }
 
     /// The names, sorted, and the hash of their values.
     pub(super) fn parts(&self) -> (&[HeaderName], Hash) {
-        (&self.names, self.values)
+        self.0.as_ref().map_or((&[], *OF_NOTHING), |by| (&by.names, by.values))
     }
 
     /// From its [parts](Self::parts).
-    pub(super) fn restored(names: Vec<HeaderName>, values: Hash) -> Self {
-        Self { names: names.into(), values }
+    pub(super) fn restored(values: Hash, names: Vec<HeaderName>) -> Self {
+        Self((!names.is_empty()).then(|| Box::new(Selecting { names: names.into(), values })))
     }
 
     /// Names it among the variants under one key.
     pub(super) fn digest(&self) -> u64 {
-        let mut text = Vec::new();
-        self.names.iter().for_each(|name| key::field(&mut text, name.as_str().as_bytes()));
-        text.extend_from_slice(&self.values);
-        let hash: Hash = Sha256::digest(&text).into();
-        hash.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+        self.0.as_ref().map_or(*NOTHING, |by| digest(&by.names, &by.values))
     }
 
     /// Bytes on the heap.
     pub(super) fn weight(&self) -> usize {
-        self.names.iter().map(|name| size_of::<HeaderName>() + name.as_str().len()).sum()
+        let name = |name: &HeaderName| size_of::<HeaderName>() + name.as_str().len();
+        self.0.as_ref().map_or(0, |by| size_of::<Selecting>() + by.names.iter().map(name).sum::<usize>())
     }
+}
+
+fn digest(names: &[HeaderName], values: &Hash) -> u64 {
+    let mut text = Vec::new();
+    names.iter().for_each(|name| key::field(&mut text, name.as_str().as_bytes()));
+    text.extend_from_slice(values);
+    let hash: Hash = Sha256::digest(&text).into();
+    hash.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
 fn values(names: &[HeaderName], sent: &HeaderMap) -> Hash {

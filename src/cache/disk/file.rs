@@ -1,7 +1,7 @@
 //! The file: one redb database with a table of heads and one of pieces of bodies.
 
 use std::any::Any;
-use std::collections::VecDeque;
+use std::borrow::Cow;
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -9,7 +9,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use rustix::fs::OFlags;
@@ -35,7 +35,7 @@ const LAST: &str = "last";
 const MARK: &str = "mark";
 
 /// redb's own cache, in bytes: what is read is copied into the first level.
-const CACHE_BYTES: usize = 8 * 1_024 * 1_024;
+const CACHE_BYTES: usize = 2 * 1_024 * 1_024;
 
 /// How the database is reached: a file, or what a test puts in its place.
 pub(super) trait Place: Send {
@@ -83,7 +83,7 @@ pub(super) struct Found {
     pub(super) id: Id,
     pub(super) bytes: u64,
     /// None if it cannot be read.
-    pub(super) head: Option<record::Head>,
+    pub(super) listed: Option<record::Listed>,
 }
 
 impl Place for Folder {
@@ -161,8 +161,8 @@ impl File {
                 let (id, value) = row?;
                 let parts = value.value().split_first_chunk();
                 let bytes = parts.map_or(0, |(bytes, _)| u64::from_be_bytes(*bytes));
-                let head = parts.and_then(|(_, head)| record::Head::read(head).ok());
-                found.push(Found { id: id.value(), bytes, head });
+                let listed = parts.and_then(|(_, head)| record::Listed::read(head).ok());
+                found.push(Found { id: id.value(), bytes, listed });
             }
             Ok(found)
         })
@@ -183,11 +183,11 @@ impl File {
             let heads = read.open_table(HEADS)?;
             let Some(value) = heads.get(id)? else { return Ok(None) };
             let head = value.value().get(8..).unwrap_or_default().to_vec();
-            let mut body = BytesMut::new();
+            let mut body = Vec::new();
             for row in read.open_table(PIECES)?.range((id, 0)..=(id, u32::MAX))? {
                 body.extend_from_slice(row?.1.value());
             }
-            Ok(Some((head, body.freeze())))
+            Ok(Some((head, Bytes::from(body.into_boxed_slice()))))
         })
     }
 
@@ -263,25 +263,30 @@ fn stamp(write: &WriteTransaction, now: &Reading) -> Result<(), redb::Error> {
     Ok(())
 }
 
-/// The body in pieces of one size.
-fn pieces_of(body: &Body) -> impl Iterator<Item = Bytes> {
-    let mut blocks: VecDeque<Bytes> = body.blocks().iter().cloned().collect();
+/// The body in pieces of one size, copied only where one lies in several blocks.
+fn pieces_of(body: &Body) -> impl Iterator<Item = Cow<'_, [u8]>> {
+    let mut blocks =
+        body.blocks().iter().map(|block| &block[..]).filter(|block| !block.is_empty()).peekable();
+    let mut rest: &[u8] = &[];
     std::iter::from_fn(move || {
-        let first = blocks.front_mut()?;
-        if first.len() >= CHUNK_BYTES {
-            return Some(first.split_to(CHUNK_BYTES));
+        if rest.is_empty() {
+            rest = blocks.next()?;
         }
-        let mut piece = BytesMut::with_capacity(CHUNK_BYTES);
-        while let Some(mut block) = blocks.pop_front() {
-            let fits = block.len().min(CHUNK_BYTES - piece.len());
-            piece.extend_from_slice(&block.split_to(fits));
-            if !block.is_empty() {
-                blocks.push_front(block);
-                break;
-            }
+        let mut piece = Cow::Borrowed(take(&mut rest, CHUNK_BYTES));
+        while piece.len() < CHUNK_BYTES && blocks.peek().is_some() {
+            rest = blocks.next().unwrap_or_default();
+            let more = take(&mut rest, CHUNK_BYTES - piece.len());
+            piece.to_mut().extend_from_slice(more);
         }
-        (!piece.is_empty()).then(|| piece.freeze())
+        Some(piece)
     })
+}
+
+/// Takes so many bytes from the front, or all there are.
+fn take<'a>(from: &mut &'a [u8], bytes: usize) -> &'a [u8] {
+    let (taken, rest) = from.split_at(bytes.min(from.len()));
+    *from = rest;
+    taken
 }
 
 /// redb may panic over pages that nobody but a broken disk could have written.
@@ -309,6 +314,28 @@ impl From<redb::Error> for Trouble {
         match error {
             redb::Error::DatabaseAlreadyOpen => Self::Locked,
             other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        /// The pieces are the body, each but the last as long as the others.
+        #[test]
+        fn pieces_are_the_body(blocks in proptest::collection::vec(0..200_000_usize, 0..5)) {
+            let blocks: Vec<_> = (1..).zip(&blocks).map(|(byte, len)| Bytes::from(vec![byte; *len])).collect();
+            let body = Body::of(blocks.clone());
+            let pieces: Vec<_> = pieces_of(&body).collect();
+            prop_assert_eq!(pieces.concat(), blocks.concat());
+            let short = pieces.iter().position(|piece| piece.len() != CHUNK_BYTES);
+            prop_assert!(short.is_none_or(|short| short == pieces.len() - 1 && !pieces[short].is_empty()));
         }
     }
 }

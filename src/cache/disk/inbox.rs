@@ -15,7 +15,8 @@ use super::catalogue::{Id, Row};
 use super::file::{Found, Trouble};
 use crate::cache::entry::Entry;
 use crate::cache::key::{Key, Selector};
-use crate::cache::second::{Name, SecondTally, Variant};
+use crate::cache::record::Listed;
+use crate::cache::second::{self, Name, SecondTally, Variant};
 use crate::clock::Moment;
 
 /// What is kept within this time is written together.
@@ -92,10 +93,10 @@ impl Inbox {
     }
 
     /// The rows under `key` other than `known`.
-    pub(super) fn rows(&self, key: &Key, known: &[Variant]) -> Vec<Row> {
+    pub(super) fn rows(&self, key: &Key, known: &[Variant]) -> Vec<Arc<Row>> {
+        let key = second::short(&key.hash());
         let state = self.state.lock();
-        let rows = state.catalogue.rows(&key.hash()).iter();
-        rows.filter(|row| !known.contains(&row.variant)).copied().collect()
+        state.catalogue.rows(key).filter(|row| !known.contains(&row.variant())).cloned().collect()
     }
 
     pub(super) fn keep(&self, entry: &Arc<Entry>, now: Moment) {
@@ -232,15 +233,18 @@ impl Inbox {
         // Of use only to who knows of no purge yet.
         state.found_mark = mark.filter(|_| self.phase() == Phase::Opening);
         let deferred = std::mem::take(&mut state.deferred);
-        for Found { id, bytes, head } in found {
-            let wanted = head.filter(|head| !deferred.iter().any(|deferred| deferred.means(head)));
-            let row = |variant| Row { id, variant, bytes };
-            let restored = wanted.is_some_and(|head| state.catalogue.restore(&head.key, row(head.variant())));
-            if !restored {
-                state.catalogue.skip(id);
-                state.deletes.push(id);
+        let mut rows = Vec::with_capacity(found.len());
+        for Found { id, bytes, listed } in found {
+            match listed.filter(|listed| !deferred.iter().any(|deferred| deferred.means(listed))) {
+                Some(Listed { name, key }) => rows.push(Row { id, name, bytes, key }),
+                None => {
+                    state.catalogue.skip(id);
+                    state.deletes.push(id);
+                }
             }
         }
+        let superseded = state.catalogue.restore(rows);
+        state.deletes.extend(superseded);
         let too_many = state.catalogue.make_room();
         state.deletes.extend(too_many);
         state.queued_bytes = 0;
@@ -294,7 +298,9 @@ impl Inbox {
     /// These could not be written; until then, nothing is to be tried.
     pub(super) fn unwritten(&self, ids: &[Id], until: Moment) {
         let mut state = self.state.lock();
-        ids.iter().for_each(|id| state.catalogue.drop_row(*id));
+        for id in ids {
+            state.catalogue.drop_row(*id);
+        }
         self.dropped.fetch_add(ids.len() as u64, Ordering::Relaxed);
         state.muted_until = until;
     }

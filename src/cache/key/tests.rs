@@ -67,7 +67,7 @@ fn selectors_mean_what_they_say() {
         Selector::Path(up("cp"), "/api/v4/tests".into()),
         Selector::Prefix(up("cp"), "/API/v4/".into()),
     ] {
-        assert!(yes.selects(&key), "{yes:?}");
+        assert!(yes.selects(key.text()), "{yes:?}");
     }
     for no in [
         Selector::Upstream(up("c")),
@@ -76,7 +76,23 @@ fn selectors_mean_what_they_say() {
         Selector::Path(up("x"), "/api/v4/tests".into()),
         Selector::Prefix(up("cp"), "/api/v5".into()),
     ] {
-        assert!(!no.selects(&key), "{no:?}");
+        assert!(!no.selects(key.text()), "{no:?}");
+    }
+}
+
+#[test]
+fn what_is_too_long_is_listed_without_its_query() {
+    let long = "a=1&b=".to_owned() + &"x".repeat(1_000);
+    for (query, whole) in [("a=1", true), (long.as_str(), false)] {
+        let key = key(scope("cp", Some("main")), &Method::GET, "/a/b", Some(query));
+        let listed = key.text().to_listed();
+        assert_eq!(listed == *key.text(), whole, "{query}");
+        assert_eq!(
+            (listed.scope(), listed.method(), listed.path()),
+            (key.text().scope(), Method::GET, "/a/b")
+        );
+        assert!(key.text().is_listed_as(&Text::listed(&listed.scope(), &Method::GET, "/a/b")));
+        assert!(!key.text().is_listed_as(&Text::listed(&listed.scope(), &Method::GET, "/a/")));
     }
 }
 

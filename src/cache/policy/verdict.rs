@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::cache::entry::{Body, Entry, Fields, Mark};
 use crate::cache::freshness::Freshness;
-use crate::cache::key::Key;
+use crate::cache::key::{Key, Text};
 use crate::cache::vary::Vary;
 use crate::clock::Moment;
 
@@ -72,6 +72,10 @@ impl Storable {
     /// # Errors
     /// [`NotStored::TooLarge`] if the body is, whatever its `Content-Length` said.
     pub fn entry(&self, key: &Key, body: Body) -> Result<Entry, NotStored> {
+        self.entry_of(key.text(), body)
+    }
+
+    pub(in crate::cache) fn entry_of(&self, key: &Text, body: Body) -> Result<Entry, NotStored> {
         if body.len() > self.max_bytes {
             return Err(NotStored::TooLarge);
         }

@@ -108,10 +108,10 @@ fn what_was_altered_or_is_for_another_is_none() {
     assert!(read(&head, &mine, b"bod", &at(1)).is_err());
     assert!(read(&head, &key("/b"), b"body", &at(1)).is_err());
     for cut in 0..head.len() {
-        assert!(Head::read(&head[..cut]).is_err(), "cut at {cut}");
+        assert!(Head::read(&head[..cut]).is_err() && Listed::read(&head[..cut]).is_err(), "cut at {cut}");
         let mut altered = head.clone();
         altered[cut] ^= 1;
-        assert!(Head::read(&altered).is_err(), "altered at {cut}");
+        assert!(Head::read(&altered).is_err() && Listed::read(&altered).is_err(), "altered at {cut}");
     }
 }
 
@@ -131,6 +131,10 @@ proptest! {
         let head = head_of(&entry, 9, &at(0));
         let again = read(&head, &key, &body, &at(later)).unwrap();
         prop_assert_eq!(Head::read(&head).unwrap().edition, 9);
+        prop_assert!(head.len() <= head_bytes(&entry) && head_bytes(&entry) <= head.len() + 64);
+        let listed = Listed::read(&head).unwrap();
+        prop_assert_eq!(listed.name, entry.name());
+        prop_assert!(entry.key().is_listed_as(&listed.key));
         prop_assert_eq!(again.headers(), entry.headers());
         prop_assert_eq!(again.body().blocks().concat(), body);
         prop_assert_eq!(again.freshness(), entry.freshness());
@@ -142,9 +146,9 @@ proptest! {
     /// No bytes make it panic.
     #[test]
     fn noise_is_no_record(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-        prop_assert!(Head::read(&bytes).is_err());
+        prop_assert!(Head::read(&bytes).is_err() && Listed::read(&bytes).is_err());
         let mut sealed = bytes;
         sealed.extend(sum([&sealed[..]]).to_be_bytes());
-        let _ = Head::read(&sealed);
+        let _ = (Head::read(&sealed), Listed::read(&sealed));
     }
 }

@@ -96,7 +96,7 @@ impl Shared {
         let record = self.key("r", &self.sealer.name(&key.hash()));
         let (at, not_before) = {
             let log = self.log.lock();
-            (log.position(), log.last_of(key))
+            (log.position(), log.last_of(key.text()))
         };
         let Some(at) = at else { return (Turn::Unknown, Vec::new()) };
         let (turn, found) = self.turn_at(name, record, (at, not_before), is_wanted).await;

@@ -15,7 +15,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-use crate::cache::key::{Key, Selector};
+use crate::cache::key::{Selector, Text};
 use crate::clock::Moment;
 
 /// For so long after a call a replica is waited for by those who write (see `shared`).
@@ -262,12 +262,12 @@ impl Log {
 
     /// Whether anything after `kept` makes untrue what is kept under `key`; what cannot
     /// be told is taken to.
-    pub(super) fn overtook(&self, kept: Position, key: &Key) -> bool {
+    pub(super) fn overtook(&self, kept: Position, key: &Text) -> bool {
         kept.generation != self.at.generation || kept.seq < self.floor || kept.seq < self.last_of(key)
     }
 
     /// The number of the last entry that selects `key`; beyond all, if it is on its way.
-    pub(super) fn last_of(&self, key: &Key) -> u64 {
+    pub(super) fn last_of(&self, key: &Text) -> u64 {
         if self.own.iter().any(|own| own.seq.is_none() && own.selector.selects(key)) {
             return u64::MAX;
         }

@@ -14,7 +14,7 @@ use super::log::Position;
 use super::{Shared, millis};
 use crate::cache::Now;
 use crate::cache::entry::Entry;
-use crate::cache::key::{Hash, Key};
+use crate::cache::key::{Hash, Key, Text};
 use crate::cache::record::{self, Reading};
 use crate::redis::Answer;
 
@@ -39,8 +39,8 @@ impl Shared {
         let time = (*self.time.lock())?;
         let life = &entry.freshness;
         let now = Now { at: reading.present.now, wall: reading.wall };
-        let stale = life.stale_while_revalidate.max(life.stale_if_error).max(limited);
-        let useful = life.lifetime.saturating_add(stale).saturating_sub(life.age(now)).min(MAX_LIFE);
+        let stale = life.stale_while_revalidate.max(life.stale_if_error).get().max(limited);
+        let useful = life.lifetime.get().saturating_add(stale).saturating_sub(life.age(now)).min(MAX_LIFE);
         if useful < Duration::from_millis(1) {
             return None;
         }
@@ -53,7 +53,7 @@ impl Shared {
         }
         text.extend_from_slice(&head);
         entry.body.blocks().iter().for_each(|block| text.extend_from_slice(block));
-        let (hash, variant) = entry.name();
+        let (hash, variant) = (entry.key.hash(), entry.vary.digest());
         let name = self.sealer.name(&hash);
         let field = self.field(&hash, variant);
         let sealed = self.sealer.seal(&bond(&entry.key, &name, &field), &text).ok()?;
@@ -82,7 +82,7 @@ impl Shared {
         let pairs = found.list().unwrap_or_default().chunks_exact(2);
         let entries = pairs.filter_map(|pair| {
             let (field, sealed) = (pair[0].bytes()?, pair[1].bytes()?);
-            self.entry(key, &self.sealer.open(&bond(key, &name, field), sealed)?)
+            self.entry(key, &self.sealer.open(&bond(key.text(), &name, field), sealed)?)
         });
         entries.collect()
     }
@@ -98,7 +98,7 @@ impl Shared {
         let (head, body) = text.split_at_checked(head_bytes)?;
         let head = record::Head::read(head).ok()?;
         let (edition, _) = self.editions.edition_and_limited(&head.key)?;
-        if edition != head.edition || self.log.lock().overtook(Position { generation, seq }, key) {
+        if edition != head.edition || self.log.lock().overtook(Position { generation, seq }, key.text()) {
             return None;
         }
         let reading = self.reading();
@@ -118,7 +118,7 @@ impl Shared {
 }
 
 /// What the seal is bound to.
-fn bond(key: &Key, name: &[u8; 32], field: &[u8]) -> Vec<u8> {
+fn bond(key: &Text, name: &[u8; 32], field: &[u8]) -> Vec<u8> {
     let upstream = key.upstream().as_bytes();
     [b"answer\0".as_slice(), &[super::SCHEMA], name, field, upstream].concat()
 }

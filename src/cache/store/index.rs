@@ -7,7 +7,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::cache::entry::Entry;
-use crate::cache::key::{Hash, Key, Selector, folded};
+use crate::cache::key::{Selector, Text, folded};
 use crate::pattern;
 
 /// What has a key, in the order of upstream and path. Nothing of a key is copied: its
@@ -15,8 +15,11 @@ use crate::pattern;
 pub(in crate::cache) struct Index<T>(BTreeSet<Placed<T>>);
 
 /// Whatever is kept under a key.
-pub(in crate::cache) trait Keyed {
-    fn key(&self) -> &Key;
+pub(in crate::cache) trait Keyed: Clone {
+    fn key(&self) -> &Text;
+
+    /// Not zero; tells apart what is kept under one key.
+    fn number(&self) -> u64;
 }
 
 /// A place in the order.
@@ -24,8 +27,8 @@ trait Place {
     fn upstream(&self) -> &str;
     /// As purges compare it.
     fn path(&self) -> Cow<'_, str>;
-    /// Tells apart what lies under one path.
-    fn hash(&self) -> Hash;
+    /// Tells apart what lies under one path; none comes first.
+    fn rest(&self) -> Option<(&Text, u64)>;
 }
 
 struct Placed<T>(T);
@@ -37,19 +40,25 @@ struct Before<'a> {
 }
 
 impl<T: Keyed> Index<T> {
-    /// In the place of what there is under the same key.
+    /// In the place of what there is under the same key with the same number.
     pub(in crate::cache) fn put(&mut self, one: T) {
         self.0.replace(Placed(one));
     }
 
-    pub(in crate::cache) fn remove(&mut self, key: &Key) {
-        let place: &dyn Place = key;
+    /// Puts in many: their places are worked out once, and not whenever two are compared.
+    pub(in crate::cache) fn fill(&mut self, mut all: Vec<T>) {
+        all.sort_by_cached_key(|one| format!("{}\0{}", one.key().upstream(), one.key().folded_path()));
+        self.0.append(&mut all.into_iter().map(Placed).collect());
+    }
+
+    pub(in crate::cache) fn remove(&mut self, one: &T) {
+        let place: &dyn Place = &Placed(one.clone());
         self.0.remove(place);
     }
 
-    pub(in crate::cache) fn select(&self, selector: &Selector) -> Vec<Key> {
+    pub(in crate::cache) fn select(&self, selector: &Selector) -> Vec<T> {
         let (upstream, from) = match selector {
-            Selector::All => return self.0.iter().map(|one| one.0.key().clone()).collect(),
+            Selector::All => return self.0.iter().map(|one| one.0.clone()).collect(),
             Selector::Upstream(upstream)
             | Selector::Resource(upstream, _)
             | Selector::Matching(upstream, _) => (upstream, "".into()),
@@ -59,9 +68,11 @@ impl<T: Keyed> Index<T> {
         };
         let start: &dyn Place = &Before { upstream: upstream.as_str(), path: &from };
         let all = self.0.range::<dyn Place, _>((Bound::Included(start), Bound::Unbounded));
-        let keys = all.map(|one| one.0.key());
-        keys.take_while(|key| key.upstream() == upstream.as_str() && is_within(selector, &from, key))
-            .filter(|key| selector.selects(key))
+        all.map(|one| &one.0)
+            .take_while(|one| {
+                one.key().upstream() == upstream.as_str() && is_within(selector, &from, one.key())
+            })
+            .filter(|one| selector.selects(one.key()))
             .cloned()
             .collect()
     }
@@ -79,7 +90,7 @@ impl<T> Default for Index<T> {
 }
 
 /// Whether later paths may still be meant.
-fn is_within(selector: &Selector, from: &str, key: &Key) -> bool {
+fn is_within(selector: &Selector, from: &str, key: &Text) -> bool {
     match selector {
         Selector::Path(..) => key.folded_path() == from,
         Selector::Prefix(..) => key.folded_path().starts_with(from),
@@ -91,29 +102,28 @@ fn is_within(selector: &Selector, from: &str, key: &Key) -> bool {
     }
 }
 
-impl Keyed for Key {
-    fn key(&self) -> &Key {
-        self
-    }
-}
-
 impl Keyed for Arc<Entry> {
-    fn key(&self) -> &Key {
+    fn key(&self) -> &Text {
         Entry::key(self)
     }
+
+    /// The latest stands for all under its key.
+    fn number(&self) -> u64 {
+        1
+    }
 }
 
-impl Place for Key {
+impl<T: Keyed> Place for Placed<T> {
     fn upstream(&self) -> &str {
-        Key::upstream(self)
+        self.0.key().upstream()
     }
 
     fn path(&self) -> Cow<'_, str> {
-        self.folded_path()
+        self.0.key().folded_path()
     }
 
-    fn hash(&self) -> Hash {
-        Key::hash(self)
+    fn rest(&self) -> Option<(&Text, u64)> {
+        Some((self.0.key(), self.0.number()))
     }
 }
 
@@ -126,21 +136,21 @@ impl Place for Before<'_> {
         Cow::Borrowed(self.path)
     }
 
-    fn hash(&self) -> Hash {
-        Hash::default()
+    fn rest(&self) -> Option<(&Text, u64)> {
+        None
     }
 }
 
 impl<'a, T: Keyed + 'a> Borrow<dyn Place + 'a> for Placed<T> {
     fn borrow(&self) -> &(dyn Place + 'a) {
-        self.0.key()
+        self
     }
 }
 
 impl Ord for dyn Place + '_ {
     fn cmp(&self, other: &Self) -> Ordering {
         let by_path = || self.path().cmp(&other.path());
-        self.upstream().cmp(other.upstream()).then_with(by_path).then_with(|| self.hash().cmp(&other.hash()))
+        self.upstream().cmp(other.upstream()).then_with(by_path).then_with(|| self.rest().cmp(&other.rest()))
     }
 }
 
@@ -160,7 +170,7 @@ impl Eq for dyn Place + '_ {}
 
 impl<T: Keyed> Ord for Placed<T> {
     fn cmp(&self, other: &Self) -> Ordering {
-        let (one, other): (&dyn Place, &dyn Place) = (self.0.key(), other.0.key());
+        let (one, other): (&dyn Place, &dyn Place) = (self, other);
         one.cmp(other)
     }
 }

@@ -126,6 +126,6 @@ impl Cache {
 
     /// The answers under `key` in the first level.
     fn variants(&self, key: &Key) -> Vec<Variant> {
-        self.slots.variants(key).iter().map(|entry| entry.vary.digest()).collect()
+        self.slots.variants(key.quick(), key.text()).iter().map(|entry| entry.vary.digest()).collect()
     }
 }

@@ -1,5 +1,9 @@
-//! What is kept, by key, in moka; and an index by path beside it, so that a purge costs
-//! what it removes.
+//! What is kept, in moka; and an index by path beside it, so that a purge costs what it
+//! removes.
+//!
+//! moka is given the hash that a key has in this process, and not the key, which every
+//! entry holds already. Whoever looks compares the whole key (law 10); of two keys with
+//! one hash the later takes the place of the other.
 //!
 //! moka's clocks are not used: stale answers are wanted long after they stop being fresh.
 //! It evicts the least recently used rather than by TinyLFU, which would turn away a new
@@ -20,14 +24,14 @@ use smallvec::SmallVec;
 
 use super::index::Index;
 use crate::cache::entry::Entry;
-use crate::cache::key::{Hashed, Key, Selector};
+use crate::cache::key::{Hashed, Selector, Text};
 
 /// The variants under one key, the latest first. Cloning one copies a pointer.
 pub(super) type Variants = SmallVec<[Arc<Entry>; 1]>;
 
 /// All that is kept.
 pub(super) struct Slots {
-    kept: moka::sync::Cache<Key, Variants, Hashed>,
+    kept: moka::sync::Cache<u64, Variants, Hashed>,
     index: Arc<Mutex<Index<Arc<Entry>>>>,
 }
 
@@ -41,38 +45,43 @@ impl Slots {
             .weigher(|_, variants: &Variants| weight_bytes(variants))
             .eviction_listener(move |_, variants: Variants, cause| {
                 if cause != RemovalCause::Replaced {
-                    variants.first().into_iter().for_each(|first| told.lock().remove(first.key()));
+                    variants.first().into_iter().for_each(|first| told.lock().remove(first));
                 }
             })
             .build_with_hasher(Hashed::default());
         Self { kept, index }
     }
 
-    /// What there is under `key`.
-    pub(super) fn variants(&self, key: &Key) -> Variants {
-        self.kept.get(key).unwrap_or_default()
+    /// What there is under `key`, whose hash is `quick`.
+    pub(super) fn variants(&self, quick: u64, key: &Text) -> Variants {
+        self.kept.get(&quick).filter(|there| are_of(there, key)).unwrap_or_default()
     }
 
     /// Keeps these under `key` in the place of what there is; nothing, if these are none.
-    pub(super) fn put(&self, key: &Key, variants: Variants) {
-        match variants.first() {
-            Some(first) => {
-                self.index.lock().put(Arc::clone(first));
-                self.kept.insert(key.stored(), variants);
-            }
-            None => self.kept.invalidate(key),
+    pub(super) fn put(&self, quick: u64, key: &Text, variants: Variants) {
+        if self.kept.get(&quick).is_some_and(|there| variants.is_empty() || !are_of(&there, key)) {
+            // Before its successor is there: the index is told of what is not replaced by its like.
+            self.kept.invalidate(&quick);
+            self.kept.run_pending_tasks();
         }
-        self.kept.run_pending_tasks();
+        if let Some(first) = variants.first() {
+            self.index.lock().put(Arc::clone(first));
+            self.kept.insert(quick, variants);
+            self.kept.run_pending_tasks();
+        }
     }
 
     /// Takes out what there is under `key`.
-    pub(super) fn remove(&self, key: &Key) -> Variants {
-        let gone = self.kept.remove(key).unwrap_or_default();
-        self.kept.run_pending_tasks();
+    pub(super) fn remove(&self, quick: u64, key: &Text) -> Variants {
+        let gone = self.variants(quick, key);
+        if !gone.is_empty() {
+            self.put(quick, key, Variants::new());
+        }
         gone
     }
 
-    pub(super) fn select(&self, selector: &Selector) -> Vec<Key> {
+    /// One for each key that is meant.
+    pub(super) fn select(&self, selector: &Selector) -> Vec<Arc<Entry>> {
         self.index.lock().select(selector)
     }
 
@@ -91,7 +100,36 @@ impl Slots {
     }
 }
 
+fn are_of(variants: &Variants, key: &Text) -> bool {
+    variants.first().is_some_and(|first| first.key() == key)
+}
+
 fn weight_bytes(variants: &Variants) -> u32 {
     let bytes = variants.iter().map(|entry| entry.weight_bytes()).sum::<usize>();
     u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::store::tests::{entry, key};
+
+    /// Of two keys with one hash neither is answered with what is the other's (law 10).
+    #[test]
+    fn keys_of_one_hash_are_told_apart() {
+        let slots = Slots::new(1 << 20);
+        let [one, two] = ["/1", "/2"].map(|path| entry(&key("a", path), 10));
+        let put = |entry: &Arc<Entry>| slots.put(7, entry.key(), Variants::from_elem(Arc::clone(entry), 1));
+        put(&one);
+        assert!(slots.variants(7, two.key()).is_empty());
+        assert!(slots.remove(7, two.key()).is_empty());
+        assert_eq!((slots.variants(7, one.key()).len(), slots.indexed(), slots.len()), (1, 1, 1));
+        put(&two);
+        assert!(slots.variants(7, one.key()).is_empty());
+        assert_eq!((slots.variants(7, two.key()).len(), slots.indexed(), slots.len()), (1, 1, 1));
+        let all = slots.select(&Selector::All);
+        assert!(all.len() == 1 && Arc::ptr_eq(&all[0], &two));
+        slots.remove(7, two.key());
+        assert_eq!((slots.indexed(), slots.len(), slots.weight_bytes()), (0, 0, 0));
+    }
 }

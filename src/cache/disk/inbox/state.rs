@@ -70,8 +70,7 @@ impl State {
         if self.queued_bytes + cost > MAX_QUEUED_BYTES {
             return false;
         }
-        let (_, variant) = entry.name();
-        let Some((id, gone)) = self.catalogue.add(entry.key(), variant, bytes_in_file(entry)) else {
+        let Some((id, gone)) = self.catalogue.add(entry.key(), entry.name(), bytes_in_file(entry)) else {
             return false;
         };
         self.delete(gone);
@@ -149,10 +148,10 @@ impl State {
 }
 
 impl Deferred {
-    pub(super) fn means(&self, head: &record::Head) -> bool {
+    pub(super) fn means(&self, listed: &record::Listed) -> bool {
         match self {
-            Self::Purge(selector) => selector.selects(&head.key),
-            Self::Forget(name) => *name == head.name(),
+            Self::Purge(selector) => selector.selects(&listed.key),
+            Self::Forget(name) => *name == listed.name,
         }
     }
 }

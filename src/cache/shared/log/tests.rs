@@ -5,16 +5,16 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use super::*;
-use crate::cache::key::Scope;
+use crate::cache::key::{Key, Scope};
 use crate::target::Target;
 
 const REPLICAS: usize = 3;
 const KEYS: usize = 2;
 
-fn key(at: usize) -> Key {
+fn key(at: usize) -> Text {
     let scope = Scope { upstream: "u".parse().unwrap(), key: None };
     let target = Target::parse(&format!("/{at}"), None).unwrap();
-    Key::new(&scope, &Method::GET, &target, &HeaderMap::new(), None)
+    Key::new(&scope, &Method::GET, &target, &HeaderMap::new(), None).text().clone()
 }
 
 fn selector(at: usize) -> Selector {

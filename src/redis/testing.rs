@@ -11,7 +11,8 @@ use super::Server;
 use crate::secret::Secret;
 
 pub(crate) struct RedisServer {
-    /// A shell that kills the server when its input ends.
+    /// A shell that kills the server when its input ends, and takes the folder away: a static
+    /// is never dropped.
     keeper: Child,
     folder: TempDir,
 }
@@ -21,7 +22,7 @@ impl RedisServer {
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let keeper = Command::new("sh")
-            .args(["-c", "${WEIR_TEST_REDIS:-redis-server} --port 0 --save '' --appendonly no --unixsocket ./socket & read end; kill -9 $!"])
+            .args(["-c", "${WEIR_TEST_REDIS:-redis-server} --port 0 --save '' --appendonly no --unixsocket ./socket & read end; kill -9 $!; rm -rf \"$PWD\""])
             .current_dir(folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

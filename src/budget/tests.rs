@@ -1,5 +1,7 @@
 //! The shell around the core, under tokio's paused time.
 
+mod twins;
+
 use super::laws::plan;
 use super::*;
 use crate::quota::{Calendar, Window};

@@ -4,6 +4,9 @@
 //! waiters, since who goes first depends on standings that change on the way. Where
 //! the whole is small enough, it is played out instead: everything in flight is
 //! answered now, nobody leaves the queue, and what leaves it is answered at once.
+//!
+//! Deadlines are known, and not played out: those ahead would be served at slots that
+//! come later than here, and find them gone. What is told then is no lower bound either.
 
 use super::super::queue::{EntryId, Waiter};
 use super::Desk;

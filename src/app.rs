@@ -52,6 +52,7 @@ use traces::Traces;
 
 pub use reload::Origin;
 pub use sockets::Sockets;
+pub use stop::Signals;
 
 /// How long operators' requests may hold up the end.
 const ADMIN_GRACE: Duration = Duration::from_secs(1);

@@ -24,19 +24,42 @@ const LAST_STRETCH: Duration = Duration::from_secs(1);
 /// From one look at what is still outstanding to the next.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-impl App {
-    /// Serves until SIGTERM or SIGINT, then stops in good order; at once, if a
-    /// second one comes.
-    ///
+/// SIGTERM and SIGINT from now on. Listened for before anything is started: who hears that
+/// weir listens may stop it in the same moment.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    /// A write beyond a file-size limit is to fail as on a full disk, and not to end the process.
+    _beyond_limit: Signal,
+}
+
+impl Signals {
     /// # Errors
     /// The signals cannot be listened for.
-    pub async fn serve_until_signal(self) -> anyhow::Result<()> {
-        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
-        // A write beyond a file-size limit is to fail as on a full disk, and not to end the process.
+    pub fn listen() -> anyhow::Result<Self> {
         let beyond_limit = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
-        let _caught = signal(beyond_limit).context("SIGXFSZ cannot be listened for")?;
-        either(&mut terminate, &mut interrupt).await;
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?,
+            interrupt: signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?,
+            _beyond_limit: signal(beyond_limit).context("SIGXFSZ cannot be listened for")?,
+        })
+    }
+
+    /// One of the two that say stop.
+    pub async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+impl App {
+    /// Serves until a signal says stop, then stops in good order; at once, if a
+    /// second one comes.
+    pub async fn serve_until(self, mut signals: Signals) {
+        signals.stop().await;
         tracing::info!("stopping: a second signal ends it at once");
         tokio::select! {
             cut = self.stop() => {
@@ -44,9 +67,8 @@ impl App {
                     tracing::warn!(cut, "connections were cut when the grace was over");
                 }
             }
-            () = either(&mut terminate, &mut interrupt) => tracing::warn!("stopped at once: what was under way is cut"),
+            () = signals.stop() => tracing::warn!("stopped at once: what was under way is cut"),
         }
-        Ok(())
     }
 
     /// Accepts nothing new, answers what is under way, tells the rest to go
@@ -92,12 +114,5 @@ impl App {
             tracing::error!(%error, "the admin listener failed");
         }
         cut
-    }
-}
-
-async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
     }
 }

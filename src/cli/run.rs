@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use super::output::{self, Failure};
-use crate::app::{App, Origin, Setup, Sockets};
+use crate::app::{App, Origin, Setup, Signals, Sockets};
 use crate::config;
 use crate::telemetry::{self, LogFormat, Logging};
 
@@ -63,8 +63,15 @@ pub(super) fn main(args: Args) -> Result<(), Failure> {
         .build()
         .context("the runtime cannot start")?;
     let served = runtime.block_on(async {
-        let app = App::start_with(config, Setup { sockets, origin }).await?;
-        app.serve_until_signal().await
+        let mut signals = Signals::listen()?;
+        let app = tokio::select! {
+            biased;
+            app = App::start_with(config, Setup { sockets, origin }) => app?,
+            // Nobody has been let in yet.
+            () = signals.stop() => return Ok(()),
+        };
+        app.serve_until(signals).await;
+        anyhow::Ok(())
     });
     // After a second signal nothing is waited for.
     runtime.shutdown_background();

@@ -34,6 +34,15 @@ fn config(vendor: &Emulator, minute: &str, grace: &str) -> String {
     format!("[server]\nshutdown_grace = \"{grace}\"\n{text}")
 }
 
+#[tokio::test]
+async fn who_hears_that_it_listens_may_stop_it_in_the_same_moment() {
+    let vendor = vendor(500, Duration::ZERO).await;
+    for _ in 0..12 {
+        let said = Weir::start(&config(&vendor, "20/1m", "1s")).stop();
+        assert!(said.contains("stopping"), "{said}");
+    }
+}
+
 /// As a service manager does it: the socket is held by the parent; the successor is
 /// started, then its predecessor told to stop.
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@
 //! answer or do nothing at all; `body` cuts request bodies that stand still; a
 //! handshake has the time of a head, and holds a connection's place. A
 //! caller who hangs up makes hyper drop the service's future at whatever await it is.
+//! `streams` says where HTTP/2's requests run, `outgoing` how answers leave.
 //!
 //! Stopping: no new connections, idle ones are closed, what is under way is finished
 //! within the grace, the rest is cut. A connection that has asked nothing yet was accepted

@@ -103,7 +103,7 @@ impl Activity {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// The connection's task has its next turn.
+    /// The connection's task has its next turn, in which what was put off before leaves.
     pub(super) fn begin_turn(&self) {
         self.turn.fetch_add(1, Ordering::Relaxed);
     }

@@ -14,6 +14,11 @@ fn used_of(budget: &Arc<Budget>) -> Vec<u32> {
     budget.snapshot().account.iter().map(|limit| limit.used).collect()
 }
 
+fn start(disk: &Disk) -> Arc<Ledger> {
+    let place = Box::new(disk.clone()) as Box<dyn Place>;
+    Ledger::start(place, options("unused".as_ref()), Clock::system(), BootId([1; 16])).unwrap()
+}
+
 async fn durable(ledger: &Arc<Ledger>, plan: Plan) -> Arc<Budget> {
     ledger.loaded().await.unwrap();
     let budget = Budget::durable(plan, ledger.clock, ledger.link("vendor".parse().unwrap(), Duration::ZERO));
@@ -60,10 +65,7 @@ async fn what_was_begun_before_a_reload_counts_on_its_limits_after_any_restart()
 #[tokio::test]
 async fn a_limit_of_which_a_crash_left_nothing_on_disk_is_new_at_the_next_start() {
     let disk = Disk::default();
-    let start = || {
-        let place = Box::new(disk.clone()) as Box<dyn Place>;
-        Ledger::start(place, options("unused".as_ref()), Clock::system(), BootId([1; 16])).unwrap()
-    };
+    let start = || start(&disk);
     let [short, long] = plans();
     let ledger = start();
     let first = durable(&ledger, short).await;
@@ -90,10 +92,7 @@ async fn a_limit_of_which_a_crash_left_nothing_on_disk_is_new_at_the_next_start(
 #[tokio::test]
 async fn a_limit_that_comes_while_the_disk_is_full_counts_all_once_there_is_room() {
     let disk = Disk::default();
-    let start = || {
-        let place = Box::new(disk.clone()) as Box<dyn Place>;
-        Ledger::start(place, options("unused".as_ref()), Clock::system(), BootId([1; 16])).unwrap()
-    };
+    let start = || start(&disk);
     let [short, long] = plans();
     let ledger = start();
     let first = durable(&ledger, short).await;

@@ -21,7 +21,6 @@ mod streams;
 mod tls;
 
 use std::convert::Infallible;
-use std::error::Error as StdError;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
@@ -43,6 +42,7 @@ use tokio::time::timeout_at;
 
 use crate::clock::Clock;
 use crate::consumer::{self, Certificate};
+use crate::upstream::BoxError;
 
 use body::Answer;
 use ending::{Stopped, to_its_end};
@@ -73,8 +73,6 @@ const PING_AFTER: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Before accepting again when the system refuses (no file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// What answers requests: any function from a request and its peer to the future of a
 /// response, which is dropped when the caller hangs up.

@@ -1,6 +1,5 @@
 //! The two bodies of an exchange as the listener guards them.
 
-use std::error::Error as StdError;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::clock::{Clock, Silence};
+use crate::upstream::BoxError;
 
 use super::guard::Exchange;
 
@@ -29,7 +29,7 @@ pub enum RequestBodyError {
     TooSlow,
     /// The connection ended, or what came is not a body.
     #[error("the body broke off: {0}")]
-    Broken(#[source] Box<dyn StdError + Send + Sync>),
+    Broken(#[source] BoxError),
 }
 
 impl<B> RequestBody<B> {
@@ -42,7 +42,7 @@ impl<B> RequestBody<B> {
 impl<B> Body for RequestBody<B>
 where
     B: Body<Data = Bytes> + Unpin,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    B::Error: Into<BoxError>,
 {
     type Data = Bytes;
     type Error = RequestBodyError;

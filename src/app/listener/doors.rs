@@ -1,16 +1,12 @@
 //! All the doors that consumers have: plain, TLS, or both, with one service behind them.
 
-use std::error::Error as StdError;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{Request, Response};
-use hyper::body::Body;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use super::{Drained, Options, Peer, RequestBody, Tls, serve};
+use super::{Drained, Options, Service, Tls, serve};
 use crate::app::sockets::{Purpose, Sockets};
 use crate::clock::Clock;
 use crate::config;
@@ -66,19 +62,12 @@ impl Doors {
     }
 
     /// Serves each until the future that `shutdown` makes for it resolves; see [`serve`].
-    pub fn serve<S, F, B, E>(
+    pub fn serve<E: Future<Output = ()> + Send + 'static>(
         self,
-        service: S,
+        service: impl Service,
         options: Options,
         shutdown: impl Fn() -> E,
-    ) -> Vec<JoinHandle<Drained>>
-    where
-        S: Fn(Request<RequestBody>, Peer) -> F + Clone + Send + Sync + 'static,
-        F: Future<Output = Response<B>> + Send + 'static,
-        B: Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<Box<dyn StdError + Send + Sync>>,
-        E: Future<Output = ()> + Send + 'static,
-    {
+    ) -> Vec<JoinHandle<Drained>> {
         let plain = self.plain.map(|(listener, _)| (listener, None));
         let secure = self.secure.map(|(listener, _, tls)| (listener, Some(tls)));
         plain

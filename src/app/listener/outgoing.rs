@@ -82,6 +82,9 @@ impl Frames {
         inner: &mut Guarded<IO>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
         while self.written < self.bytes.len() {
             let left = self.bytes.get(self.written..).unwrap_or_default();
             match ready!(Pin::new(&mut *inner).poll_write(cx, left))? {
@@ -143,20 +146,16 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Outgoing<IO> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { inner, frames } = &mut *self;
-        if !frames.is_empty() {
-            if frames.put_off(inner.turn(), cx) {
-                return Poll::Pending;
-            }
-            ready!(frames.poll_write_out(inner, cx))?;
+        if !frames.is_empty() && frames.put_off(inner.turn(), cx) {
+            return Poll::Pending;
         }
+        ready!(frames.poll_write_out(inner, cx))?;
         Pin::new(inner).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { inner, frames } = &mut *self;
-        if !frames.is_empty() {
-            ready!(frames.poll_write_out(inner, cx))?;
-        }
+        ready!(frames.poll_write_out(inner, cx))?;
         Pin::new(inner).poll_shutdown(cx)
     }
 }

@@ -150,21 +150,21 @@ impl Budget {
             let limits = desk.eras().limits(self.era, limits);
             desk.refused_by_vendor(limits, sent, retry_after, now)
         })?;
-        if let Some(limit) = self.plan.limits.iter().position(|limit| limit.name == closed.limit) {
-            self.tell(|replica, _| replica.teach(limit));
-        }
         if closed.withdrawn {
             self.remember_broken_promise();
         }
-        self.remember_lesson(&closed.limit, closed.spaced_out);
+        if let Some(limit) = self.plan.limits.iter().position(|limit| limit.name == closed.limit) {
+            self.tell(|replica, _| replica.teach(limit));
+            self.remember_lesson(limit, closed.spaced_out);
+        }
         Some(closed)
     }
 
     /// The vendor has refused a request of another replica, which closed `limit` at one moment
     /// until another, if that is news, or has it evenly spaced since.
     pub(super) fn heed(&self, limit: &LimitName, closing: Option<(Moment, Moment)>, is_even: bool) {
-        let Some(at) = self.plan.limits.iter().position(|known| known.name == *limit) else { return };
-        self.change(|desk, now| desk.heed(at, closing, is_even, now));
+        let Some(limit) = self.plan.limits.iter().position(|known| known.name == *limit) else { return };
+        self.change(|desk, now| desk.heed(limit, closing, is_even, now));
         self.remember_lesson(limit, is_even);
     }
 
@@ -181,18 +181,18 @@ impl Budget {
     }
 
     /// A restart must not forget what the vendor has taught of `limit`.
-    fn remember_lesson(&self, limit: &LimitName, is_spaced: bool) {
-        let at = self.plan.limits.iter().position(|known| known.name == *limit);
-        let Some((link, at)) = self.link.as_ref().zip(at) else { return };
+    fn remember_lesson(&self, limit: usize, is_spaced: bool) {
+        let Some(link) = &self.link else { return };
+        let name = &self.plan.limits[limit].name;
         if is_spaced {
-            link.remember_spacing(limit);
+            link.remember_spacing(name);
         }
-        self.remember_others(at);
+        self.remember_others(limit);
         let closed = {
             let desk = &self.core.state.lock().desk;
-            desk.eras().limit(self.era, at).and_then(|limit| desk.books().closed(limit))
+            desk.eras().limit(self.era, limit).and_then(|limit| desk.books().closed(limit))
         };
-        closed.inspect(|until| link.remember_closed(limit, *until));
+        closed.inspect(|until| link.remember_closed(name, *until));
     }
 
     /// A restart must not forget what others have used.

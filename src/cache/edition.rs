@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::key::Text;
+use super::key::{self, Text};
 use crate::config::Upstream;
 use crate::id::UpstreamName;
 use crate::pattern::Pattern;
@@ -75,6 +75,5 @@ impl Edition {
 }
 
 fn digest(text: &str) -> u64 {
-    let hash: [u8; 32] = Sha256::digest(text).into();
-    hash.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    key::beginning(&Sha256::digest(text).into())
 }

@@ -15,8 +15,8 @@ use http::StatusCode;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::freshness::Freshness;
-use super::key::Text;
-use super::second::{self, Name};
+use super::key::{self, Text};
+use super::second::Name;
 use super::vary::Vary;
 use crate::clock::Moment;
 
@@ -100,7 +100,7 @@ impl Entry {
     }
 
     pub(super) fn name(&self) -> Name {
-        (second::short(&self.key.hash()), self.vary.digest())
+        (key::beginning(&self.key.hash()), self.vary.digest())
     }
 
     /// When it came from the vendor, or was last validated there.

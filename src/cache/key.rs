@@ -35,6 +35,11 @@ use self::text::{begin, short_count, short_optional};
 /// SHA-256 of what the thing is made of.
 pub(super) type Hash = [u8; 32];
 
+/// The first eight bytes: a digest where little is at stake.
+pub(super) fn beginning(hash: &Hash) -> u64 {
+    hash.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
 /// Whose answers these are: an upstream's, as seen with one of its keys. The
 /// key's name, never its value. Divisions that share a key share a scope.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -24,8 +24,8 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use super::Now;
 use super::entry::{Body, Entry, Fields, Mark};
 use super::freshness::{Freshness, Seconds, Source, Span};
-use super::key::{Hash, Key, Scope, Text};
-use super::second::{self, Name};
+use super::key::{self, Hash, Key, Scope, Text};
+use super::second::Name;
 use super::vary::Vary;
 use crate::clock::{BootId, Moment, Present, UnixTime};
 
@@ -142,7 +142,7 @@ impl Listed {
         let read = |from: &mut &[u8]| {
             take::<LIFE_BYTES>(from)?;
             let (hash, key) = read_key(from)?;
-            Some(Self { name: (second::short(&hash), read_vary(from)?.digest()), key })
+            Some(Self { name: (key::beginning(&hash), read_vary(from)?.digest()), key })
         };
         read(&mut rest).ok_or(Garbled)
     }

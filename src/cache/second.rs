@@ -23,7 +23,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::entry::Entry;
-use super::key::{Hash, Key, Selector};
+use super::key::{Key, Selector};
 
 /// What will be known.
 pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -37,11 +37,6 @@ pub type Short = u64;
 
 /// One answer's name in both levels.
 pub type Name = (Short, Variant);
-
-/// The beginning of `hash`.
-pub(super) fn short(hash: &Hash) -> Short {
-    hash.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
-}
 
 /// Which second level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -91,8 +91,7 @@ fn digest(names: &[HeaderName], values: &Hash) -> u64 {
     let mut text = Vec::new();
     names.iter().for_each(|name| key::field(&mut text, name.as_str().as_bytes()));
     text.extend_from_slice(values);
-    let hash: Hash = Sha256::digest(&text).into();
-    hash.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    key::beginning(&Sha256::digest(&text).into())
 }
 
 fn values(names: &[HeaderName], sent: &HeaderMap) -> Hash {

@@ -14,9 +14,9 @@ use self::state::{Deferred, MAX_BATCH_BYTES, State};
 use super::catalogue::{Id, Row};
 use super::file::{Found, Trouble};
 use crate::cache::entry::Entry;
-use crate::cache::key::{Key, Selector};
+use crate::cache::key::{self, Key, Selector};
 use crate::cache::record::Listed;
-use crate::cache::second::{self, Name, SecondTally, Variant};
+use crate::cache::second::{Name, SecondTally, Variant};
 use crate::clock::Moment;
 
 /// What is kept within this time is written together.
@@ -94,7 +94,7 @@ impl Inbox {
 
     /// The rows under `key` other than `known`.
     pub(super) fn rows(&self, key: &Key, known: &[Variant]) -> Vec<Arc<Row>> {
-        let key = second::short(&key.hash());
+        let key = key::beginning(&key.hash());
         let state = self.state.lock();
         state.catalogue.rows(key).filter(|row| !known.contains(&row.variant())).cloned().collect()
     }

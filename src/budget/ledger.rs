@@ -282,7 +282,7 @@ impl Link {
     fn form(&self, plan: &Plan, grant: Grant) -> Form {
         let mut record = form_of(plan, grant, &self.ledger.present());
         self.later.renew(&mut record);
-        Form { upstream: self.upstream.clone(), record }
+        Form { upstream: self.upstream.clone(), record, most_ahead: most_ahead(plan, grant) }
     }
 }
 
@@ -336,6 +336,21 @@ pub(super) fn form_of(plan: &Plan, grant: Grant, present: &Present) -> Record {
         keep: keep(plan, grant.set),
         requests: 1,
     }
+}
+
+/// A hundredth of the least that a grant counts against: what a crash may forfeit of it.
+fn most_ahead(plan: &Plan, Grant { seat, set, .. }: Grant) -> u32 {
+    let limits = set.iter().map(|limit| plan.limits[limit].requests);
+    let caps = plan.consumers.get(seat as usize).map(|consumer| {
+        let division = &plan.divisions[consumer.division];
+        consumer
+            .caps
+            .iter()
+            .chain(&division.caps)
+            .filter(|cap| set.contains(cap.limit))
+            .map(|cap| cap.requests)
+    });
+    limits.chain(caps.into_iter().flatten()).min().map_or(0, |least| least.get() / 100)
 }
 
 /// How long after it was counted a charge can count against a limit of `set`.

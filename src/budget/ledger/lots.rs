@@ -2,8 +2,8 @@
 //!
 //! A *lot* is one record of several requests of one kind. It holds whoever came while
 //! the file was being written; and where the same have come for a while, places booked
-//! ahead, as many as a period needs, so that they wait for no disk. At a few requests a
-//! second a lot is one.
+//! ahead, as many as a period needs, so that they wait for no disk: but never more than a
+//! small part of what they count against. At a few requests a second a lot is one.
 //!
 //! * What is booked and not ended is pending in the file until the lot's last request
 //!   will have been given up. A crash forfeits the places that nobody has taken; they are
@@ -47,6 +47,8 @@ pub(in crate::budget) struct Kind {
 pub(in crate::budget) struct Form {
     pub(in crate::budget) upstream: UpstreamName,
     pub(in crate::budget) record: Record,
+    /// The most places that are booked ahead: what a crash may forfeit.
+    pub(in crate::budget) most_ahead: u32,
 }
 
 /// By when a request that is booked now will have been given up.
@@ -162,7 +164,8 @@ impl Lots {
         self.give_back(|until| until < now);
         let open = self.kinds.entry(kind).or_insert_with(|| Open::new(form(), now));
         open.pace.count(now, self.period);
-        let (need, last) = (open.pace.need(), open.usable.front().copied());
+        let need = open.pace.need().min(open.form.most_ahead);
+        let last = open.usable.front().copied();
         let taken = match last.and_then(|lot| Some((lot, self.lots.get_mut(&lot)?))) {
             Some((ticket, lot)) => {
                 lot.free -= 1;

@@ -10,7 +10,7 @@ use redb::{Database, StorageBackend};
 
 use super::*;
 use crate::budget::desk::Ask;
-use crate::budget::laws::plan;
+use crate::budget::laws::{plan, quantity};
 use crate::budget::{Budget, Charge, Permit};
 use file::Trouble;
 
@@ -380,4 +380,19 @@ async fn a_limit_that_looks_further_back_than_the_ledger_is_thought_spent() {
     // Another restart does not know more.
     let (_ledger, fourth) = again(ledger, third, plan(&[(5, 1_800_000), (9, 7_200_000)], 4)).await;
     assert_eq!(state(&fourth)[1].0, 9);
+}
+
+/// Whoever has little loses little to a crash, and books nothing ahead that would be more.
+#[test]
+fn what_is_booked_ahead_is_a_hundredth_of_the_least_that_it_counts_against() {
+    let mut plan = plan(&[(100_000, 1_000), (5_000, 60_000), (20, 60_000)], 1);
+    let ahead = |plan: &Plan, set: &[usize]| {
+        let set = set.iter().copied().collect();
+        let grant = Grant { seat: 0, set, at: Clock::system().now(), waited: Duration::ZERO, ticket: 1 };
+        most_ahead(plan, grant)
+    };
+    assert_eq!([&[0][..], &[0, 1], &[0, 2], &[]].map(|set| ahead(&plan, set)), [1_000, 50, 0, 0]);
+    plan.divisions[0].caps = vec![quantity(0, 900), quantity(1, 100)];
+    plan.consumers[0].caps = vec![quantity(0, 400)];
+    assert_eq!([&[0][..], &[0, 1]].map(|set| ahead(&plan, set)), [4, 1]);
 }

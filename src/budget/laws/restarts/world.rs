@@ -357,7 +357,7 @@ impl<'a> World<'a> {
         for (_, renewal) in self.renewals.range(era + 1..) {
             renewal.renew(&mut record);
         }
-        Form { upstream: upstream(), record }
+        Form { upstream: upstream(), record, most_ahead: u32::MAX }
     }
 
     fn save(&mut self) {

@@ -15,6 +15,7 @@ const KIND: Kind = Kind { link: 0, seat: 0, set: LimitSet::EMPTY };
 /// A file that takes no time, and who is under way.
 struct World {
     lots: Lots,
+    most_ahead: u32,
     file: BTreeMap<Ticket, Record>,
     now: Moment,
     under_way: Vec<Ticket>,
@@ -25,10 +26,11 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(most_ahead: u32) -> Self {
         let (file, under_way) = (BTreeMap::new(), Vec::new());
         let now = Moment::from_nanos(1_000_000_000);
-        Self { lots: Lots::new(PERIOD), file, now, under_way, ended: 0, waits: 0, ordered: None }
+        let lots = Lots::new(PERIOD);
+        Self { lots, most_ahead, file, now, under_way, ended: 0, waits: 0, ordered: None }
     }
 
     fn present(&self) -> Present {
@@ -46,7 +48,7 @@ impl World {
             keep: Duration::from_secs(60),
             requests: 1,
         };
-        Form { upstream: "vendor".parse().unwrap(), record }
+        Form { upstream: "vendor".parse().unwrap(), record, most_ahead: self.most_ahead }
     }
 
     /// One request leaves.
@@ -115,11 +117,14 @@ proptest! {
     #![proptest_config(cases(500))]
 
     /// Whatever comes: who is under way is in the file before, with time enough to be given
-    /// up; what is booked ahead is no more than a period has seen; what has ended is there
-    /// once it is written, and nothing else is once all have.
+    /// up; what is booked ahead is no more than a period has seen, nor than may be; what has
+    /// ended is there once it is written, and nothing else is once all have.
     #[test]
-    fn the_file_covers_who_is_under_way_and_little_more(steps in steps()) {
-        let mut world = World::new();
+    fn the_file_covers_who_is_under_way_and_little_more(
+        steps in steps(),
+        most_ahead in prop_oneof![0u32..4, Just(u32::MAX)],
+    ) {
+        let mut world = World::new(most_ahead);
         let mut sent = Vec::new();
         for step in steps {
             match step {
@@ -139,6 +144,7 @@ proptest! {
             let most = sent.iter().map(|&from| sent.iter().filter(|&&at| at >= from && at.since(from) < PERIOD).count());
             let (free, most) = (world.lots.kinds.get(&KIND).map_or(0, |open| open.free), most.max().unwrap_or(0));
             prop_assert!(free as usize <= most, "{free} ahead, of {most} in a period");
+            prop_assert!(free <= most_ahead, "{free} ahead, of {most_ahead}");
         }
         world.now = world.now + PERIOD * 2 + Duration::from_millis(1);
         world.save(false);
@@ -156,7 +162,7 @@ proptest! {
 /// 20 a minute, and one burst: each is booked by itself.
 #[test]
 fn at_a_low_rate_a_lot_is_one() {
-    let mut world = World::new();
+    let mut world = World::new(u32::MAX);
     for _ in 0..50 {
         world.send();
         assert_eq!(world.of(State::Pending), 1);
@@ -172,7 +178,7 @@ fn at_a_low_rate_a_lot_is_one() {
 /// At 20,000 a second hardly anybody waits for the disk, and few records are written.
 #[test]
 fn at_a_high_rate_lots_are_large_and_few() {
-    let mut world = World::new();
+    let mut world = World::new(u32::MAX);
     for each in 0..20_000 {
         world.send();
         world.now = world.now + Duration::from_micros(50);
@@ -193,7 +199,7 @@ fn at_a_high_rate_lots_are_large_and_few() {
 /// Closing gives back what nobody has taken, for a successor.
 #[test]
 fn a_close_forfeits_nothing() {
-    let mut world = World::new();
+    let mut world = World::new(u32::MAX);
     for _ in 0..100 {
         (0..5).for_each(|_| world.send());
         world.now = world.now + Duration::from_millis(5);

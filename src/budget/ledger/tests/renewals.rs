@@ -120,7 +120,8 @@ fn what_failed_while_a_plan_came_is_tried_again_as_the_plan_has_it() {
     inbox.tell(Status::Ready);
     let set: LimitSet = [0].into_iter().collect();
     let grant = Grant { seat: 0, set, at: clock.now(), waited: Duration::ZERO, ticket: 1 };
-    let form = || Form { upstream: upstream.clone(), record: form_of(&short, grant, &clock.present(boot)) };
+    let record = || form_of(&short, grant, &clock.present(boot));
+    let form = || Form { upstream: upstream.clone(), record: record(), most_ahead: 0 };
     let kind = Kind { link: 1, seat: 0, set };
     let (lot, _told) = inbox.book(kind, form, Horizon { longest: Duration::ZERO, vendor: None }).unwrap();
     let end = (Stamp::of(clock.now(), None, &clock.present(boot)), Duration::ZERO);

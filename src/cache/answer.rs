@@ -1,6 +1,7 @@
 //! A stored answer in the form each caller asked for: whole, not modified, a
 //! part, or its head alone (RFC 9111, section 4.3.2; RFC 9110, sections 13 and 14).
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::ops::Range;
 use std::pin::Pin;
@@ -250,7 +251,8 @@ fn form(entry: &Entry, answer: &HeaderMap, (method, caller): (&Method, &HeaderMa
         return Form::Whole;
     }
     // Section 4.3.2: without `Last-Modified`, `Date` stands in.
-    let modified = || [LAST_MODIFIED, DATE].iter().find_map(|name| entry.field(name)).and_then(date);
+    let modified =
+        || [LAST_MODIFIED, DATE].iter().find_map(|name| entry.field(name)).and_then(|value| date(&value));
     if not_modified(caller, answer.get(ETAG), modified) {
         return Form::NotModified;
     }
@@ -286,12 +288,12 @@ fn not_modified(
 fn range_applies(entry: &Entry, caller: &HeaderMap) -> bool {
     let Some(condition) = caller.get(IF_RANGE) else { return true };
     if let Some(etag) = entry.field(&ETAG).filter(|_| date(condition).is_none()) {
-        return condition == etag && !etag.as_bytes().starts_with(b"W/");
+        return *condition == *etag && !etag.as_bytes().starts_with(b"W/");
     }
     let (modified, answered) = (entry.field(&LAST_MODIFIED), entry.field(&DATE));
+    let at = |value: &Option<Cow<'_, HeaderValue>>| date(value.as_deref()?);
     // Section 8.8.2.2: at least a second older than the answer itself.
-    let strong = modified.and_then(date) < answered.and_then(date);
-    modified == Some(condition) && strong
+    modified.as_deref() == Some(condition) && at(&modified) < at(&answered)
 }
 
 /// One range of bytes (RFC 9110, section 14.1.2). Several, or another unit, or

@@ -5,9 +5,11 @@
 //! must not keep a read buffer of half a megabyte alive.
 
 mod body;
+mod date;
 mod known;
 mod lines;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -109,7 +111,7 @@ impl Entry {
         self.freshness.received.at
     }
 
-    pub(super) fn field(&self, name: &HeaderName) -> Option<&HeaderValue> {
+    pub(super) fn field(&self, name: &HeaderName) -> Option<Cow<'_, HeaderValue>> {
         self.fields.first(name)
     }
 }

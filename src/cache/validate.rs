@@ -45,13 +45,14 @@ impl Entry {
             return false;
         }
         let (etag, modified) = (self.field(&ETAG), self.field(&LAST_MODIFIED));
+        let can_be_asked = etag.is_some() || modified.is_some();
         if let Some(etag) = etag {
-            sent.insert(IF_NONE_MATCH, etag.clone());
+            sent.insert(IF_NONE_MATCH, etag.into_owned());
         }
         if let Some(modified) = modified {
-            sent.insert(IF_MODIFIED_SINCE, modified.clone());
+            sent.insert(IF_MODIFIED_SINCE, modified.into_owned());
         }
-        etag.is_some() || modified.is_some()
+        can_be_asked
     }
 
     /// What is left of this answer after a 304 to [`Entry::condition`] (sections
@@ -82,7 +83,7 @@ impl Entry {
     ) -> Refreshed {
         let same = |name: &HeaderName| match head.headers.get(name) {
             None => true,
-            is => is == self.field(name),
+            is => is == self.field(name).as_deref(),
         };
         let length = head.headers.get(CONTENT_LENGTH);
         let same_length = length.is_none_or(|is| is.as_bytes() == self.body().len().to_string().as_bytes());
@@ -95,7 +96,7 @@ impl Entry {
     /// Section 4.3.4, read for a fetch that named this answer and no other: a
     /// validator in the 304 must be this one's; a 304 without any means it.
     fn is_meant_by(&self, head: &HeaderMap) -> bool {
-        let same_date = |theirs: &HeaderValue| self.field(&LAST_MODIFIED) == Some(theirs);
+        let same_date = |theirs: &HeaderValue| self.field(&LAST_MODIFIED).as_deref() == Some(theirs);
         match (head.get(ETAG), self.field(&ETAG)) {
             (Some(theirs), Some(ours)) => weakly_equal(theirs.as_bytes(), ours.as_bytes()),
             // We asked by date alone: the tag is news, the date decides.

@@ -1,9 +1,12 @@
 //! Header fields of a stored answer, which point into nothing but their own block.
 
+use std::borrow::Cow;
+
 use bytes::BytesMut;
 use http::StatusCode;
-use http::header::{HeaderMap, HeaderName, HeaderValue, VARY};
+use http::header::{DATE, HeaderMap, HeaderName, HeaderValue, VARY};
 
+use super::date::ImfDate;
 use super::known::{KNOWN, Number};
 use super::{SHARED_BYTES, allocated};
 use crate::cache::answer::names_coding;
@@ -14,6 +17,7 @@ pub(in crate::cache) struct Fields {
     /// [`KNOWN`] lines: so many of them.
     known: [Number; MAX_KNOWN],
     known_len: u8,
+    date: Option<ImfDate>,
     /// Under known names.
     own: Box<[(&'static HeaderName, HeaderValue)]>,
     spelt: Option<Box<Spelt>>,
@@ -29,17 +33,23 @@ struct Spelt(Box<[(HeaderName, HeaderValue)]>);
 /// Most answers have no more of them; others keep the rest as their own.
 const MAX_KNOWN: usize = 8;
 
-/// `Age`, `Content-Length`, `Vary`, `Cache-Status`, price, id, two of limits.
-const ADDED_FIELDS: usize = 8;
+/// `Date`, `Age`, `Content-Length`, `Vary`, `Cache-Status`, price, id, two of limits.
+const ADDED_FIELDS: usize = 9;
 
 impl Fields {
     /// Copies the fields out of wherever they are.
     pub(in crate::cache) fn copied(fields: &[(&HeaderName, &HeaderValue)]) -> Self {
         let (mut known, mut known_len) = ([0; MAX_KNOWN], 0);
-        let (mut own, mut spelt) = (Vec::new(), Vec::new());
+        let (mut date, mut own, mut spelt) = (None, Vec::new(), Vec::new());
         for &(name, value) in fields {
             // Lines of one name stay together, or their order would be lost.
             let is_only = fields.iter().filter(|(is, _)| *is == name).count() == 1;
+            if *name == DATE && is_only {
+                date = ImfDate::of(value);
+                if date.is_some() {
+                    continue;
+                }
+            }
             match KNOWN.number(name, value).filter(|_| is_only && known_len < MAX_KNOWN) {
                 Some(number) => {
                     known[known_len] = number;
@@ -59,6 +69,7 @@ impl Fields {
         Self {
             known,
             known_len: u8::try_from(known_len).unwrap_or_default(),
+            date,
             own,
             spelt: (!spelt.is_empty()).then(|| Box::new(Spelt(spelt))),
             is_codable: coding::is_codable(StatusCode::OK, fields.iter().copied()),
@@ -66,18 +77,22 @@ impl Fields {
         }
     }
 
-    pub(in crate::cache) fn first(&self, name: &HeaderName) -> Option<&HeaderValue> {
+    pub(in crate::cache) fn first(&self, name: &HeaderName) -> Option<Cow<'_, HeaderValue>> {
         self.iter().find(|(is, _)| *is == name).map(|(_, value)| value)
     }
 
-    pub(in crate::cache) fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> + Clone {
+    pub(in crate::cache) fn iter(&self) -> impl Iterator<Item = (&HeaderName, Cow<'_, HeaderValue>)> {
+        let date = self.date.map(|date| (&DATE, Cow::Owned(date.value())));
         let own = self.own.iter().map(|(name, value)| (*name, value));
-        self.known().chain(own).chain(self.spelt().iter().map(|(name, value)| (name, value)))
+        let spelt = self.spelt().iter().map(|(name, value)| (name, value));
+        let kept = self.known().chain(own).chain(spelt);
+        date.into_iter().chain(kept.map(|(name, value)| (name, Cow::Borrowed(value))))
     }
 
     pub(in crate::cache) fn to_map(&self) -> HeaderMap {
         // As many more as every answer adds: a map that grows is built twice.
         let mut map = HeaderMap::with_capacity(usize::from(self.known_len) + self.own.len() + ADDED_FIELDS);
+        self.date.map(|date| map.append(DATE, date.value()));
         // One after another: every hit is here, and a chain asks at each step where it is.
         let mut add = |(name, value): (&HeaderName, &HeaderValue)| {
             map.append(name.clone(), value.clone());
@@ -141,7 +156,7 @@ mod tests {
         assert!(read_buffer.is_unique());
         for fields in all {
             assert_eq!(fields.to_map().len(), 2);
-            assert_eq!(fields.first(&names[1]).unwrap(), "xxxxxxxxxx");
+            assert_eq!(*fields.first(&names[1]).unwrap(), "xxxxxxxxxx");
         }
     }
 
@@ -152,7 +167,7 @@ mod tests {
         #[test]
         fn fields_come_back(
             lines in proptest::collection::vec(
-                ("(date|etag|vary|x-[a-e]{1,2}|x-[a-z]{250,300})", "[ -~]{0,4}|[a-z]{200,300}", any::<bool>()), 0..14),
+                ("(date|etag|vary|x-[a-e]{1,2}|x-[a-z]{250,300})", "[ -~]{0,4}|[a-z]{200,300}|Sun, 06 Nov 1994 08:49:3[0-9] GMT", any::<bool>()), 0..14),
         ) {
             let lines: Vec<_> = lines.iter().map(|(name, value, is_sensitive)| {
                 let mut value = HeaderValue::from_str(value.trim()).unwrap();
@@ -168,7 +183,7 @@ mod tests {
             };
             for _ in 0..3 {
                 let fields = Fields::copied(&given);
-                let back: Vec<_> = fields.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+                let back: Vec<_> = fields.iter().map(|(name, value)| (name.clone(), value.into_owned())).collect();
                 prop_assert_eq!(by_name(&back), by_name(&lines));
                 prop_assert_eq!(fields.to_map().len(), lines.len());
             }

@@ -59,7 +59,7 @@ pub use coding::Coding;
 pub use directives::RequestDirectives;
 pub use disk::{Disk, DiskOptions};
 pub use edition::Editions;
-pub use entry::Entry;
+pub use entry::{Entry, EntryArc};
 pub use forms::Forms;
 pub use freshness::Freshness;
 pub use join::{FlightError, FlightLimits, Flights, Joined, Landing, Lead, Listener, Pushed};

@@ -43,7 +43,7 @@ use self::file::{File, Folder, Place};
 use self::inbox::{Inbox, Phase};
 use self::writer::Writer;
 use super::edition::Editions;
-use super::entry::Entry;
+use super::entry::{Entry, EntryArc};
 use super::key::{Key, Selector};
 use super::record::{self, Reading};
 use super::second::{Level, Name, Pending, SecondLevel, SecondTally, Unconfirmed, Variant};
@@ -155,7 +155,7 @@ impl SecondLevel for Disk {
         }))
     }
 
-    fn keep(&self, entry: &Arc<Entry>) {
+    fn keep(&self, entry: &EntryArc) {
         self.shared.inbox.keep(entry, self.shared.clock.now());
     }
 

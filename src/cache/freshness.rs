@@ -17,7 +17,7 @@ pub struct Freshness {
     /// When the head came (`response_time`).
     pub(super) received: Now,
     /// The answer's `Date`, or when it came.
-    pub(super) date: UnixTime,
+    pub(super) date: WallSecond,
     /// `corrected_initial_age`.
     pub(super) initial_age: Span,
     /// `freshness_lifetime`, measured in age.
@@ -41,6 +41,10 @@ pub(super) struct Span(u64);
 /// What a directive gives in whole seconds, 136 years at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Seconds(u32);
+
+/// A second of the wall clock, until 2106.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct WallSecond(u32);
 
 /// Who set a lifetime, in the order in which they outrank each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,6 +121,16 @@ impl Seconds {
 
     pub(super) fn get(self) -> Duration {
         Duration::from_secs(self.0.into())
+    }
+}
+
+impl WallSecond {
+    pub(super) fn of(at: UnixTime) -> Self {
+        Self(u32::try_from(at.as_secs()).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn get(self) -> UnixTime {
+        UnixTime::from_secs(self.0.into())
     }
 }
 

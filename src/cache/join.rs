@@ -33,7 +33,7 @@ use parking_lot::Mutex;
 use self::alone::Alone;
 use self::flight::{Flight, Outcome};
 use super::Head;
-use super::entry::{Body, Entry};
+use super::entry::{Body, EntryArc};
 use super::key::{FlightKey, Hashed, Selector};
 use super::policy::Fate;
 use crate::clock::{Clock, Moment};
@@ -321,7 +321,7 @@ impl<T, E: Clone> Lead<T, E> {
 
     /// The answer is this stored entry (a 304 has renewed it): each listener
     /// answers its own caller from it.
-    pub fn land(mut self, entry: Arc<Entry>) {
+    pub fn land(mut self, entry: EntryArc) {
         self.end(|state| {
             state.land(Outcome::Entry(entry), None);
             state.end(Ok(()))

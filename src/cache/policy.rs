@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::directives::{Delta, ResponseDirectives};
 use super::fields::{self, Seen};
-use super::freshness::{self, Freshness, Seconds, Source, Span};
+use super::freshness::{self, Freshness, Seconds, Source, Span, WallSecond};
 use super::vary::Vary;
 use super::{Asked, Exchange, Head};
 
@@ -218,7 +218,7 @@ impl Policy<'_> {
         let granted = |delta: Delta| Seconds::of(delta.granted().unwrap_or_default());
         Freshness {
             received: exchange.received,
-            date: freshness::date_value(seen, exchange.received.wall),
+            date: WallSecond::of(freshness::date_value(seen, exchange.received.wall)),
             initial_age: Span::of(initial_age),
             lifetime: Span::of(lifetime),
             source: ranked.source,

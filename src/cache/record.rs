@@ -23,7 +23,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::Now;
 use super::entry::{Body, Entry, Fields, Mark};
-use super::freshness::{Freshness, Seconds, Source, Span};
+use super::freshness::{Freshness, Seconds, Source, Span, WallSecond};
 use super::key::{self, Hash, Key, Scope, Text};
 use super::second::Name;
 use super::vary::Vary;
@@ -89,7 +89,7 @@ pub(super) fn head_of(entry: &Entry, edition: u64, at: &Reading) -> Vec<u8> {
     out.extend_from_slice(&at.present.boot.0);
     number(&mut out, at.present.since_boot.saturating_sub(nanos(at.present.now.since(life.received.at))));
     number(&mut out, life.received.wall.as_nanos());
-    number(&mut out, life.date.as_nanos());
+    number(&mut out, life.date.get().as_nanos());
     for time in [life.initial_age.get(), life.lifetime.get()] {
         number(&mut out, nanos(time));
     }
@@ -160,7 +160,7 @@ impl Head {
         let edition = read_number(from)?;
         let boot = BootId(take(from)?);
         let stamp = Stamp { boot, since_boot: read_number(from)?, wall: read_wall(from)? };
-        let date = read_wall(from)?;
+        let date = WallSecond::of(read_wall(from)?);
         let mut time = || read_number(from).map(Duration::from_nanos);
         let (initial_age, lifetime) = (Span::of(time()?), Span::of(time()?));
         let (stale_while_revalidate, stale_if_error) = (Seconds::of(time()?), Seconds::of(time()?));

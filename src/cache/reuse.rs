@@ -1,12 +1,11 @@
 //! Whether a stored answer may be given to a caller (RFC 9111, sections 4 and
 //! 5.2.1; RFC 5861).
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Now;
 use super::directives::RequestDirectives;
-use super::entry::Entry;
+use super::entry::{Entry, EntryArc};
 use super::policy::Policy;
 
 /// What the cache has for a request.
@@ -40,7 +39,7 @@ impl Lookup {
 #[derive(Clone, Debug)]
 pub struct Hit {
     /// It.
-    pub entry: Arc<Entry>,
+    pub entry: EntryArc,
     /// Its age, for `Age`.
     pub age: Duration,
     /// Seconds of freshness left, negative when stale, for `Cache-Status`.
@@ -51,7 +50,7 @@ pub struct Hit {
 #[derive(Clone, Debug)]
 pub struct Stale {
     /// It.
-    pub entry: Arc<Entry>,
+    pub entry: EntryArc,
     /// Why the vendor is asked: stale, or the caller insists.
     pub why: Forward,
     windows: Windows,
@@ -102,7 +101,7 @@ enum Verdict {
 
 impl Lookup {
     /// What may be done with `entry`, which the request selects.
-    pub(super) fn of(entry: Arc<Entry>, policy: &Policy<'_>, asked: &RequestDirectives, now: Now) -> Self {
+    pub(super) fn of(entry: EntryArc, policy: &Policy<'_>, asked: &RequestDirectives, now: Now) -> Self {
         match verdict(&entry, asked, now) {
             Verdict::Reuse => Self::Fresh(Hit::at(entry, now)),
             Verdict::Validate(why) => {
@@ -127,7 +126,7 @@ impl Lookup {
 impl Hit {
     /// The entry as it is at `now`, for an answer that was just validated or stored.
     #[must_use]
-    pub fn at(entry: Arc<Entry>, now: Now) -> Self {
+    pub fn at(entry: EntryArc, now: Now) -> Self {
         let freshness = entry.freshness();
         let (left, over) = (freshness.remaining(now), freshness.staleness(now));
         // Rounded away from zero: what is stale by half a second is not fresh.

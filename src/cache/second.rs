@@ -20,9 +20,8 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 
-use super::entry::Entry;
+use super::entry::{Entry, EntryArc};
 use super::key::{Key, Selector};
 
 /// What will be known.
@@ -59,7 +58,7 @@ pub trait SecondLevel: fmt::Debug + Send + Sync {
 
     /// Takes the answer in the place of its predecessor, to write it behind. Does
     /// not wait.
-    fn keep(&self, entry: &Arc<Entry>);
+    fn keep(&self, entry: &EntryArc);
 
     /// Notes, to be found after a restart, that all that was purged so far is gone: what
     /// `mark` says is up to its owner. Does not wait.

@@ -41,7 +41,7 @@ use self::link::{Link, RedisTime};
 use self::log::Log;
 use self::outbox::Order;
 use super::edition::Editions;
-use super::entry::Entry;
+use super::entry::{Entry, EntryArc};
 use super::key::{FlightKey, Key, Selector};
 use super::second::{Level, Name, Pending, SecondLevel, SecondTally, Unconfirmed, Variant};
 use super::store::Cache;
@@ -282,7 +282,7 @@ impl SecondLevel for Shared {
         }))
     }
 
-    fn keep(&self, entry: &Arc<Entry>) {
+    fn keep(&self, entry: &EntryArc) {
         self.keep_behind(entry);
     }
 

@@ -25,7 +25,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Mutex as Turn;
 
 use self::slots::Slots;
-use super::entry::Entry;
+use super::entry::EntryArc;
 use super::key::{Hash, Key, Selector, Text};
 use super::policy::Policy;
 use super::reuse::{Forward, Lookup};
@@ -148,7 +148,7 @@ impl Cache {
         let variants = self.slots.variants(key.quick(), key.text());
         let selected = match variants.as_slice() {
             [] => return Lookup::none(asked, Forward::UriMiss),
-            [only] if only.vary.is_nothing() => Some(Arc::clone(only)),
+            [only] if only.vary.is_nothing() => Some(EntryArc::clone(only)),
             several => select(several, sent()),
         };
         match selected {
@@ -164,11 +164,11 @@ impl Cache {
     }
 
     /// Keeps an answer under its own key, in both levels, unless something overtook it.
-    pub fn insert(&self, ticket: Ticket, entry: Arc<Entry>) -> Stored {
+    pub fn insert(&self, ticket: Ticket, entry: EntryArc) -> Stored {
         self.fill(ticket, entry, &self.levels)
     }
 
-    fn fill(&self, ticket: Ticket, entry: Arc<Entry>, below: &[Arc<dyn SecondLevel>]) -> Stored {
+    fn fill(&self, ticket: Ticket, entry: EntryArc, below: &[Arc<dyn SecondLevel>]) -> Stored {
         if entry.weight_bytes() as u64 > self.max_bytes {
             return Stored::TooLarge;
         }
@@ -180,13 +180,13 @@ impl Cache {
     }
 
     /// Drops one answer, if it is still there: a 304 denied it, or a HEAD did.
-    pub fn remove(&self, entry: &Arc<Entry>) {
+    pub fn remove(&self, entry: &EntryArc) {
         {
             let _alone = self.writing.lock();
             let (quick, key) = (entry.key().quick(), entry.key());
             let old = self.slots.variants(quick, key);
-            if old.iter().any(|is| Arc::ptr_eq(is, entry)) {
-                let rest = old.into_iter().filter(|is| !Arc::ptr_eq(is, entry)).collect();
+            if old.iter().any(|is| EntryArc::ptr_eq(is, entry)) {
+                let rest = old.into_iter().filter(|is| !EntryArc::ptr_eq(is, entry)).collect();
                 self.slots.put(quick, key, rest);
             }
         }
@@ -246,7 +246,7 @@ impl Cache {
         self.len() == 0
     }
 
-    fn put(&self, entry: Arc<Entry>, below: &[Arc<dyn SecondLevel>]) -> Stored {
+    fn put(&self, entry: EntryArc, below: &[Arc<dyn SecondLevel>]) -> Stored {
         let _alone = self.writing.lock();
         let (quick, key) = (entry.key().quick(), entry.key());
         let old = self.slots.variants(quick, key);
@@ -269,7 +269,7 @@ impl fmt::Debug for Cache {
 }
 
 /// Section 4.1: of those that match, the most recent by `Date`, then by receipt.
-fn select(variants: &[Arc<Entry>], sent: &HeaderMap) -> Option<Arc<Entry>> {
+fn select(variants: &[EntryArc], sent: &HeaderMap) -> Option<EntryArc> {
     let matching = variants.iter().rev().filter(|entry| entry.vary.matches(sent));
     matching.max_by_key(|entry| (entry.freshness.date, entry.received())).cloned()
 }

@@ -9,7 +9,6 @@ mod oracle;
 mod table;
 mod validation;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -59,7 +58,7 @@ impl World {
 
     /// Sends `request` at `at` and stores what `response` allows; the body is its
     /// text.
-    fn fetch(&self, at: u64, request: &str, response: &str) -> Result<Arc<Entry>, NotStored> {
+    fn fetch(&self, at: u64, request: &str, response: &str) -> Result<EntryArc, NotStored> {
         self.fetch_slowly(at, at, request, response)
     }
 
@@ -69,7 +68,7 @@ impl World {
         received: u64,
         request: &str,
         response: &str,
-    ) -> Result<Arc<Entry>, NotStored> {
+    ) -> Result<EntryArc, NotStored> {
         let (method, caller) = parse_request(request);
         let asked = asked(&method, &caller);
         let ticket = self.cache.ticket();
@@ -77,7 +76,7 @@ impl World {
         let exchange = Exchange { sent: now(sent).at, received: now(received) };
         let storable = self.policy().admit(&asked, &head, &exchange)?;
         let body = Body::of(&[Bytes::from(response.to_owned())]);
-        let entry = Arc::new(storable.entry(&key(&method), body)?);
+        let entry = EntryArc::new(storable.entry(&key(&method), body)?);
         self.cache.insert(ticket, entry.clone());
         Ok(entry)
     }

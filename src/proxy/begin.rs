@@ -14,7 +14,7 @@ use super::fetch::{Admission, Fetch, Shared};
 use super::turn::Gate;
 use super::wish::Wish;
 use crate::budget::Refusal;
-use crate::cache::{Hit, Joined, Listener, Lookup, Now, Stale};
+use crate::cache::{EntryArc, Hit, Joined, Listener, Lookup, Now, Stale};
 use crate::clock::Moment;
 use crate::config::Mode;
 use crate::quota::LimitSet;
@@ -57,7 +57,7 @@ impl Wish {
         tries: u32,
     ) -> Result<Ear, Hit> {
         let lane = &self.lane;
-        let fetch = Fetch { tries, ..Fetch::of(self, stale.map(|stale| Arc::clone(&stale.entry))) };
+        let fetch = Fetch { tries, ..Fetch::of(self, stale.map(|stale| EntryArc::clone(&stale.entry))) };
         if !self.directives.allow_joining() {
             return Ok(lane.launch(fetch, caller));
         }
@@ -101,7 +101,7 @@ impl Wish {
         let joined = lane.flights.join(&self.flight(), lane.clock.now(), || None::<()>, make);
         // A follower's permit is refunded here: the answer is being renewed already.
         if let Joined::Leader(lead, _) = joined {
-            let entry = Some(Arc::clone(&stale.entry));
+            let entry = Some(EntryArc::clone(&stale.entry));
             let fetch = Fetch { in_background: true, spans, ..Fetch::of(self, entry) };
             tokio::spawn(Box::pin(fetch.run(Admission::Permit(permit), lead)));
         }

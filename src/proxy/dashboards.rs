@@ -21,7 +21,7 @@ use super::wish::Wish;
 use crate::budget::ledger::Options;
 use crate::budget::{Ledger, Store};
 use crate::cache::entry::Body;
-use crate::cache::{Cache, CacheLimits, Exchange, Head, Lookup, Now};
+use crate::cache::{Cache, CacheLimits, EntryArc, Exchange, Head, Lookup, Now};
 use crate::clock::{Clock, UnixTime};
 use crate::config::{OnEmpty, load_str};
 use crate::consumer::Peer;
@@ -92,7 +92,7 @@ fn is_free(gateway: &Gateway, target: &str, clock: Clock) -> bool {
     let storable = wish.policy().admit(&wish.asked(), &head, &Exchange { sent: now.at, received: now });
     let body = Body::of(&[Bytes::from_static(b"{\"completed\":true}")]);
     if let Ok(entry) = storable.and_then(|storable| storable.entry(&wish.key, body)) {
-        wish.lane.cache.insert(wish.lane.cache.ticket(), Arc::new(entry));
+        wish.lane.cache.insert(wish.lane.cache.ticket(), EntryArc::new(entry));
     }
     false
 }

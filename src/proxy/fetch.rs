@@ -25,7 +25,7 @@ use super::turn::{Fetches, Gate};
 use super::wish::Wish;
 use super::written;
 use crate::budget::{Bid, Charge, Door, Permit};
-use crate::cache::{Claim, Entry, Exchange, Lead, NotStored, Now, Ticket};
+use crate::cache::{Claim, EntryArc, Exchange, Lead, NotStored, Now, Ticket};
 use crate::clock::Moment;
 use crate::telemetry::route::RouteIx;
 use crate::telemetry::trace::{Link, Spans, Stage, Value};
@@ -83,7 +83,7 @@ pub(super) struct Fetch {
     pub(super) wish: Arc<Wish>,
     pub(super) body: RequestBody,
     /// What is validated, if something stale is stored.
-    pub(super) stale: Option<Arc<Entry>>,
+    pub(super) stale: Option<EntryArc>,
     /// Whether it goes on although nobody listens.
     pub(super) in_background: bool,
     /// How often it was tried before.
@@ -96,7 +96,7 @@ pub(super) type FetchLead = Lead<Shared, Fault>;
 
 impl Fetch {
     /// A fetch in the foreground, with what was read of the body.
-    pub(super) fn of(wish: &Arc<Wish>, stale: Option<Arc<Entry>>) -> Self {
+    pub(super) fn of(wish: &Arc<Wish>, stale: Option<EntryArc>) -> Self {
         let body = wish.body.clone().map_or_else(ahead::empty, ahead::full);
         Self { wish: Arc::clone(wish), body, stale, in_background: false, tries: 0, spans: Spans::default() }
     }

@@ -1,8 +1,6 @@
 //! The vendor's answer, from its head to its last byte: passed on to whoever
 //! listens, edited as it streams in, and stored before the flight ends.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -18,7 +16,7 @@ use super::wish::Wish;
 use super::written;
 use crate::cache::answer;
 use crate::cache::validate::Refreshed;
-use crate::cache::{Cache, Entry, Head, MAX_SHARED_BYTES, NotStored, Pushed, Storable, Ticket};
+use crate::cache::{Cache, EntryArc, Head, MAX_SHARED_BYTES, NotStored, Pushed, Storable, Ticket};
 use crate::dialect::{Keeping, Rewritten};
 use crate::upstream::UpstreamBody;
 
@@ -33,7 +31,7 @@ struct Begun {
 /// The head has come: a 304 renews what is stored, anything else is passed on.
 pub(super) async fn receive(
     wish: &Wish,
-    stale: Option<&Arc<Entry>>,
+    stale: Option<&EntryArc>,
     response: Response<UpstreamBody>,
     mut sent: Sent,
     mut lead: FetchLead,
@@ -132,12 +130,12 @@ async fn pump(wish: &Wish, begun: Begun, mut lead: FetchLead) {
 }
 
 /// A 304 to what was stored (RFC 9111, section 4.3.4).
-fn renew(wish: &Wish, stale: &Arc<Entry>, head: &Head, sent: &Sent, lead: FetchLead) {
+fn renew(wish: &Wish, stale: &EntryArc, head: &Head, sent: &Sent, lead: FetchLead) {
     let cache: &Cache = &wish.lane.cache;
     match stale.refresh(&wish.policy(), &wish.asked(), head, &sent.exchange) {
         Refreshed::Updated(entry) => {
-            let entry = Arc::new(entry);
-            cache.insert(sent.ticket, Arc::clone(&entry));
+            let entry = EntryArc::new(entry);
+            cache.insert(sent.ticket, EntryArc::clone(&entry));
             lead.land(entry);
         }
         Refreshed::Once(entry, _) => {
@@ -153,7 +151,7 @@ fn renew(wish: &Wish, stale: &Arc<Entry>, head: &Head, sent: &Sent, lead: FetchL
 /// A HEAD's answer tells of what a GET stored: it is renewed, or dropped (RFC 9111,
 /// section 4.3.5). Not where bodies are edited, whose length and tag are no longer
 /// the vendor's.
-fn learn_from_head(wish: &Wish, stale: &Arc<Entry>, head: &Head, sent: &Sent) {
+fn learn_from_head(wish: &Wish, stale: &EntryArc, head: &Head, sent: &Sent) {
     let cache: &Cache = &wish.lane.cache;
     if head.status != StatusCode::OK || wish.lane.config.dialect.edits_bodies(wish.target.path()) {
         return;

@@ -10,7 +10,6 @@
 //!
 //! Without an answer from Redis each replica fetches for itself.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -19,7 +18,7 @@ use super::Lane;
 use super::fetch::{FetchLead, Told};
 use super::wish::Wish;
 use crate::budget::Permit;
-use crate::cache::{Claim, Entry, Lookup, Outcome, Turn};
+use crate::cache::{Claim, EntryArc, Lookup, Outcome, Turn};
 
 /// For so long nothing may be heard of Redis before a wait is given up.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -35,7 +34,7 @@ pub(super) enum Fetches {
     /// This one, though others may: their answer is for nobody else.
     Alone,
     /// Another has.
-    They(Arc<Entry>),
+    They(EntryArc),
     /// Another does.
     Others,
     /// Nobody wants it any more.
@@ -145,7 +144,7 @@ impl Wish {
     }
 
     /// What has been brought up meanwhile.
-    fn found(&self) -> Option<Arc<Entry>> {
+    fn found(&self) -> Option<EntryArc> {
         match self.lookup(self.lane.now()) {
             Lookup::Fresh(hit) => Some(hit.entry),
             Lookup::Stale(_) | Lookup::Miss(_) | Lookup::OnlyIfCached => None,
@@ -153,7 +152,7 @@ impl Wish {
     }
 
     /// Gives another replica's answer to all who listen; it costs them nothing.
-    pub(super) fn land_elsewhere(&self, entry: Arc<Entry>, lead: FetchLead) {
+    pub(super) fn land_elsewhere(&self, entry: EntryArc, lead: FetchLead) {
         let lane = &self.lane;
         let shared = lead.shared();
         let told = Told {

@@ -7,7 +7,6 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use redb::backends::FileBackend;
@@ -15,7 +14,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTran
 use rustix::fs::OFlags;
 
 use super::catalogue::{CHUNK_BYTES, Id};
-use crate::cache::entry::{Body, Entry};
+use crate::cache::entry::{Body, EntryArc};
 use crate::cache::record::{self, Reading};
 use crate::clock::{BootId, UnixTime};
 
@@ -75,7 +74,7 @@ pub(super) struct Written {
     pub(super) id: Id,
     pub(super) bytes: u64,
     pub(super) edition: u64,
-    pub(super) entry: Arc<Entry>,
+    pub(super) entry: EntryArc,
 }
 
 /// One head that was in the file.

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use self::state::{Deferred, MAX_BATCH_BYTES, State};
 use super::catalogue::{Id, Row};
 use super::file::{Found, Trouble};
-use crate::cache::entry::Entry;
+use crate::cache::entry::EntryArc;
 use crate::cache::key::{self, Key, Selector};
 use crate::cache::record::Listed;
 use crate::cache::second::{Name, SecondTally, Variant};
@@ -59,7 +59,7 @@ pub(super) enum Work {
 /// What is to be done to the file.
 pub(super) struct Queue {
     pub(super) deletes: Vec<Id>,
-    pub(super) writes: Vec<(Id, Arc<Entry>)>,
+    pub(super) writes: Vec<(Id, EntryArc)>,
     pub(super) mark: Option<Vec<u8>>,
     pub(super) asked: u64,
 }
@@ -99,7 +99,7 @@ impl Inbox {
         state.catalogue.rows(key).filter(|row| !known.contains(&row.variant())).cloned().collect()
     }
 
-    pub(super) fn keep(&self, entry: &Arc<Entry>, now: Moment) {
+    pub(super) fn keep(&self, entry: &EntryArc, now: Moment) {
         let mut state = self.state.lock();
         let kept = match self.phase() {
             Phase::Opened => now >= state.muted_until && state.keep(entry) || state.keep_not(entry),

@@ -37,7 +37,7 @@ fn path(path: &str) -> Selector {
 }
 
 /// An answer of `len` bytes that tells its number.
-fn entry(path: &str, number: usize, len: usize) -> Arc<Entry> {
+fn entry(path: &str, number: usize, len: usize) -> EntryArc {
     let empty = HeaderMap::new();
     let asked = Asked::new(&Method::GET, &empty, &empty, ClientCacheControl::Honour);
     let now = now();
@@ -45,7 +45,7 @@ fn entry(path: &str, number: usize, len: usize) -> Arc<Entry> {
     let storable = POLICY.admit(&asked, &head, &Exchange { sent: now.at, received: now }).unwrap();
     let mut body = number.to_be_bytes().to_vec();
     body.resize(len.max(8), u8::try_from(number % 251).unwrap());
-    Arc::new(storable.entry(&key(path), Body::of(&[Bytes::from(body)])).unwrap())
+    EntryArc::new(storable.entry(&key(path), Body::of(&[Bytes::from(body)])).unwrap())
 }
 
 fn clock() -> Clock {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Shared;
 use super::file::{Batch, Begin, File, Place, Trouble, Written};
 use super::inbox::{Phase, Queue, Work};
+use crate::cache::entry::EntryArc;
 
 /// How often a successor asks whether its predecessor has let go.
 const POLL_LOCK: Duration = Duration::from_millis(50);
@@ -145,8 +146,8 @@ impl Writer {
 
     /// What an upstream that is no more kept is of no use.
     fn batch(&self, queue: Queue) -> (Batch, u64) {
-        let written = |(id, entry): (_, Arc<_>)| {
-            let edition = self.shared.editions.edition(super::Entry::key(&entry))?;
+        let written = |(id, entry): (_, EntryArc)| {
+            let edition = self.shared.editions.edition(entry.key())?;
             Some(Written { id, bytes: super::catalogue::bytes_in_file(&entry), edition, entry })
         };
         let writes = queue.writes.into_iter().filter_map(written).collect();

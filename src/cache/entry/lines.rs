@@ -18,17 +18,21 @@ pub(in crate::cache) struct Fields {
     known: [Number; MAX_KNOWN],
     known_len: u8,
     date: Option<ImfDate>,
-    /// Under known names.
-    own: Box<[(&'static HeaderName, HeaderValue)]>,
-    spelt: Option<Box<Spelt>>,
+    rest: Option<Box<Rest>>,
     /// Whether a 200 with these may be given in other codings: every hit asks.
     pub(in crate::cache) is_codable: bool,
     /// Whether they say that they vary by the coding that is asked for.
     pub(in crate::cache) vary_by_coding: bool,
 }
 
-/// Under names that are not known, since all numbers are given away.
-struct Spelt(Box<[(HeaderName, HeaderValue)]>);
+/// Lines that are not known.
+#[derive(Default)]
+struct Rest {
+    /// Under known names.
+    own: Box<[(&'static HeaderName, HeaderValue)]>,
+    /// Under others, since all numbers are given away.
+    spelt: Box<[(HeaderName, HeaderValue)]>,
+}
 
 /// Most answers have no more of them; others keep the rest as their own.
 const MAX_KNOWN: usize = 8;
@@ -64,14 +68,15 @@ impl Fields {
         let values: Vec<_> =
             own.iter().map(|(_, value)| *value).chain(spelt.iter().map(|(_, value)| *value)).collect();
         let mut values = in_one_block(&values);
-        let own = own.into_iter().zip(values.by_ref()).map(|((name, _), value)| (name, value)).collect();
-        let spelt: Box<[_]> = spelt.into_iter().zip(values).map(|((name, _), value)| (name, value)).collect();
+        let rest = Rest {
+            own: own.into_iter().zip(values.by_ref()).map(|((name, _), value)| (name, value)).collect(),
+            spelt: spelt.into_iter().zip(values).map(|((name, _), value)| (name, value)).collect(),
+        };
         Self {
             known,
             known_len: u8::try_from(known_len).unwrap_or_default(),
             date,
-            own,
-            spelt: (!spelt.is_empty()).then(|| Box::new(Spelt(spelt))),
+            rest: (!rest.own.is_empty() || !rest.spelt.is_empty()).then(|| Box::new(rest)),
             is_codable: coding::is_codable(StatusCode::OK, fields.iter().copied()),
             vary_by_coding: fields.iter().any(|(name, value)| **name == VARY && names_coding(value)),
         }
@@ -83,7 +88,7 @@ impl Fields {
 
     pub(in crate::cache) fn iter(&self) -> impl Iterator<Item = (&HeaderName, Cow<'_, HeaderValue>)> {
         let date = self.date.map(|date| (&DATE, Cow::Owned(date.value())));
-        let own = self.own.iter().map(|(name, value)| (*name, value));
+        let own = self.own().iter().map(|(name, value)| (*name, value));
         let spelt = self.spelt().iter().map(|(name, value)| (name, value));
         let kept = self.known().chain(own).chain(spelt);
         date.into_iter().chain(kept.map(|(name, value)| (name, Cow::Borrowed(value))))
@@ -91,14 +96,14 @@ impl Fields {
 
     pub(in crate::cache) fn to_map(&self) -> HeaderMap {
         // As many more as every answer adds: a map that grows is built twice.
-        let mut map = HeaderMap::with_capacity(usize::from(self.known_len) + self.own.len() + ADDED_FIELDS);
+        let mut map = HeaderMap::with_capacity(usize::from(self.known_len) + self.own().len() + ADDED_FIELDS);
         self.date.map(|date| map.append(DATE, date.value()));
         // One after another: every hit is here, and a chain asks at each step where it is.
         let mut add = |(name, value): (&HeaderName, &HeaderValue)| {
             map.append(name.clone(), value.clone());
         };
         self.known().for_each(&mut add);
-        self.own.iter().for_each(|(name, value)| add((name, value)));
+        self.own().iter().for_each(|(name, value)| add((name, value)));
         self.spelt().iter().for_each(|(name, value)| add((name, value)));
         map
     }
@@ -106,9 +111,10 @@ impl Fields {
     /// Bytes on the heap.
     pub(super) fn weight(&self) -> usize {
         let names: usize = self.spelt().iter().map(|(name, _)| name.as_str().len()).sum();
-        let lists = allocated(size_of_val(&*self.own)) + allocated(size_of_val(self.spelt()));
+        let lists = allocated(size_of_val(self.own())) + allocated(size_of_val(self.spelt()));
+        let lists = lists + self.rest.as_ref().map_or(0, |_| size_of::<Rest>());
         let values =
-            self.own.iter().map(|(_, value)| value).chain(self.spelt().iter().map(|(_, value)| value));
+            self.own().iter().map(|(_, value)| value).chain(self.spelt().iter().map(|(_, value)| value));
         let block = values.map(HeaderValue::len).sum();
         lists + names + if block > 0 { allocated(block) + SHARED_BYTES } else { 0 }
     }
@@ -118,8 +124,12 @@ impl Fields {
         numbers.map(|number| KNOWN.line(*number)).map(|(name, value)| (name, value))
     }
 
+    fn own(&self) -> &[(&'static HeaderName, HeaderValue)] {
+        self.rest.as_ref().map_or(&[], |rest| &rest.own)
+    }
+
     fn spelt(&self) -> &[(HeaderName, HeaderValue)] {
-        self.spelt.as_ref().map_or(&[], |spelt| &spelt.0)
+        self.rest.as_ref().map_or(&[], |rest| &rest.spelt)
     }
 }
 

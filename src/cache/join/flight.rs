@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 
 use super::{FlightError, Pushed};
 use crate::cache::Head;
-use crate::cache::entry::Entry;
+use crate::cache::entry::EntryArc;
 use crate::clock::Moment;
 
 /// One fetch and those who want it.
@@ -50,7 +50,7 @@ pub(super) enum Outcome {
         head: Arc<Head>,
         followers: bool,
     },
-    Entry(Arc<Entry>),
+    Entry(EntryArc),
     /// A head that its only listener has taken.
     Gone,
 }

@@ -11,7 +11,7 @@ use http_body::{Body, Frame};
 
 use super::flight::{Flight, More, Outcome};
 use crate::cache::Head;
-use crate::cache::entry::Entry;
+use crate::cache::entry::EntryArc;
 
 /// One caller's ear on a flight. After [`Listener::landing`] it is the body, from
 /// its start. Dropping it leaves the flight.
@@ -29,7 +29,7 @@ pub enum Landing {
     /// A head; the listener is its body.
     Head(Arc<Head>),
     /// A stored answer, renewed: answer from it.
-    Entry(Arc<Entry>),
+    Entry(EntryArc),
 }
 
 /// Why a flight brought nothing, or not all of it.

@@ -1,15 +1,15 @@
 //! What is written behind: one order after another, so that whoever hears that a fetch
 //! has landed finds its answer.
 
+use std::sync::Weak;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::log::Position;
 use super::{Shared, records};
-use crate::cache::entry::Entry;
+use crate::cache::entry::EntryArc;
 use crate::redis::{Connection, Gone, Script};
 
 /// How long one order may take.
@@ -21,7 +21,7 @@ const MAX_QUEUED_BYTES: u64 = 32 << 20;
 #[derive(Debug)]
 pub(super) enum Order {
     Keep {
-        entry: Arc<Entry>,
+        entry: EntryArc,
         at: Position,
     },
     Forget(Vec<u8>),
@@ -53,7 +53,7 @@ impl Shared {
     }
 
     /// Takes the answer to write it behind, if it may be of use to others.
-    pub(super) fn keep_behind(&self, entry: &Arc<Entry>) {
+    pub(super) fn keep_behind(&self, entry: &EntryArc) {
         let Some(at) = self.log.lock().position() else { return };
         let bytes = entry.weight_bytes() as u64;
         if entry.body.len() > records::MAX_SHARED_BYTES {
@@ -64,7 +64,7 @@ impl Shared {
             self.counts.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        self.order(Order::Keep { entry: Arc::clone(entry), at });
+        self.order(Order::Keep { entry: EntryArc::clone(entry), at });
     }
 
     async fn carry_out(&self, order: Order, link: &mut Option<Connection>) {

@@ -4,9 +4,8 @@ use std::borrow::{Borrow, Cow};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::ops::Bound;
-use std::sync::Arc;
 
-use crate::cache::entry::Entry;
+use crate::cache::entry::{Entry, EntryArc};
 use crate::cache::key::{Selector, Text, folded};
 use crate::pattern;
 
@@ -102,7 +101,7 @@ fn is_within(selector: &Selector, from: &str, key: &Text) -> bool {
     }
 }
 
-impl Keyed for Arc<Entry> {
+impl Keyed for EntryArc {
     fn key(&self) -> &Text {
         Entry::key(self)
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Cache, Stored, TURNS, Ticket};
+use crate::cache::entry::EntryArc;
 use crate::cache::key::{FlightKey, Key};
 use crate::cache::second::{Level, SecondLevel, SecondTally, Unconfirmed, Variant};
 use crate::cache::shared::{Shared, SharedTally, Turn, Wait};
@@ -52,7 +53,7 @@ impl Cache {
             (Ticket(log.count), level.look(key, &known))
         };
         let Some(look) = look else { return !known.is_empty() };
-        let fill = |entry| self.fill(ticket, Arc::new(entry), &[]);
+        let fill = |entry| self.fill(ticket, EntryArc::new(entry), &[]);
         let filled = look.await.into_iter().map(fill);
         let any = filled.fold(false, |any, stored| any | matches!(stored, Stored::Kept | Stored::Older));
         if level.level() == Level::Redis && !any {
@@ -119,7 +120,7 @@ impl Cache {
         let ticket = self.ticket();
         let (turn, found) = shared.turn(shared.flight_name(flight), flight.key(), is_wanted).await;
         for entry in found {
-            self.fill(ticket, Arc::new(entry), &[]);
+            self.fill(ticket, EntryArc::new(entry), &[]);
         }
         turn
     }

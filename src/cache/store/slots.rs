@@ -23,16 +23,16 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::index::Index;
-use crate::cache::entry::Entry;
+use crate::cache::entry::EntryArc;
 use crate::cache::key::{Hashed, Selector, Text};
 
 /// The variants under one key, the latest first. Cloning one copies a pointer.
-pub(super) type Variants = SmallVec<[Arc<Entry>; 1]>;
+pub(super) type Variants = SmallVec<[EntryArc; 1]>;
 
 /// All that is kept.
 pub(super) struct Slots {
     kept: moka::sync::Cache<u64, Variants, Hashed>,
-    index: Arc<Mutex<Index<Arc<Entry>>>>,
+    index: Arc<Mutex<Index<EntryArc>>>,
 }
 
 impl Slots {
@@ -65,7 +65,7 @@ impl Slots {
             self.kept.run_pending_tasks();
         }
         if let Some(first) = variants.first() {
-            self.index.lock().put(Arc::clone(first));
+            self.index.lock().put(EntryArc::clone(first));
             self.kept.insert(quick, variants);
             self.kept.run_pending_tasks();
         }
@@ -81,7 +81,7 @@ impl Slots {
     }
 
     /// One for each key that is meant.
-    pub(super) fn select(&self, selector: &Selector) -> Vec<Arc<Entry>> {
+    pub(super) fn select(&self, selector: &Selector) -> Vec<EntryArc> {
         self.index.lock().select(selector)
     }
 
@@ -119,7 +119,8 @@ mod tests {
     fn keys_of_one_hash_are_told_apart() {
         let slots = Slots::new(1 << 20);
         let [one, two] = ["/1", "/2"].map(|path| entry(&key("a", path), 10));
-        let put = |entry: &Arc<Entry>| slots.put(7, entry.key(), Variants::from_elem(Arc::clone(entry), 1));
+        let put =
+            |entry: &EntryArc| slots.put(7, entry.key(), Variants::from_elem(EntryArc::clone(entry), 1));
         put(&one);
         assert!(slots.variants(7, two.key()).is_empty());
         assert!(slots.remove(7, two.key()).is_empty());
@@ -128,7 +129,7 @@ mod tests {
         assert!(slots.variants(7, one.key()).is_empty());
         assert_eq!((slots.variants(7, two.key()).len(), slots.indexed(), slots.len()), (1, 1, 1));
         let all = slots.select(&Selector::All);
-        assert!(all.len() == 1 && Arc::ptr_eq(&all[0], &two));
+        assert!(all.len() == 1 && EntryArc::ptr_eq(&all[0], &two));
         slots.remove(7, two.key());
         assert_eq!((slots.indexed(), slots.len(), slots.weight_bytes()), (0, 0, 0));
     }

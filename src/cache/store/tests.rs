@@ -34,13 +34,13 @@ pub(super) fn key(scope: &str, path: &str) -> Key {
     Key::new(&scope, &Method::GET, &Target::parse(path, None).unwrap(), &HeaderMap::new(), None)
 }
 
-pub(super) fn entry(key: &Key, bytes: usize) -> Arc<Entry> {
+pub(super) fn entry(key: &Key, bytes: usize) -> EntryArc {
     let empty = HeaderMap::new();
     let asked = Asked::new(&Method::GET, &empty, &empty, ClientCacheControl::Honour);
     let exchange = Exchange { sent: now(0).at, received: now(0) };
     let head = Head { status: StatusCode::OK, headers: HeaderMap::new() };
     let storable = policy().admit(&asked, &head, &exchange).unwrap();
-    Arc::new(storable.entry(key, Body::of(&[Bytes::from(vec![7; bytes])])).unwrap())
+    EntryArc::new(storable.entry(key, Body::of(&[Bytes::from(vec![7; bytes])])).unwrap())
 }
 
 fn has(cache: &Cache, key: &Key) -> bool {

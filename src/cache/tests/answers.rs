@@ -15,7 +15,7 @@ fn stored(response: &str) -> Hit {
     let storable =
         world.policy().admit(&asked(&method, &caller), &parse_response(response), &exchange).unwrap();
     let body = Body::of(&[Bytes::from_static(b"abcdefghijklmnopqrstuvwxyz")]);
-    Hit::at(Arc::new(storable.entry(&key(&method), body).unwrap()), now(5))
+    Hit::at(EntryArc::new(storable.entry(&key(&method), body).unwrap()), now(5))
 }
 
 fn answer(hit: &Hit, request: &str) -> (u16, String, HeaderMap) {
@@ -172,7 +172,7 @@ proptest! {
         let exchange = Exchange { sent: now(0).at, received: now(0) };
         let head = parse_response("200 | cc: max-age=60");
         let storable = world.policy().admit(&asked(&method, &caller), &head, &exchange).unwrap();
-        let hit = Hit::at(Arc::new(storable.entry(&key(&method), Body::of(pieces.as_slice())).unwrap()), now(0));
+        let hit = Hit::at(EntryArc::new(storable.entry(&key(&method), Body::of(pieces.as_slice())).unwrap()), now(0));
         let (status, body, _) = answer(&hit, &format!("range: bytes={a}-{}", a + n - 1));
         if a < whole.len() {
             prop_assert_eq!(status, 206);

@@ -66,7 +66,7 @@ proptest! {
                     let accept = if visit.vary { visit.accept.to_string() } else { "any".into() };
                     let body = Body::of(&[Bytes::from(format!("{accept}|{stamp}"))]);
                     let entry = storable.entry(&key, body).unwrap();
-                    prop_assert_eq!(world.cache.insert(world.cache.ticket(), Arc::new(entry)), Stored::Kept);
+                    prop_assert_eq!(world.cache.insert(world.cache.ticket(), EntryArc::new(entry)), Stored::Kept);
                 }
                 other => prop_assert!(false, "{:?}", other),
             }

@@ -48,7 +48,7 @@ fn a_304_renews_what_it_means() {
     assert_eq!(updated.headers(), expected);
     assert_eq!(updated.status(), StatusCode::OK);
     assert_eq!(updated.body().blocks()[0].as_ptr(), entry.body().blocks()[0].as_ptr(), "one body");
-    world.cache.insert(world.cache.ticket(), Arc::new(updated));
+    world.cache.insert(world.cache.ticket(), EntryArc::new(updated));
     assert_eq!((world.ask(129, ""), world.ask(130, "")), ("fresh", "stale"));
 }
 

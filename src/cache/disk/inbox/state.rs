@@ -1,11 +1,10 @@
 //! What is known and still to be done, as data: no lock, no waiting.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use super::Queue;
 use crate::cache::disk::catalogue::{Catalogue, Id, bytes_in_file};
-use crate::cache::entry::Entry;
+use crate::cache::entry::{Entry, EntryArc};
 use crate::cache::key::Selector;
 use crate::cache::record;
 use crate::cache::second::Name;
@@ -21,11 +20,11 @@ const MAX_DEFERRED: usize = 1_024;
 pub(super) struct State {
     pub(super) catalogue: Catalogue,
     /// In the catalogue, and still to be written.
-    pub(super) writes: VecDeque<(Id, Arc<Entry>, u64)>,
+    pub(super) writes: VecDeque<(Id, EntryArc, u64)>,
     /// No longer in the catalogue, and perhaps still in the file.
     pub(super) deletes: Vec<Id>,
     /// Kept while there is no file.
-    pub(super) early: VecDeque<Arc<Entry>>,
+    pub(super) early: VecDeque<EntryArc>,
     /// Dropped while there is no file.
     pub(super) deferred: Vec<Deferred>,
     /// To be written after all deletions.
@@ -65,7 +64,7 @@ impl State {
     }
 
     /// Whether it was taken.
-    pub(super) fn keep(&mut self, entry: &Arc<Entry>) -> bool {
+    pub(super) fn keep(&mut self, entry: &EntryArc) -> bool {
         let cost = entry.weight_bytes() as u64;
         if self.queued_bytes + cost > MAX_QUEUED_BYTES {
             return false;
@@ -75,7 +74,7 @@ impl State {
         };
         self.delete(gone);
         self.queued_bytes += cost;
-        self.writes.push_back((id, Arc::clone(entry), cost));
+        self.writes.push_back((id, EntryArc::clone(entry), cost));
         true
     }
 
@@ -86,13 +85,13 @@ impl State {
         false
     }
 
-    pub(super) fn keep_early(&mut self, entry: &Arc<Entry>) -> bool {
+    pub(super) fn keep_early(&mut self, entry: &EntryArc) -> bool {
         let cost = entry.weight_bytes() as u64;
         self.drop_early(|is| is.name() == entry.name());
         let fits = self.queued_bytes + cost <= MAX_QUEUED_BYTES;
         if fits {
             self.queued_bytes += cost;
-            self.early.push_back(Arc::clone(entry));
+            self.early.push_back(EntryArc::clone(entry));
         } else {
             self.defer(Deferred::Forget(entry.name()));
         }

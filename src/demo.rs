@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::app::App;
+use crate::app::{App, Signals};
 use crate::clock::{Clock, UnixTime};
 use crate::config;
 use crate::emulator::{Emulator, Key, Latency, Limit, Options};
@@ -51,15 +51,16 @@ pub struct Outcome {
     pub refused_by_vendor: u64,
 }
 
-/// Runs for `length`, showing what happens through `print`.
+/// Runs for `length`, or until a signal says stop, showing what happens through `print`.
 ///
 /// # Errors
-/// A socket cannot be had.
+/// A socket cannot be had, or signals cannot be listened for.
 pub async fn run(
     length: Duration,
     view: View,
     mut print: impl FnMut(&str) -> std::io::Result<()>,
 ) -> anyhow::Result<Outcome> {
+    let mut signals = Signals::listen()?;
     let clock = Clock::system();
     let key = Token::generate()?;
     let vendor = Emulator::start(Options {
@@ -102,7 +103,10 @@ pub async fn run(
     while clock.now().since(began) < length {
         print(&table.frame(&watched, &vendor, clock.now()))?;
         next = next + every;
-        clock.sleep_until(next.min(began + length)).await;
+        tokio::select! {
+            () = clock.sleep_until(next.min(began + length)) => {}
+            () = signals.stop() => break,
+        }
     }
     for caller in callers {
         caller.abort();

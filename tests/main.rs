@@ -9,6 +9,7 @@ mod budget;
 mod cache;
 mod config;
 mod dashboard;
+mod demo;
 mod deploy;
 mod egress;
 mod emulator;

@@ -11,7 +11,9 @@ use crate::telemetry::{self, LogFormat};
 
 /// Gateway, emulated Catchpoint and six consumers in one process: watch them share.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  weir demo --seconds 60\n\nExit code 1 if the vendor ever said 429.")]
+#[command(
+    after_help = "Example:\n  weir demo --seconds 60\n\nCtrl-C ends it earlier, with the same summary.\nExit code 1 if the vendor ever said 429."
+)]
 pub(super) struct Args {
     /// How long it runs.
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]

@@ -180,12 +180,7 @@ pub fn serve<S: Service>(
                 () = &mut shutdown => break,
                 Some(_) = connections.join_next() => {}
                 (stream, address, place) = accept(&listener, &places, options.clock) => {
-                    let stopped = stopped.clone();
-                    let server = Arc::clone(&server);
-                    connections.spawn(async move {
-                        server.converse(stream, address, stopped).await;
-                        drop(place);
-                    });
+                    connections.spawn(Arc::clone(&server).converse(stream, address, stopped.clone(), place));
                 }
             }
         }
@@ -239,8 +234,14 @@ struct Server<S> {
 }
 
 impl<S: Service> Server<S> {
-    /// A connection from its first byte to its last.
-    async fn converse(&self, stream: TcpStream, address: SocketAddr, stopped: Stopped) {
+    /// A connection from its first byte to its last, at which it gives up its place.
+    async fn converse(
+        self: Arc<Self>,
+        stream: TcpStream,
+        address: SocketAddr,
+        stopped: Stopped,
+        _place: OwnedSemaphorePermit,
+    ) {
         let ended = match &self.tls {
             None => self.serve(stream, Peer { address, certificate: None }, stopped).await,
             // In a box: or every plain connection has room for what TLS needs.

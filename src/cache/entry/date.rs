@@ -3,9 +3,11 @@
 
 use std::cell::RefCell;
 use std::num::NonZero;
-use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
+
+use crate::cache::freshness;
+use crate::clock::UnixTime;
 
 /// A second, spelt as RFC 9110, section 5.6.7, has senders spell it (IMF-fixdate); until 2106.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,9 +25,8 @@ thread_local! {
 impl ImfDate {
     /// `None` if the value is spelt otherwise than [`ImfDate::value`] would spell it.
     pub(super) fn of(value: &HeaderValue) -> Option<Self> {
-        let at = httpdate::parse_http_date(value.to_str().ok()?).ok()?;
-        let second = at.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
-        let date = Self(NonZero::new(u32::try_from(second).ok()?)?);
+        let second = u32::try_from(freshness::date(value)?.as_secs()).ok()?;
+        let date = Self(NonZero::new(second)?);
         (!value.is_sensitive() && date.spelt() == value).then_some(date)
     }
 
@@ -40,8 +41,8 @@ impl ImfDate {
     }
 
     fn spelt(self) -> HeaderValue {
-        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(self.0.get().into());
-        HeaderValue::try_from(httpdate::fmt_http_date(at)).expect("a date is visible ASCII")
+        let at = UnixTime::from_secs(self.0.get().into());
+        HeaderValue::try_from(httpdate::fmt_http_date(at.to_system())).expect("a date is visible ASCII")
     }
 }
 

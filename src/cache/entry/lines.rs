@@ -87,17 +87,20 @@ impl Fields {
     }
 
     pub(in crate::cache) fn iter(&self) -> impl Iterator<Item = (&HeaderName, Cow<'_, HeaderValue>)> {
-        let date = self.date.map(|date| (&DATE, Cow::Owned(date.value())));
         let own = self.own().iter().map(|(name, value)| (*name, value));
         let spelt = self.spelt().iter().map(|(name, value)| (name, value));
         let kept = self.known().chain(own).chain(spelt);
-        date.into_iter().chain(kept.map(|(name, value)| (name, Cow::Borrowed(value))))
+        // Last, so that who looks for another does not have it spelt.
+        let date = self.date.iter().map(|date| (&DATE, Cow::Owned(date.value())));
+        kept.map(|(name, value)| (name, Cow::Borrowed(value))).chain(date)
     }
 
     pub(in crate::cache) fn to_map(&self) -> HeaderMap {
         // As many more as every answer adds: a map that grows is built twice.
         let mut map = HeaderMap::with_capacity(usize::from(self.known_len) + self.own().len() + ADDED_FIELDS);
-        self.date.map(|date| map.append(DATE, date.value()));
+        if let Some(date) = self.date {
+            map.append(DATE, date.value());
+        }
         // One after another: every hit is here, and a chain asks at each step where it is.
         let mut add = |(name, value): (&HeaderName, &HeaderValue)| {
             map.append(name.clone(), value.clone());
@@ -111,8 +114,8 @@ impl Fields {
     /// Bytes on the heap.
     pub(super) fn weight(&self) -> usize {
         let names: usize = self.spelt().iter().map(|(name, _)| name.as_str().len()).sum();
-        let lists = allocated(size_of_val(self.own())) + allocated(size_of_val(self.spelt()));
-        let lists = lists + self.rest.as_ref().map_or(0, |_| size_of::<Rest>());
+        let rest = self.rest.as_ref().map_or(0, |_| size_of::<Rest>());
+        let lists = rest + allocated(size_of_val(self.own())) + allocated(size_of_val(self.spelt()));
         let values =
             self.own().iter().map(|(_, value)| value).chain(self.spelt().iter().map(|(_, value)| value));
         let block = values.map(HeaderValue::len).sum();
